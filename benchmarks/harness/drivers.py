@@ -1,0 +1,186 @@
+"""One loader per engine: files -> a function from texts to unit vectors. Runs inside the engine's own process.
+
+The libraries that take text (me5, sentence-transformers, fastembed) run with their own defaults. Those that take token
+ids (ONNX Runtime, OpenVINO, CTranslate2) get what a careful user would write around them: texts sorted by length,
+padded batches, masked mean, unit length.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+Encode = Callable[[list[str]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the parent process says about the engine to load."""
+
+    model: Path  # the published folder
+    files: Path  # what the engine reads: the same folder or an export
+    threads: int
+    batch: int  # texts per batch, for the engines that take token ids
+    options: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An engine ready to encode, and the precision that it really computes in."""
+
+    encode: Encode
+    precision: str
+
+
+def load_me5(setup: Setup) -> Loaded:
+    from me5 import Embedder
+
+    precision = setup.options["precision"]
+    embedder = Embedder.load(setup.model, precision=precision, threads=setup.threads)
+    return Loaded(embedder.encode_document, precision)
+
+
+def load_sentence_transformers(setup: Setup) -> Loaded:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(setup.threads)
+    backend = setup.options.get("backend", "torch")
+    extra: dict = {}
+    if backend == "onnx":
+        import onnxruntime
+
+        extra = {"provider": "CPUExecutionProvider", "session_options": onnxruntime.SessionOptions()}
+        extra["session_options"].intra_op_num_threads = setup.threads
+    elif backend == "openvino":
+        extra = {"ov_config": {"INFERENCE_NUM_THREADS": setup.threads}}
+    elif "dtype" in setup.options:
+        extra = {"dtype": getattr(torch, setup.options["dtype"])}
+    model = SentenceTransformer(str(setup.files), device="cpu", backend=backend, model_kwargs=extra)
+    if backend == "onnx":
+        precision = "f32"
+    elif backend == "openvino":
+        precision = openvino_precision(model[0].auto_model)
+    else:
+        precision = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}[str(model.dtype).removeprefix("torch.")]
+    return Loaded(lambda texts: model.encode(texts, show_progress_bar=False), precision)
+
+
+def openvino_precision(model) -> str:
+    """What the plugin chose to compute in: on a CPU with bf16 units that is bf16 unless one asks otherwise."""
+    model.compile()
+    request = model.request
+    compiled = request.get_compiled_model() if hasattr(request, "get_compiled_model") else request
+    return compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+
+
+def load_onnxruntime(setup: Setup) -> Loaded:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = setup.threads
+    session = onnxruntime.InferenceSession(setup.files / "model.onnx", options, providers=["CPUExecutionProvider"])
+
+    def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+
+    return Loaded(padded(setup, forward), setup.options["precision"])
+
+
+def load_openvino(setup: Setup) -> Loaded:
+    import openvino
+
+    precision = setup.options["precision"]
+    options = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": setup.threads,
+        # int8 weights and activations, the rest in the fastest type that the processor has
+        "INFERENCE_PRECISION_HINT": "f32" if precision == "f32" else "bf16",
+    }
+    if precision == "int8":
+        options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "128"
+    request = openvino.Core().compile_model(setup.files / "model.xml", "CPU", options).create_infer_request()
+
+    def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return request.infer([ids, mask])[0]
+
+    return Loaded(padded(setup, forward), precision)
+
+
+def load_ctranslate2(setup: Setup) -> Loaded:
+    import ctranslate2
+
+    precision = setup.options["precision"]
+    compute = {"f32": "float32", "int8": "int8"}[precision]
+    encoder = ctranslate2.Encoder(str(setup.files), compute_type=compute, intra_threads=setup.threads)
+
+    def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        lengths = ctranslate2.StorageView.from_array(mask.sum(axis=1, dtype=np.int32))
+        padded_ids = ctranslate2.StorageView.from_array(ids.astype(np.int32))
+        return np.array(encoder.forward_batch(padded_ids, lengths=lengths).last_hidden_state)
+
+    return Loaded(padded(setup, forward), precision)
+
+
+def load_fastembed(setup: Setup) -> Loaded:
+    import json
+
+    from fastembed import TextEmbedding
+    from fastembed.common.model_description import ModelSource, PoolingType
+
+    name = "benchmark/model"
+    config = json.loads((setup.model / "config.json").read_text(encoding="utf-8"))
+    TextEmbedding.add_custom_model(
+        model=name,
+        pooling=PoolingType.MEAN,
+        normalization=True,
+        sources=ModelSource(hf=name),
+        dim=config["hidden_size"],
+        model_file="model.onnx",
+        additional_files=["model.onnx.data"],
+    )
+    model = TextEmbedding(name, threads=setup.threads, specific_model_path=str(setup.files))
+    return Loaded(lambda texts: np.stack(list(model.embed(texts))), "f32")
+
+
+def padded(setup: Setup, forward: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Encode:
+    """Text to vectors around an engine of (ids, mask) -> last hidden state (batch, length, width)."""
+    from harness.workloads import open_tokenizer, token_limit
+
+    tokenizer = open_tokenizer(setup.model, token_limit(setup.model))
+
+    def encode(texts: list[str]) -> np.ndarray:
+        tokens = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+        vectors: list[np.ndarray] = [np.empty(0)] * len(texts)
+        for members in batches(tokens, setup.batch):
+            longest = len(tokens[members[0]])
+            mask = np.zeros((len(members), longest), np.int64)
+            ids = np.ones((len(members), longest), np.int64)  # which id pads is all one: the mask hides it
+            for row, member in enumerate(members):
+                ids[row, : len(tokens[member])] = tokens[member]
+                mask[row, : len(tokens[member])] = 1
+            weights = mask[:, None, :].astype(np.float32)
+            sums = (weights @ forward(ids, mask))[:, 0, :]  # the direction of the mean is the direction of the sum
+            for member, vector in zip(members, sums / np.linalg.norm(sums, axis=1, keepdims=True), strict=True):
+                vectors[member] = vector
+        return np.stack(vectors)
+
+    return encode
+
+
+def batches(tokens: list[list[int]], size: int) -> Iterator[list[int]]:
+    """Indices in groups of like length, the longest first."""
+    order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+DRIVERS: dict[str, Callable[[Setup], Loaded]] = {
+    "me5": load_me5,
+    "sentence_transformers": load_sentence_transformers,
+    "onnxruntime": load_onnxruntime,
+    "openvino": load_openvino,
+    "ctranslate2": load_ctranslate2,
+    "fastembed": load_fastembed,
+}

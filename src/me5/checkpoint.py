@@ -1,0 +1,222 @@
+"""A folder, the bundled name or a hub id -> verified local files and what they say about the network.
+
+The published layout of sentence-transformers is the one interchange format: config.json, model.safetensors (or shards
+with an index), tokenizer.json, modules.json, 1_Pooling/config.json, sentence_*_config.json and
+config_sentence_transformers.json. A plain `transformers` folder (no modules.json) is read with mean pooling.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from me5 import catalog, hub
+from me5.errors import CheckpointError
+from me5.prompts import Prompts, from_sentence_transformers
+
+Body = Literal["xlm-roberta", "bert"]
+Pooling = Literal["mean", "cls"]
+SUPPORTED = (
+    "me5 reads XLM-RoBERTa (model_type xlm-roberta) and BERT (model_type bert) encoders with absolute positions, "
+    "exact GELU, mean or CLS pooling and Normalize, such as the models that `me5 models` lists"
+)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of an encoder, and how its output becomes one vector.
+
+    `first_position` is the position id of the first token: 0 for BERT, pad id + 1 for XLM-RoBERTa. `max_tokens` counts
+    the special tokens too.
+    """
+
+    body: Body
+    vocab_size: int
+    hidden_size: int
+    layers: int
+    heads: int
+    intermediate_size: int
+    max_positions: int
+    type_vocab_size: int
+    layer_norm_eps: float
+    first_position: int
+    pooling: Pooling
+    max_tokens: int
+    lower_case: bool = False
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified model folder. `prompts` is None where neither the folder nor the catalogue knows them."""
+
+    name: str
+    folder: Path
+    config: ModelConfig
+    weights: tuple[Path, ...]
+    tokenizer: Path
+    prompts: Prompts | None
+    known: catalog.KnownModel | None
+
+
+def resolve(model: str | Path | None = None, *, revision: str | None = None, progress: bool = True) -> Checkpoint:
+    """Find a model by folder, bundled name (or None), or hub id, download it if need be, and read its layout.
+
+    Raises `CheckpointError` for a folder that is incomplete or not supported, `DownloadError` for an unreachable hub.
+    """
+    if model is None or str(model) == catalog.BUNDLED:
+        return read_folder(Path(__file__).parent / "models" / "mini", name=catalog.BUNDLED)
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return read_folder(folder)
+    known = catalog.find(str(model))
+    if known is None and (isinstance(model, Path) or str(model).count("/") != 1 or folder.is_absolute()):
+        raise CheckpointError(
+            f"no model {str(model)!r}: it is not a folder here, not the bundled {catalog.BUNDLED}, "
+            "and not a hub id of the form owner/name. `me5 models` lists the known ones"
+        )
+    model_id = known.id if known is not None else str(model)
+    return read_folder(hub.download(model_id, revision, progress=progress), name=model_id)
+
+
+def read_folder(folder: Path, *, name: str | None = None) -> Checkpoint:
+    """Read a local folder of the published layout; the weights themselves are not opened here."""
+    config = _read_json(folder / "config.json")
+    if config is None:
+        raise CheckpointError(f"{folder} has no config.json, so it is no model folder")
+    tokenizer = folder / "tokenizer.json"
+    if not tokenizer.is_file():
+        raise CheckpointError(
+            f"{folder} has no tokenizer.json (the fast tokenizer's file). Save it once with transformers: "
+            "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+        )
+    known = catalog.find(name) if name is not None else catalog.recognise(folder.resolve())
+    listed = (_read_json(folder / "config_sentence_transformers.json") or {}).get("prompts") or {}
+    return Checkpoint(
+        name=name or folder.name,
+        folder=folder,
+        config=_model_config(folder, config),
+        weights=_weight_files(folder),
+        tokenizer=tokenizer,
+        prompts=from_sentence_transformers(listed) or (known.prompts if known is not None else None),
+        known=known,
+    )
+
+
+def _read_json(path: Path) -> Any:
+    """The file's content, or None where it is missing."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def _model_config(folder: Path, config: dict[str, Any]) -> ModelConfig:
+    body = config.get("model_type")
+    if body not in ("xlm-roberta", "bert"):
+        raise CheckpointError(f"{folder}: model_type is {body!r}, which is not supported. {SUPPORTED}")
+    _refuse_variants(folder, config)
+    try:
+        first_position = int(config["pad_token_id"]) + 1 if body == "xlm-roberta" else 0
+        sizes = {
+            "vocab_size": int(config["vocab_size"]),
+            "hidden_size": int(config["hidden_size"]),
+            "layers": int(config["num_hidden_layers"]),
+            "heads": int(config["num_attention_heads"]),
+            "intermediate_size": int(config["intermediate_size"]),
+            "max_positions": int(config["max_position_embeddings"]),
+            "type_vocab_size": int(config["type_vocab_size"]),
+            "layer_norm_eps": float(config["layer_norm_eps"]),
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / 'config.json'} lacks a usable value: {error}") from error
+    if sizes["hidden_size"] % sizes["heads"]:
+        raise CheckpointError(f"{folder}: hidden_size {sizes['hidden_size']} is no multiple of {sizes['heads']} heads")
+    asked, lower_case = _text_limits(folder)
+    room = int(sizes["max_positions"]) - first_position
+    return ModelConfig(
+        body=body,
+        first_position=first_position,
+        pooling=_pooling(folder, int(sizes["hidden_size"])),
+        max_tokens=min(asked, room) if asked else room,
+        lower_case=lower_case,
+        **sizes,  # type: ignore[arg-type]
+    )
+
+
+def _refuse_variants(folder: Path, config: dict[str, Any]) -> None:
+    """Refuse settings that would silently change the numbers."""
+    for key, usual in (("hidden_act", "gelu"), ("position_embedding_type", "absolute"), ("is_decoder", False)):
+        if config.get(key, usual) != usual:
+            raise CheckpointError(f"{folder}: {key} is {config[key]!r}, expected {usual!r}. {SUPPORTED}")
+    if config.get("embedding_size", config.get("hidden_size")) != config.get("hidden_size"):
+        raise CheckpointError(f"{folder}: factorised embeddings (embedding_size) are not supported. {SUPPORTED}")
+
+
+def _module_kinds(folder: Path) -> list[tuple[str, str]]:
+    """(kind, path) of each module in modules.json; the kind is the last part of its dotted type."""
+    modules = _read_json(folder / "modules.json")
+    if modules is None:
+        return [("Transformer", ""), ("Pooling", "")]
+    return [(str(module["type"]).rpartition(".")[2], str(module["path"])) for module in modules]
+
+
+def _pooling(folder: Path, hidden_size: int) -> Pooling:
+    modules = _module_kinds(folder)
+    kinds = [kind for kind, _ in modules]
+    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        raise CheckpointError(f"{folder}: the module chain {' → '.join(kinds)} is not supported. {SUPPORTED}")
+    settings = _read_json(folder / modules[1][1] / "config.json") if modules[1][1] else None
+    if settings is None:
+        return "mean"
+    width = settings.get("word_embedding_dimension", settings.get("embedding_dimension", hidden_size))
+    if width != hidden_size:
+        raise CheckpointError(f"{folder}: pooling expects vectors of {width}, the encoder gives {hidden_size}")
+    return _pooling_mode(folder, settings)
+
+
+def _pooling_mode(folder: Path, settings: dict[str, Any]) -> Pooling:
+    """Old files hold one switch per mode, newer ones a `pooling_mode` word."""
+    word = settings.get("pooling_mode")
+    switches = {key for key, value in settings.items() if key.startswith("pooling_mode_") and value is True}
+    if word == "mean" or switches == {"pooling_mode_mean_tokens"}:
+        mode: Pooling = "mean"
+    elif word == "cls" or switches == {"pooling_mode_cls_token"}:
+        mode = "cls"
+    else:
+        found = word or ", ".join(sorted(switches)) or "none"
+        raise CheckpointError(f"{folder}: the pooling mode {found} is not supported. {SUPPORTED}")
+    if settings.get("include_prompt", True) is not True:
+        raise CheckpointError(f"{folder}: pooling without the prompt's tokens is not supported. {SUPPORTED}")
+    return mode
+
+
+def _text_limits(folder: Path) -> tuple[int, bool]:
+    """(max tokens or 0, lower-case first?) from sentence_*_config.json, else from tokenizer_config.json."""
+    for path in sorted(folder.glob("sentence_*_config.json")):
+        settings = _read_json(path)
+        if settings.get("max_seq_length"):
+            return int(settings["max_seq_length"]), bool(settings.get("do_lower_case", False))
+    longest = (_read_json(folder / "tokenizer_config.json") or {}).get("model_max_length") or 0
+    return (int(longest) if longest < 1e9 else 0), False  # 1e30 is how transformers writes "no limit"
+
+
+def _weight_files(folder: Path) -> tuple[Path, ...]:
+    index = _read_json(folder / "model.safetensors.index.json")
+    if index is not None:
+        names: Sequence[str] = sorted(set(index.get("weight_map", {}).values()))
+        missing = [name for name in names if not (folder / name).is_file()]
+        if missing or not names:
+            raise CheckpointError(
+                f"{folder}: the index names shards that are not there: {', '.join(missing) or 'none'}"
+            )
+        return tuple(folder / name for name in names)
+    if (folder / "model.safetensors").is_file():
+        return (folder / "model.safetensors",)
+    pickles = sorted(path.name for path in folder.glob("*.bin"))
+    advice = f"; {pickles[0]} is a pickle, which can run code when read and is never opened here" if pickles else ""
+    raise CheckpointError(f"{folder} has no model.safetensors{advice}. Convert it once with transformers: "
+                          "AutoModel.from_pretrained(FOLDER).save_pretrained(FOLDER, safe_serialization=True)"
+                          )  # fmt: skip

@@ -1,0 +1,299 @@
+"""Embedder: texts in, unit vectors out. The whole inference path as one object, in two halves.
+
+    prepare   texts → prompts → token ids (and the report)
+    run       token ids → batches → engine → vectors in input order
+
+`encode_query`, `encode_document` and `encode` are both halves over input of any length, a window at a time.
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from me5 import prompts as prompt_styles
+from me5.batching import plan
+from me5.checkpoint import Checkpoint, resolve
+from me5.engine import Precision, open_engine
+from me5.engine.base import Engine
+from me5.errors import InputError, PromptWarning, TruncationWarning
+from me5.progress import track
+from me5.prompts import Prompts, Side
+from me5.tokenizer import TRUNCATIONS, Prepared, Report, Tokenizer, Truncation
+
+Float32 = npt.NDArray[np.float32]
+
+# Texts that are tokenized and sorted together. Longer windows pack no better (fill 0.99 from 2,000 texts on); a window
+# of long texts is cut earlier, so that its tokens stay a few dozen megabytes.
+WINDOW_TEXTS = 4096
+WINDOW_CHARS = 8_000_000
+
+
+class Embedder:
+    """A model, ready to embed.
+
+        embedder = Embedder.load("intfloat/multilingual-e5-large-instruct")
+        scores = embedder.similarity(embedder.encode_query(["how tall is K2?"]), embedder.encode_document(["8,611 m"]))
+
+    All `encode` methods take one string or any iterable of strings, and return float32 unit vectors of shape (n, dim)
+    in input order. Safe to call from several threads; not after a fork (load in the child instead).
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        engine: Engine,
+        *,
+        prompts: Prompts | None = None,
+        max_tokens: int | None = None,
+        truncation: Truncation = "end",
+    ) -> None:
+        config = checkpoint.config
+        if truncation not in TRUNCATIONS:
+            raise InputError(f"unknown truncation {truncation!r}; expected one of {', '.join(TRUNCATIONS)}")
+        if max_tokens is not None and not 3 <= max_tokens <= config.max_positions - config.first_position:
+            raise InputError(
+                f"max_tokens must lie between 3 and the model's {config.max_positions - config.first_position} "
+                f"positions, got {max_tokens}"
+            )
+        self.checkpoint = checkpoint
+        self.engine = engine
+        self.truncation: Truncation = truncation
+        self.prompts = prompts or checkpoint.prompts or _unknown_prompts(checkpoint.name)
+        self.tokenizer = Tokenizer(checkpoint.tokenizer, max_tokens or config.max_tokens, lower_case=config.lower_case)
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path | None = None,
+        *,
+        precision: Precision = "auto",
+        threads: int | None = None,
+        max_tokens: int | None = None,
+        truncation: Truncation = "end",
+        prompts: str | Prompts | None = None,
+        revision: str | None = None,
+    ) -> "Embedder":
+        """Load the bundled model (None), a folder, or a hub id.
+
+        `precision` is `f32`, `bf16`, `int8` or `auto` (bf16 where the CPU has it in hardware, else f32). `threads` None
+        uses every core. `prompts` overrides what is known of the model: `instruct`, `prefix`, `none`, or a `Prompts`.
+        Raises `CheckpointError`, `DownloadError`, `EngineError` or `InputError`.
+        """
+        if isinstance(prompts, str):
+            if prompts not in prompt_styles.STYLES:
+                raise InputError(f"unknown prompts {prompts!r}; expected one of {', '.join(prompt_styles.STYLES)}")
+            prompts = prompt_styles.STYLES[prompts]
+        checkpoint = resolve(model, revision=revision)
+        engine = open_engine(checkpoint, precision=precision, threads=threads)
+        return cls(checkpoint, engine, prompts=prompts, max_tokens=max_tokens, truncation=truncation)
+
+    @property
+    def dim(self) -> int:
+        """The width of the vectors."""
+        return self.engine.dim
+
+    @property
+    def precision(self) -> str:
+        """What the engine computes in: `f32`, `bf16` or `int8`."""
+        return self.engine.precision
+
+    @property
+    def max_seq_length(self) -> int:
+        """The longest sequence that the model reads, in tokens with prompt and special tokens."""
+        return self.tokenizer.max_tokens
+
+    def get_embedding_dimension(self) -> int:
+        """The width of the vectors, under sentence-transformers' name."""
+        return self.dim
+
+    def encode_query(
+        self,
+        texts: str | Iterable[str],
+        *,
+        task: str | None = None,
+        report: Report | None = None,
+        show_progress_bar: bool = False,
+    ) -> Float32:
+        """Vectors of search queries. `task` None is the model card's web search; see `me5.TASKS`."""
+        return self._encode(texts, "query", task, report, show_progress_bar)
+
+    def encode_document(
+        self, texts: str | Iterable[str], *, report: Report | None = None, show_progress_bar: bool = False
+    ) -> Float32:
+        """Vectors of the texts that are searched."""
+        return self._encode(texts, "document", None, report, show_progress_bar)
+
+    def encode(
+        self,
+        texts: str | Iterable[str],
+        *,
+        task: str | None = None,
+        report: Report | None = None,
+        show_progress_bar: bool = False,
+    ) -> Float32:
+        """Vectors for symmetric use: similarity, bitext, clustering, classification. The same prompt on every text."""
+        return self._encode(texts, "both", task, report, show_progress_bar)
+
+    def stream(
+        self, texts: Iterable[str], side: Side, *, task: str | None = None, report: Report | None = None
+    ) -> Iterator[Float32]:
+        """Vectors in input order, a block at a time, in memory that does not grow with the input."""
+        first = 0
+        carrying: list[tuple[int, str]] = []
+        own = Report()
+        for window in _windows(texts):
+            prepared = self.prepare(window, side, task=task, first=first)
+            carrying += prompt_styles.carrying(self.prompts, window, first)
+            own.add(prepared.report)
+            if report is not None:
+                report.add(prepared.report)
+            yield self.run(prepared)
+            first += len(window)
+        _warn_of_prompts(carrying)
+        self._warn_of_truncation(own)
+
+    def prepare(
+        self,
+        texts: Sequence[str],
+        side: Side,
+        *,
+        task: str | None = None,
+        truncation: Truncation | None = None,
+        first: int = 0,
+    ) -> Prepared:
+        """The first half: prompt and tokenize. Errors count items from `first`."""
+        prefix = self.prompts.prefix(side, task)
+        return self.tokenizer.prepare(texts, prefix, truncation or self.truncation, first=first)
+
+    def run(self, prepared: Prepared) -> Float32:
+        """The second half: vectors (texts, dim) of prepared texts, in input order."""
+        sequences = prepared.sequences
+        vectors = np.empty((len(sequences), self.dim), np.float32)
+        for batch in plan([len(sequence) for sequence in sequences], self.engine.batch_tokens):
+            rows = [[sequences[index] for index in row] for row in batch.rows]
+            vectors[batch.order] = self.engine.embed(rows, batch.width)
+        return vectors if len(sequences) == prepared.texts else _merge_chunks(vectors, prepared)
+
+    @staticmethod
+    def similarity(a: npt.ArrayLike, b: npt.ArrayLike) -> Float32:
+        """Cosines of every vector of `a` (n, dim) with every one of `b` (m, dim): float32 (n, m).
+
+        E5 models put them between about 0.7 and 1 (temperature 0.01 in training): only their order means something.
+        """
+        left, right = np.atleast_2d(np.asarray(a, np.float32)), np.atleast_2d(np.asarray(b, np.float32))
+        if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[1]:
+            raise InputError(f"vectors of shapes {left.shape} and {right.shape} cannot be compared")
+        cosines: Float32 = _unit(left) @ _unit(right).T
+        return cosines
+
+    def _encode(
+        self, texts: str | Iterable[str], side: Side, task: str | None, report: Report | None, show: bool
+    ) -> Float32:
+        if isinstance(texts, str):
+            texts = [texts]
+        if not isinstance(texts, Iterable):
+            raise InputError(f"expected a string or an iterable of strings, got {type(texts).__name__}")
+        count = len(texts) if isinstance(texts, Sized) else None
+        own = report if report is not None else Report()
+        before = own.texts
+        blocks = []
+        with track(count, show=show) as advance:
+            for block in self.stream(texts, side, task=task, report=own):
+                blocks.append(block)
+                advance(len(block), sum(own.tokens[before:]))
+                before = own.texts
+        return _join(blocks, self.dim)
+
+    def _warn_of_truncation(self, report: Report) -> None:
+        if not (cut := report.truncated):
+            return
+        warnings.warn(
+            f"{len(cut):,} of {report.texts:,} texts were longer than {self.max_seq_length} tokens and lost "
+            f"{sum(report.lost):,} tokens at their {self.truncation} (items {_items(cut)}). Pass a Report to see each; "
+            "truncation='chunk' reads everything",
+            TruncationWarning,
+            stacklevel=4,
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"Embedder({self.checkpoint.name!r}, dim={self.dim}, precision={self.precision!r}, "
+            f"prompts={self.prompts.style!r}, max_seq_length={self.max_seq_length})"
+        )
+
+
+def _windows(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Cut an iterable into lists of at most `WINDOW_TEXTS` texts and about `WINDOW_CHARS` characters."""
+    source = iter(texts)
+    window: list[str] = []
+    chars = 0
+    while block := list(islice(source, 64)):
+        window += block
+        chars += sum(len(text) for text in block if isinstance(text, str))
+        if len(window) >= WINDOW_TEXTS or chars >= WINDOW_CHARS:
+            yield window
+            window, chars = [], 0
+    if window:
+        yield window
+
+
+def _join(blocks: list[Float32], dim: int) -> Float32:
+    """One array from blocks, freeing each as it is copied: the result is never held twice."""
+    if len(blocks) == 1:
+        return blocks[0]
+    joined = np.empty((sum(map(len, blocks)), dim), np.float32)
+    at = len(joined)
+    while blocks:
+        block = blocks.pop()
+        joined[at - len(block) : at] = block
+        at -= len(block)
+    return joined
+
+
+def _merge_chunks(vectors: Float32, prepared: Prepared) -> Float32:
+    """One vector per text: the mean of its chunks' vectors, weighted by their tokens, at unit length again."""
+    lengths = np.array([len(sequence) for sequence in prepared.sequences], np.float32)
+    merged = np.zeros((prepared.texts, vectors.shape[1]), np.float32)
+    np.add.at(merged, prepared.owners, vectors * lengths[:, None])
+    alone = np.array(prepared.report.chunks) == 1
+    merged = _unit(merged)
+    # A text of one chunk keeps its vector to the last bit.
+    merged[alone] = vectors[np.isin(prepared.owners, np.flatnonzero(alone))]
+    return merged
+
+
+def _unit(vectors: Float32) -> Float32:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Float32 = vectors / np.maximum(norms, np.float32(1e-12))
+    return unit
+
+
+def _items(indices: Sequence[int]) -> str:
+    shown = ", ".join(map(str, indices[:5]))
+    return f"{shown}, …" if len(indices) > 5 else shown
+
+
+def _warn_of_prompts(carrying: Sequence[tuple[int, str]]) -> None:
+    if not carrying:
+        return
+    warnings.warn(
+        f"{len(carrying):,} texts already start with a prompt (items {_items([index for index, _ in carrying])}; "
+        f"for example {carrying[0][1]!r}). me5 adds the model's own prompt: pass bare texts, or it is read twice",
+        PromptWarning,
+        stacklevel=4,
+    )
+
+
+def _unknown_prompts(name: str) -> Prompts:
+    warnings.warn(
+        f"nothing says how {name} wants queries and documents written, so every text stays bare. If its card asks for "
+        "prompts, pass prompts='instruct' (Instruct: …/Query: …) or prompts='prefix' (query: /passage: ); "
+        "prompts='none' silences this",
+        PromptWarning,
+        stacklevel=4,
+    )
+    return prompt_styles.NONE

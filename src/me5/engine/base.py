@@ -1,0 +1,59 @@
+"""The contract of every engine: rows of token sequences in, one float32 unit vector per sequence out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from me5.checkpoint import Pooling
+from me5.errors import EngineError
+
+TokenIds = npt.NDArray[np.int64]
+Float32 = npt.NDArray[np.float32]
+
+
+class Engine(ABC):
+    """Runs one encoder.
+
+    `dim` is the width of the vectors, `precision` what the engine computes in, `batch_tokens` the grid size (cells) at
+    which it runs best. Engines know no text and no input order; `batching.plan` makes their rows.
+    """
+
+    dim: int
+    precision: str
+    batch_tokens: int
+
+    @abstractmethod
+    def embed(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Float32:
+        """Vectors of shape (sequences, dim), unit length, in the order of the rows, left to right.
+
+        Each row is at most `width` tokens; a sequence sees itself only. Safe to call from several threads.
+        Raises `EngineError` when the engine cannot run here or a vector is not finite.
+        """
+
+
+def pool(hidden: Float32, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], pooling: Pooling) -> Float32:
+    """Unit vectors from hidden states: `hidden` (cells, dim), `starts` and `lengths` (sequences,) -> (sequences, dim).
+
+    Sums run in float32 over each sequence alone, so that a text gives the same sum in any batch.
+    Raises `EngineError` when a vector is not finite.
+    """
+    vectors: Float32
+    if pooling == "cls":
+        vectors = hidden[starts]
+    else:
+        # reduceat sums from each index up to the next one: every second sum is the gap up to the next sequence.
+        bounds = np.stack([starts, starts + lengths], axis=1).ravel()
+        padded = np.concatenate([hidden, np.zeros((1, hidden.shape[1]), np.float32)])
+        vectors = np.add.reduceat(padded, bounds, axis=0)[::2]
+        vectors /= lengths[:, None]
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not np.isfinite(norms).all():
+        broken = np.flatnonzero(~np.isfinite(norms[:, 0]))
+        raise EngineError(
+            f"{len(broken)} of {len(vectors)} vectors are not finite (first: sequence {broken[0]} of its batch). The "
+            "weights may be damaged, or overflow at this precision: try precision='f32' and `me5 verify`"
+        )
+    unit: Float32 = vectors / np.maximum(norms, np.float32(1e-12))
+    return unit

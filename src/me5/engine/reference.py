@@ -1,0 +1,79 @@
+"""The slow truth: the encoder in plain numpy float32, one sequence at a time, no packing, no mask, no graph.
+
+`me5 verify` and the tests hold the fast engines against it. It follows the published definition of the network
+(post-norm BERT: Devlin et al. 2018; RoBERTa's shifted positions: Liu et al. 2019) and shares no code with them but the
+reading of weights.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from me5.checkpoint import Checkpoint
+from me5.engine.base import Engine, Float32, TokenIds
+from me5.weights import Weights
+
+# numpy has no erf. Between these points, 6e-5 apart, linear interpolation errs by less than 5e-10, under the
+# resolution of float32.
+_GRID = np.linspace(-6.0, 6.0, 200_001)
+_ERF = np.array([math.erf(x) for x in _GRID])
+
+
+class ReferenceEngine(Engine):
+    """Runs a checkpoint slowly and plainly, in float32."""
+
+    precision = "f32"
+    batch_tokens = 1
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.dim = checkpoint.config.hidden_size
+        self._config = checkpoint.config
+        self._weights = Weights(checkpoint.weights, checkpoint.config)
+
+    def embed(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Float32:  # noqa: ARG002
+        """See `Engine.embed`; nothing is packed, so the width says nothing."""
+        return np.stack([self._vector(sequence) for row in rows for sequence in row])
+
+    def _vector(self, ids: TokenIds) -> Float32:
+        config, weights = self._config, self._weights
+        positions = np.arange(config.first_position, config.first_position + len(ids))
+        x = weights.rows("words", ids) + weights.rows("positions", positions) + weights.float32("types")[0]
+        x = self._norm(x, "embedding_norm")
+        for layer in range(config.layers):
+            name = f"layers.{layer}"
+            x = self._norm(x + self._attention(x, name), f"{name}.attention_norm")
+            inner = _gelu(self._linear(x, f"{name}.feedforward_in"))
+            x = self._norm(x + self._linear(inner, f"{name}.feedforward_out"), f"{name}.feedforward_norm")
+        vector = x.mean(axis=0) if config.pooling == "mean" else x[0]
+        unit: Float32 = vector / np.linalg.norm(vector)
+        return unit
+
+    def _attention(self, x: Float32, name: str) -> Float32:
+        """Every token of the sequence attends to every other, per head."""
+        tokens, hidden = x.shape
+        heads = self._config.heads
+        query, key, value = (
+            self._linear(x, f"{name}.{part}").reshape(tokens, heads, -1).swapaxes(0, 1)
+            for part in ("query", "key", "value")
+        )
+        logits = query @ key.swapaxes(1, 2) / np.float32(math.sqrt(hidden // heads))
+        weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        attended: Float32 = (weights / weights.sum(axis=-1, keepdims=True)) @ value
+        return self._linear(attended.swapaxes(0, 1).reshape(tokens, hidden), f"{name}.attention_output")
+
+    def _linear(self, x: Float32, name: str) -> Float32:
+        out: Float32 = x @ self._weights.float32(f"{name}.weight").T + self._weights.float32(f"{name}.bias")
+        return out
+
+    def _norm(self, x: Float32, name: str) -> Float32:
+        centred = x - x.mean(axis=-1, keepdims=True)
+        scaled = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + np.float32(self._config.layer_norm_eps))
+        out: Float32 = scaled * self._weights.float32(f"{name}.weight") + self._weights.float32(f"{name}.bias")
+        return out
+
+
+def _gelu(x: Float32) -> Float32:
+    erf = np.interp(x * np.float32(1 / math.sqrt(2)), _GRID, _ERF).astype(np.float32)
+    out: Float32 = np.float32(0.5) * x * (np.float32(1) + erf)
+    return out

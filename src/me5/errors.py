@@ -1,0 +1,54 @@
+"""Everything me5 raises or warns, in one tree.
+
+Me5Error
+├── InputError (ValueError)       a text, file or argument that cannot be used; names the item
+│   └── PromptError               a task or side that this model has no prompt for
+├── CheckpointError               a model folder or hub id that cannot be loaded
+│   └── DownloadError             the hub could not be reached or refused
+├── EngineError (RuntimeError)    the engine cannot run here, or produced something that is not a number
+└── MissingExtraError (ImportError)  an optional part is not installed; the text is the pip command
+
+Me5Warning (UserWarning)
+├── TruncationWarning             texts were longer than the model reads
+└── PromptWarning                 a text seems to carry a prompt already, or the model's prompts are unknown
+"""
+
+
+class Me5Error(Exception):
+    """Base of every error that me5 raises on purpose."""
+
+
+class InputError(Me5Error, ValueError):
+    """A text, file or argument that cannot be used."""
+
+
+class PromptError(InputError):
+    """A task or side that this model has no prompt for."""
+
+
+class CheckpointError(Me5Error):
+    """A model folder or hub id that cannot be loaded."""
+
+
+class DownloadError(CheckpointError):
+    """The hub could not be reached, or refused."""
+
+
+class EngineError(Me5Error, RuntimeError):
+    """The engine cannot run here, or produced something that is not a number."""
+
+
+class MissingExtraError(Me5Error, ImportError):
+    """An optional part of me5 is not installed."""
+
+
+class Me5Warning(UserWarning):
+    """Base of every warning that me5 issues."""
+
+
+class TruncationWarning(Me5Warning):
+    """Texts were longer than the model reads, and were cut."""
+
+
+class PromptWarning(Me5Warning):
+    """A text seems to carry a prompt already, or the model's prompts are unknown."""

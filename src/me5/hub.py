@@ -1,0 +1,94 @@
+"""A hub id -> a local folder with the files that me5 needs; the only place that downloads."""
+
+from pathlib import Path
+from typing import Any
+
+from me5 import catalog
+from me5.errors import DownloadError
+
+# Only what the engines read: no pickles, no exported graphs. `*` also matches `/` in these patterns.
+NEEDED_FILES = (
+    "config.json",
+    "modules.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_xlm-roberta_config.json",
+    "[0-9]_*/config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model-[0-9]*-of-[0-9]*.safetensors",
+)
+
+
+def download(model_id: str, revision: str | None = None, *, progress: bool = True) -> Path:
+    """The local snapshot of a hub model; taken from the cache where it is there, downloaded where it is not.
+
+    Known models come at the revision that the catalogue pins unless another is asked for. The cache, the mirror
+    (`HF_ENDPOINT`), the token and offline mode (`HF_HUB_OFFLINE=1`) are huggingface_hub's own settings.
+    Raises `DownloadError` with the way out.
+    """
+    # Imported here: it costs 0.2 s, and a model on disk never needs it.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    known = catalog.find(model_id)
+    if revision is None and known is not None:
+        revision = known.revision or None
+    fetch: dict[str, Any] = {"repo_id": model_id, "revision": revision, "allow_patterns": list(NEEDED_FILES)}
+    were_disabled = are_progress_bars_disabled()
+    if not progress:
+        disable_progress_bars()
+    try:
+        return _complete_in_cache(fetch) or Path(snapshot_download(**fetch))
+    except HFValidationError as error:
+        raise DownloadError(f"{model_id!r} is neither a folder nor a hub id of the form owner/name: {error}") from error
+    except LocalEntryNotFoundError as error:
+        raise DownloadError(_unreachable(model_id, revision, error)) from error
+    except HfHubHTTPError as error:
+        raise DownloadError(f"the hub refused {model_id!r} (revision {revision or 'main'}): {_first_line(error)}. "
+                            "Check the id and the revision; for a gated or private model log in with `hf auth login`"
+                            ) from error  # fmt: skip
+    except OSError as error:
+        raise DownloadError(_unreachable(model_id, revision, error)) from error
+    finally:
+        if not progress and not were_disabled:
+            enable_progress_bars()
+
+
+def _complete_in_cache(fetch: dict[str, Any]) -> Path | None:
+    """The cached snapshot of a pinned revision, so that a known model never asks the network twice."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if not fetch["revision"]:
+        return None
+    try:
+        folder = Path(snapshot_download(**fetch, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    has_weights = any(folder.glob("*.safetensors"))
+    # An interrupted download leaves a snapshot folder with some of its files.
+    return (
+        folder if has_weights and (folder / "config.json").exists() and (folder / "tokenizer.json").exists() else None
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _unreachable(model_id: str, revision: str | None, error: BaseException) -> str:
+    pinned = f" --revision {revision}" if revision else ""
+    include = " ".join(f"--include '{name}'" for name in ("*.json", "*/config.json", "*.safetensors"))
+    folder = model_id.rpartition("/")[2]
+    return (
+        f"{model_id!r} is not in the local cache and the hub cannot be reached ({_first_line(error)}).\n"
+        "On a machine with access to the hub run\n"
+        f"    hf download {model_id}{pinned} {include} --local-dir {folder}\n"
+        f"copy the folder here, and pass its path as the model. The bundled model {catalog.BUNDLED} needs no network."
+    )
