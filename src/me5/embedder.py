@@ -216,7 +216,7 @@ class Embedder:
             f"{sum(report.lost):,} tokens at their {self.truncation} (items {_items(cut)}). Pass a Report to see each; "
             "truncation='chunk' reads everything",
             TruncationWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
     def __repr__(self) -> str:
@@ -284,7 +284,7 @@ def _warn_of_prompts(carrying: Sequence[tuple[int, str]]) -> None:
         f"{len(carrying):,} texts already start with a prompt (items {_items([index for index, _ in carrying])}; "
         f"for example {carrying[0][1]!r}). me5 adds the model's own prompt: pass bare texts, or it is read twice",
         PromptWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
 
 
@@ -294,6 +294,6 @@ def _unknown_prompts(name: str) -> Prompts:
         "prompts, pass prompts='instruct' (Instruct: …/Query: …) or prompts='prefix' (query: /passage: ); "
         "prompts='none' silences this",
         PromptWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
     return prompt_styles.NONE

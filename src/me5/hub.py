@@ -44,7 +44,7 @@ def download(model_id: str, revision: str | None = None, *, progress: bool = Tru
     if not progress:
         disable_progress_bars()
     try:
-        return _complete_in_cache(fetch) or Path(snapshot_download(**fetch))
+        return cached(model_id, revision) or Path(snapshot_download(**fetch))
     except HFValidationError as error:
         raise DownloadError(f"{model_id!r} is neither a folder nor a hub id of the form owner/name: {error}") from error
     except LocalEntryNotFoundError as error:
@@ -60,15 +60,17 @@ def download(model_id: str, revision: str | None = None, *, progress: bool = Tru
             enable_progress_bars()
 
 
-def _complete_in_cache(fetch: dict[str, Any]) -> Path | None:
-    """The cached snapshot of a pinned revision, so that a known model never asks the network twice."""
+def cached(model_id: str, revision: str | None = None) -> Path | None:
+    """The local snapshot of a known or given revision if it is complete, so that the network is not asked twice."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    if not fetch["revision"]:
+    known = catalog.find(model_id)
+    revision = revision or (known.revision if known is not None else None)
+    if not revision:
         return None
     try:
-        folder = Path(snapshot_download(**fetch, local_files_only=True))
+        folder = Path(snapshot_download(model_id, revision=revision, local_files_only=True))
     except LocalEntryNotFoundError:
         return None
     has_weights = any(folder.glob("*.safetensors"))

@@ -90,6 +90,8 @@ class Weights:
                 found[name] = stored
         self._tensors = _match(found, config, files[0].parent)
         self.file_bytes = sum(stored.size for stored in self._tensors.values())
+        self.parameters = sum(math.prod(stored.shape) for stored in self._tensors.values())
+        self.dtypes = sorted({stored.dtype for stored in self._tensors.values()})
 
     def dtype(self, name: str) -> str:
         """`F32`, `F16` or `BF16`, as stored."""

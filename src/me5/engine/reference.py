@@ -7,6 +7,7 @@ reading of weights.
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -30,24 +31,30 @@ class ReferenceEngine(Engine):
         self.dim = checkpoint.config.hidden_size
         self._config = checkpoint.config
         self._weights = Weights(checkpoint.weights, checkpoint.config)
+        self._read = lru_cache(maxsize=32)(self._weights.float32)
 
     def embed(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Float32:  # noqa: ARG002
         """See `Engine.embed`; nothing is packed, so the width says nothing."""
-        return np.stack([self._vector(sequence) for row in rows for sequence in row])
+        states = [self._embed_tokens(sequence) for row in rows for sequence in row]
+        for layer in range(self._config.layers):
+            self._read.cache_clear()  # a layer's weights are read once for all sequences
+            states = [self._layer(x, f"layers.{layer}") for x in states]
+        return np.stack([self._pool(x) for x in states])
 
-    def _vector(self, ids: TokenIds) -> Float32:
-        config, weights = self._config, self._weights
-        positions = np.arange(config.first_position, config.first_position + len(ids))
+    def _embed_tokens(self, ids: TokenIds) -> Float32:
+        first, weights = self._config.first_position, self._weights
+        positions = np.arange(first, first + len(ids))
         x = weights.rows("words", ids) + weights.rows("positions", positions) + weights.float32("types")[0]
-        x = self._norm(x, "embedding_norm")
-        for layer in range(config.layers):
-            name = f"layers.{layer}"
-            x = self._norm(x + self._attention(x, name), f"{name}.attention_norm")
-            inner = _gelu(self._linear(x, f"{name}.feedforward_in"))
-            x = self._norm(x + self._linear(inner, f"{name}.feedforward_out"), f"{name}.feedforward_norm")
-        vector = x.mean(axis=0) if config.pooling == "mean" else x[0]
-        unit: Float32 = vector / np.linalg.norm(vector)
-        return unit
+        return self._norm(x, "embedding_norm")
+
+    def _layer(self, x: Float32, name: str) -> Float32:
+        x = self._norm(x + self._attention(x, name), f"{name}.attention_norm")
+        inner = _gelu(self._linear(x, f"{name}.feedforward_in"))
+        return self._norm(x + self._linear(inner, f"{name}.feedforward_out"), f"{name}.feedforward_norm")
+
+    def _pool(self, x: Float32) -> Float32:
+        vector: Float32 = x.mean(axis=0) if self._config.pooling == "mean" else x[0]
+        return vector / np.linalg.norm(vector)
 
     def _attention(self, x: Float32, name: str) -> Float32:
         """Every token of the sequence attends to every other, per head."""
@@ -63,13 +70,13 @@ class ReferenceEngine(Engine):
         return self._linear(attended.swapaxes(0, 1).reshape(tokens, hidden), f"{name}.attention_output")
 
     def _linear(self, x: Float32, name: str) -> Float32:
-        out: Float32 = x @ self._weights.float32(f"{name}.weight").T + self._weights.float32(f"{name}.bias")
+        out: Float32 = x @ self._read(f"{name}.weight").T + self._read(f"{name}.bias")
         return out
 
     def _norm(self, x: Float32, name: str) -> Float32:
         centred = x - x.mean(axis=-1, keepdims=True)
         scaled = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + np.float32(self._config.layer_norm_eps))
-        out: Float32 = scaled * self._weights.float32(f"{name}.weight") + self._weights.float32(f"{name}.bias")
+        out: Float32 = scaled * self._read(f"{name}.weight") + self._read(f"{name}.bias")
         return out
 
 

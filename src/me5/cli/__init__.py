@@ -1,0 +1,82 @@
+"""The `me5` command: one file per subcommand; the only place that prints.
+
+Exit codes: 0 done; 1 a check failed or the engine could not run; 2 wrong usage or input; 3 the model could not be
+loaded; 130 interrupted. A user's mistake is one sentence on standard error, never a traceback.
+"""
+
+import sys
+import warnings
+from typing import TextIO
+
+import typer
+
+from me5._version import __version__
+from me5.cli import demo, embed, info, models, score, tokens, verify
+from me5.errors import CheckpointError, InputError, Me5Error, Me5Warning
+
+app = typer.Typer(
+    name="me5",
+    help="Multilingual E5 text embeddings: texts in, vectors out.",
+    epilog="Start with: me5 demo",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("embed")(embed.embed)
+app.command("score")(score.score)
+app.command("tokens")(tokens.tokens)
+app.command("models")(models.models)
+app.command("info")(info.info)
+app.command("verify")(verify.verify)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"me5 {__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", callback=_version, is_eager=True
+    ),
+) -> None:
+    """Multilingual E5 text embeddings: texts in, vectors out."""
+
+
+def main() -> None:
+    """Run the command; turn our errors into one line and an exit code."""
+    warnings.showwarning = _show_warning
+    try:
+        app()
+    except Me5Error as error:
+        _complain("error", str(error))
+        sys.exit(3 if isinstance(error, CheckpointError) else 2 if isinstance(error, InputError) else 1)
+    except KeyboardInterrupt:
+        _complain("error", "interrupted")
+        sys.exit(130)
+
+
+def _complain(kind: str, text: str) -> None:
+    from rich.console import Console
+
+    colour = "red" if kind == "error" else "yellow"
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold {colour}]{kind}:[/] ", end="")
+    Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(text)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    if issubclass(category, Me5Warning):
+        _complain("warning", str(message))
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))

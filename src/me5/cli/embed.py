@@ -1,0 +1,5 @@
+"""`me5 embed`."""
+
+
+def embed() -> None:
+    """Placeholder while the command is being written."""

@@ -1,0 +1,65 @@
+"""`me5 info`: what a model folder holds, and how its texts are written."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from me5.catalog import BUNDLED
+from me5.cli import options
+
+
+def info(
+    model: Annotated[str, typer.Argument(help="A folder, a hub id, or me5-mini.")] = BUNDLED,
+    as_json: options.Json = False,
+) -> None:
+    """Show the shape, limits, prompts and files of a model, without loading its engine.
+
+    \b
+    me5 info
+    me5 info intfloat/multilingual-e5-small
+    me5 info ./my-model --json
+    """
+    facts = describe(model)
+    if as_json:
+        print(json.dumps(facts, ensure_ascii=False, indent=2))  # noqa: T201
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    for key, value in facts.items():
+        shown = f"{value:,}" if isinstance(value, int) else repr(value) if "prompt" in key else str(value)
+        table.add_row(Text(key.replace("_", " "), "bold"), Text(shown))
+    Console(soft_wrap=True).print(table)
+
+
+def describe(model: str) -> dict[str, Any]:
+    """What is known of a model, in the order in which it is shown."""
+    from me5.checkpoint import resolve
+    from me5.weights import Weights
+
+    checkpoint = resolve(model)
+    config, prompts, known = checkpoint.config, checkpoint.prompts, checkpoint.known
+    weights = Weights(checkpoint.weights, config)
+    unknown = "not known; pass --prompts"
+    return {
+        "name": checkpoint.name,
+        "folder": str(checkpoint.folder),
+        "architecture": config.body,
+        "layers": config.layers,
+        "dim": config.hidden_size,
+        "heads": config.heads,
+        "parameters": weights.parameters,
+        "vocabulary": config.vocab_size,
+        "max_tokens": config.max_tokens,
+        "pooling": config.pooling,
+        "weights": f"{', '.join(weights.dtypes)}, {weights.file_bytes / 1e6:,.1f} MB, files: {len(checkpoint.weights)}",
+        "prompts": prompts.style if prompts else unknown,
+        "query_prompt": prompts.prefix("query") if prompts else unknown,
+        "document_prompt": prompts.prefix("document") if prompts else unknown,
+        "symmetric_prompt": prompts.prefix("both") if prompts else unknown,
+        "licence": known.licence if known else "see its card",
+        "pinned_revision": known.revision if known and known.revision else "none",
+    }

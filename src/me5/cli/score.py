@@ -1,0 +1,77 @@
+"""`me5 score`: every query against every document, as dot products × 100."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from me5.cli import options
+
+if TYPE_CHECKING:
+    from me5.embedder import Float32
+
+
+def score(
+    queries: Annotated[list[str], typer.Option("--query", "-q", help="A query; give it several times.")],
+    documents: Annotated[list[str], typer.Option("--document", "-d", help="A document; give it several times.")],
+    model: options.Model = None,
+    task: options.Task = None,
+    precision: options.Precision = "auto",
+    threads: options.Threads = None,
+    truncation: options.Truncation = "end",
+    prompts: options.Prompts = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Score queries against documents: dot products of their unit vectors × 100, as on the model card.
+
+    Only the order within a row means something: E5 models put all scores high.
+
+    \b
+    me5 score -q 'how tall is K2?' -q '¿qué altura tiene el K2?' -d 'K2 rises to 8,611 metres.' -d 'Bake for an hour.'
+    me5 score --json --task bitext -q 'Guten Morgen' -d 'Good morning' | jq .scores
+    """
+    embedder = options.open_embedder(
+        model, precision=precision, threads=threads, truncation=truncation, prompts=prompts, quiet=quiet
+    )
+    scores = embedder.similarity(embedder.encode_query(queries, task=task), embedder.encode_document(documents)) * 100
+    if as_json:
+        result = {
+            "model": embedder.checkpoint.name,
+            "precision": embedder.precision,
+            "query_prompt": embedder.prompts.prefix("query", task),
+            "document_prompt": embedder.prompts.prefix("document"),
+            "queries": queries,
+            "documents": documents,
+            "scores": [[round(float(value), 4) for value in row] for row in scores],
+        }
+        print(json.dumps(result, ensure_ascii=False, indent=2))  # noqa: T201
+    else:
+        print_table(queries, documents, scores)
+
+
+def print_table(queries: Sequence[str], documents: Sequence[str], scores: "Float32") -> None:
+    """Print scores (queries, documents) under numbered documents, the best one of each query marked."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    legend = Table(show_header=False, box=None, padding=(0, 1))
+    legend.add_column(no_wrap=True, overflow="ellipsis")
+    for number, document in enumerate(documents, 1):
+        legend.add_row(Text(f"{number}  ", "bold cyan") + Text(" ".join(document.split())))
+    table = Table()
+    table.add_column("query")
+    for number in range(1, len(documents) + 1):
+        table.add_column(Text(str(number), "bold cyan"), justify="right", no_wrap=True)
+    for query, row in zip(queries, scores, strict=True):
+        best = row.argmax()
+        cells = [
+            Text(f"{value:.2f}{' ←' if at == best else '  '}", "bold green" if at == best else "")
+            for at, value in enumerate(row)
+        ]
+        table.add_row(Text(query), *cells)
+    console.print(legend)
+    console.print(table)

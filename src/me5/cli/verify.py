@@ -1,0 +1,71 @@
+"""`me5 verify`: is a model right on this machine? The checks of `verification`, as a table."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from me5.catalog import BUNDLED
+from me5.cli import options
+
+if TYPE_CHECKING:
+    from me5.verification import Check
+
+
+def verify(
+    model: Annotated[str, typer.Argument(help="A folder, a hub id, or me5-mini.")] = BUNDLED,
+    precision: Annotated[
+        Literal["all", "f32", "bf16", "int8"], typer.Option("--precision", "-p", help="What to check.")
+    ] = "all",
+    threads: options.Threads = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Compare the engine, at each precision, with a slow float32 reference and with published scores.
+
+    The texts are built in, in 25 languages. Exits with 1 when a check fails.
+
+    \b
+    me5 verify
+    me5 verify intfloat/multilingual-e5-large-instruct --precision bf16
+    """
+    import warnings
+
+    from me5 import verification
+    from me5.checkpoint import resolve
+    from me5.errors import Me5Warning
+
+    warnings.simplefilter("ignore", Me5Warning)  # the golden texts carry prompts, the long text is meant to be cut
+    precisions = verification.PRECISIONS if precision == "all" else (precision,)
+    with options.loading(f"and measuring {model}", quiet=quiet or as_json):
+        checks = list(verification.verify(resolve(model), precisions, threads=threads))
+    failed = sum(not check.passed for check in checks)
+    if as_json:
+        result = {"model": model, "passed": not failed, "checks": [asdict(check) for check in checks]}
+        print(json.dumps(result, ensure_ascii=False, indent=2))  # noqa: T201
+    else:
+        _print_checks(checks, quiet=quiet)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _print_checks(checks: "list[Check]", *, quiet: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for column in ("precision", "check", "measured", "wanted", ""):
+        table.add_column(column)
+    for check in checks:
+        verdict = "[green]pass[/]" if check.passed else "[bold red]FAIL[/]"
+        table.add_row(check.precision, check.name, check.measured, check.wanted, verdict)
+    console = Console(highlight=False)
+    if not quiet:
+        console.print(table)
+    failed = sum(not check.passed for check in checks)
+    console.print(
+        f"[bold red]{failed} of {len(checks)} checks failed[/]"
+        if failed
+        else f"[green]all {len(checks)} checks passed[/]"
+    )

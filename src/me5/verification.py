@@ -1,0 +1,134 @@
+"""Measure whether a model is right on this machine: the engine against the slow truth, and against published scores."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from me5 import catalog
+from me5.batching import plan
+from me5.checkpoint import Checkpoint
+from me5.embedder import Embedder
+from me5.engine import Precision, open_engine
+from me5.engine.base import Float32
+from me5.engine.reference import ReferenceEngine
+from me5.errors import EngineError
+from me5.prompts import NONE
+from me5.tokenizer import Prepared
+
+PRECISIONS: tuple[Precision, ...] = ("f32", "bf16", "int8")
+# The smallest cosine to the float32 reference that passes. int8 loses by design; what it loses is printed.
+MIN_COSINE = {"f32": 0.99999, "bf16": 0.999, "int8": 0.98}
+# The smallest cosine between a text alone and the same text in a batch.
+MIN_ALONE = {"f32": 1 - 1e-6, "bf16": 0.9999, "int8": 0.9999}
+# Published scores were printed by other libraries: the recording's own tolerance, and 0.5 of 100 for reduced precision.
+CARD_TOLERANCE = {"f32": 0.05, "bf16": 0.5, "int8": 2.0}
+GOLDEN_TOLERANCE = {"f32": catalog.GOLDEN_TOLERANCE, "bf16": catalog.GOLDEN_TOLERANCE, "int8": 0.02}
+
+SENTENCES = (
+    "The library opens at nine and closes at six.",
+    "Die Bibliothek öffnet um neun und schließt um sechs.",
+    "La bibliothèque ouvre à neuf heures et ferme à dix-huit heures.",
+    "La biblioteca abre a las nueve y cierra a las seis.",
+    "A biblioteca abre às nove e fecha às seis.",
+    "La biblioteca apre alle nove e chiude alle sei.",
+    "De bibliotheek gaat om negen uur open en om zes uur dicht.",
+    "Biblioteka jest otwarta od dziewiątej do osiemnastej.",
+    "Библиотека открывается в девять и закрывается в шесть.",
+    "Бібліотека відчиняється о дев'ятій і зачиняється о шостій.",
+    "Η βιβλιοθήκη ανοίγει στις εννέα και κλείνει στις έξι.",
+    "Kütüphane dokuzda açılır ve altıda kapanır.",
+    "تفتح المكتبة في التاسعة وتغلق في السادسة.",
+    "הספרייה נפתחת בתשע ונסגרת בשש.",
+    "کتابخانه ساعت نه باز و ساعت شش بسته می‌شود.",
+    "पुस्तकालय नौ बजे खुलता है और छह बजे बंद होता है।",
+    "গ্রন্থাগার নয়টায় খোলে এবং ছয়টায় বন্ধ হয়।",
+    "நூலகம் ஒன்பது மணிக்கு திறந்து ஆறு மணிக்கு மூடுகிறது.",
+    "ห้องสมุดเปิดเก้าโมงและปิดหกโมงเย็น",
+    "Thư viện mở cửa lúc chín giờ và đóng cửa lúc sáu giờ.",
+    "Perpustakaan buka pukul sembilan dan tutup pukul enam.",
+    "Maktaba inafunguliwa saa tatu na kufungwa saa kumi na mbili.",
+    "图书馆九点开门，六点关门。",
+    "図書館は九時に開き、六時に閉まります。",
+    "도서관은 아홉 시에 열고 여섯 시에 닫습니다.",
+    "Kirjasto avataan yhdeksältä ja suljetaan kuudelta.",
+    "",
+    "K2",
+    "🙂 1 234,56 € — x² ≤ π·r²",
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was measured: what, at which precision, the figure, what it must reach, and whether it did."""
+
+    name: str
+    precision: str
+    measured: str
+    wanted: str
+    passed: bool
+
+
+def verify(
+    checkpoint: Checkpoint, precisions: Sequence[Precision] = PRECISIONS, *, threads: int | None = None
+) -> Iterator[Check]:
+    """Measure a model at each precision, giving checks as they are made.
+
+    A precision that this CPU does not have is left out, but for its own explicit request alone.
+    """
+    reference = ReferenceEngine(checkpoint)
+    probe = Embedder(checkpoint, reference, prompts=NONE)
+    # One text fills the whole length, so that every position is seen.
+    long_text = " ".join(sentence for sentence in SENTENCES * (checkpoint.config.max_tokens // 256 + 1))
+    truth: Float32 | None = None
+    prepared = probe.prepare([*SENTENCES, long_text], "document")
+    for precision in precisions:
+        try:
+            engine = open_engine(checkpoint, precision=precision, threads=threads)
+        except EngineError:
+            if len(precisions) == 1:
+                raise
+            continue
+        if truth is None:
+            truth = reference.embed([prepared.sequences], 0)
+        embedder = Embedder(checkpoint, engine, prompts=NONE)
+        yield from _against_reference(embedder, prepared, truth)
+        yield from _against_published(embedder)
+        del embedder, engine  # one engine in memory at a time
+
+
+def _against_reference(embedder: Embedder, prepared: Prepared, truth: Float32) -> Iterator[Check]:
+    precision = embedder.precision
+    batched = embedder.run(prepared)
+    cosines = (batched * truth).sum(axis=1)
+    yield Check(
+        "cosine to the float32 reference", precision, f"min {cosines.min():.6f}, mean {cosines.mean():.6f}",
+        f"≥ {MIN_COSINE[precision]}", bool(cosines.min() >= MIN_COSINE[precision]),
+    )  # fmt: skip
+    alone = np.concatenate(
+        [embedder.engine.embed([[sequence]], plan([len(sequence)], 1)[0].width) for sequence in prepared.sequences]
+    )
+    same = (alone * batched).sum(axis=1)
+    yield Check(
+        "a text alone equals it in a batch", precision, f"min {same.min():.7f}",
+        f"≥ {MIN_ALONE[precision]}", bool(same.min() >= MIN_ALONE[precision]),
+    )  # fmt: skip
+
+
+def _against_published(embedder: Embedder) -> Iterator[Check]:
+    known, precision = embedder.checkpoint.known, embedder.precision
+    if known is not None and known.golden:
+        query = embedder.encode_query([known.golden_query_prefix + catalog.GOLDEN_QUERY])
+        scores = embedder.similarity(query, embedder.encode_document(catalog.GOLDEN_DOCUMENTS))[0]
+        yield _difference("published golden scores", precision, scores, known.golden, GOLDEN_TOLERANCE[precision])
+    if known is not None and known.card_scores:
+        prompts = known.prompts.prefix("query", catalog.CARD_TASK)
+        queries = embedder.encode_query([prompts + query for query in catalog.CARD_QUERIES])
+        scores = embedder.similarity(queries, embedder.encode_document(catalog.CARD_DOCUMENTS)) * 100
+        card = [value for row in known.card_scores for value in row]
+        yield _difference("the card's scores × 100", precision, scores.ravel(), card, CARD_TOLERANCE[precision])
+
+
+def _difference(name: str, precision: str, scores: Float32, wanted: Sequence[float], tolerance: float) -> Check:
+    worst = float(np.abs(scores - np.array(wanted)).max())
+    return Check(name, precision, f"largest difference {worst:.4f}", f"≤ {tolerance}", worst <= tolerance)
