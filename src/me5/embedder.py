@@ -19,7 +19,8 @@ from me5.batching import plan
 from me5.checkpoint import Checkpoint, resolve
 from me5.engine import Precision, open_engine
 from me5.engine.base import Engine
-from me5.errors import InputError, PromptWarning, TruncationWarning
+from me5.errors import InputError, PromptWarning
+from me5.notices import Notices
 from me5.progress import track
 from me5.prompts import Prompts, Side
 from me5.tokenizer import TRUNCATIONS, Prepared, Report, Tokenizer, Truncation
@@ -143,18 +144,15 @@ class Embedder:
     ) -> Iterator[Float32]:
         """Vectors in input order, a block at a time, in memory that does not grow with the input."""
         first = 0
-        carrying: list[tuple[int, str]] = []
-        own = Report()
+        notices = Notices(self.prompts)
         for window in _windows(texts):
             prepared = self.prepare(window, side, task=task, first=first)
-            carrying += prompt_styles.carrying(self.prompts, window, first)
-            own.add(prepared.report)
+            notices.add(window, prepared.report)
             if report is not None:
                 report.add(prepared.report)
             yield self.run(prepared)
             first += len(window)
-        _warn_of_prompts(carrying)
-        self._warn_of_truncation(own)
+        notices.warn(self.max_seq_length)
 
     def prepare(
         self,
@@ -208,17 +206,6 @@ class Embedder:
                 before = own.texts
         return _join(blocks, self.dim)
 
-    def _warn_of_truncation(self, report: Report) -> None:
-        if not (cut := report.truncated):
-            return
-        warnings.warn(
-            f"{len(cut):,} of {report.texts:,} texts were longer than {self.max_seq_length} tokens and lost "
-            f"{sum(report.lost):,} tokens at their {self.truncation} (items {_items(cut)}). Pass a Report to see each; "
-            "truncation='chunk' reads everything",
-            TruncationWarning,
-            stacklevel=5,
-        )
-
     def __repr__(self) -> str:
         return (
             f"Embedder({self.checkpoint.name!r}, dim={self.dim}, precision={self.precision!r}, "
@@ -270,22 +257,6 @@ def _unit(vectors: Float32) -> Float32:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: Float32 = vectors / np.maximum(norms, np.float32(1e-12))
     return unit
-
-
-def _items(indices: Sequence[int]) -> str:
-    shown = ", ".join(map(str, indices[:5]))
-    return f"{shown}, …" if len(indices) > 5 else shown
-
-
-def _warn_of_prompts(carrying: Sequence[tuple[int, str]]) -> None:
-    if not carrying:
-        return
-    warnings.warn(
-        f"{len(carrying):,} texts already start with a prompt (items {_items([index for index, _ in carrying])}; "
-        f"for example {carrying[0][1]!r}). me5 adds the model's own prompt: pass bare texts, or it is read twice",
-        PromptWarning,
-        stacklevel=5,
-    )
 
 
 def _unknown_prompts(name: str) -> Prompts:

@@ -11,7 +11,7 @@ Symmetric use (similarity, bitext, clustering, classification) puts the same pro
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -251,8 +251,3 @@ def from_sentence_transformers(listed: Mapping[str, str]) -> Prompts | None:
         return Prompts("instruct", default_task=found["task"])
     both = listed.get("sts", listed.get("similarity", query))
     return Prompts("prefix", query=query, document=document, both=both, named=dict(listed))
-
-
-def carrying(prompts: Prompts, texts: Sequence[str], first: int = 0) -> list[tuple[int, str]]:
-    """The items that already start with a prompt: (index counted from `first`, prompt)."""
-    return [(first + i, found) for i, text in enumerate(texts) if (found := prompts.carried_by(text)) is not None]

@@ -9,10 +9,12 @@ are never read. Pooling and the unit norm follow in float32. Between them the gr
            the rest as in bf16 or f32
 """
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +35,29 @@ _MASKED = -1e9
 
 Node = Any  # openvino's nodes carry no useful type
 
+# The process in which OpenVINO first started. A fork copies the locks of its threads but not the threads: even a fresh
+# load in the child then hangs now and then (7 of 24 forks of a busy parent, 0 of 8 of an idle one).
+_started_in: int | None = None
+_engines: "WeakSet[OpenVinoEngine]" = WeakSet()
+
+
+def _refuse_after_fork() -> None:
+    if _started_in not in (None, os.getpid()):
+        raise EngineError(
+            "this process was forked from one that had loaded an Embedder, whose threads live in the parent only. Load "
+            "the first Embedder in the child, after the fork, or start children with 'spawn'"
+        )
+
+
+def _never_destroy() -> None:
+    """In a forked child: leak the parent's requests, whose destructors wait for threads that are not there."""
+    for engine in _engines:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine._request))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_never_destroy)
+
 
 class OpenVinoEngine(Engine):
     """An encoder on the CPU. One inference runs at a time; calls from other threads wait."""
@@ -40,6 +65,9 @@ class OpenVinoEngine(Engine):
     batch_tokens = 1152
 
     def __init__(self, checkpoint: Checkpoint, *, precision: str, threads: int | None) -> None:
+        global _started_in
+        _refuse_after_fork()
+        _started_in = os.getpid()
         core = ov.Core()
         native_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not native_bf16:
@@ -62,15 +90,11 @@ class OpenVinoEngine(Engine):
         # OpenVINO reads these arrays without a copy of its own, and keeps no reference to them.
         self._constants = graph.constants
         self._lock = threading.Lock()
-        self._process = os.getpid()
+        _engines.add(self)
 
     def embed(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Float32:
         """See `Engine.embed`."""
-        if os.getpid() != self._process:
-            raise EngineError(
-                "this Embedder was loaded before the process forked, and its threads live in the parent only. Load it "
-                "in the child, in a process that has loaded none before the fork, or start children with 'spawn'"
-            )
+        _refuse_after_fork()
         grid = pack(rows, width, self._config.first_position)
         embedded = self._weights.rows("words", grid.ids)
         embedded += self._weights.rows("positions", grid.positions)

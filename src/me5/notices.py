@@ -1,0 +1,73 @@
+"""What a call should warn of, gathered over any number of texts and said once: truncation, and prompts in the texts."""
+
+import warnings
+from collections.abc import Sequence
+
+from me5.errors import PromptWarning, TruncationWarning
+from me5.prompts import Prompts
+from me5.tokenizer import Report
+
+_SHOWN = 5
+# Frames between the warning and the caller of Embedder.encode_*: this module, stream, _encode, encode_*.
+_STACK = 5
+
+
+class Notices:
+    """Counts and first examples of one call; its size does not grow with the number of texts."""
+
+    def __init__(self, prompts: Prompts) -> None:
+        self._prompts = prompts
+        self._texts = 0
+        self._lost = 0
+        self._truncated = _Items()
+        self._carrying = _Items()
+        self._carried = ""
+
+    def add(self, texts: Sequence[str], report: Report) -> None:
+        """Look at the next texts and their report."""
+        for index, text in enumerate(texts, self._texts):
+            if (prompt := self._prompts.carried_by(text)) is not None:
+                self._carrying.add(index)
+                self._carried = self._carried or prompt
+        for index in report.truncated:
+            self._truncated.add(self._texts + index)
+        self._lost += sum(report.lost)
+        self._texts += len(texts)
+
+    def warn(self, max_tokens: int) -> None:
+        """Issue `PromptWarning` and `TruncationWarning` where there is cause."""
+        if self._carrying.count:
+            warnings.warn(
+                f"{self._carrying} of {_counted(self._texts)} already start with a prompt, such as {self._carried!r}. "
+                "me5 adds the model's own: pass bare texts, or it is read twice",
+                PromptWarning,
+                stacklevel=_STACK,
+            )
+        if self._truncated.count:
+            warnings.warn(
+                f"{self._truncated} of {_counted(self._texts)} were longer than {max_tokens} tokens and lost "
+                f"{self._lost:,} tokens. Pass a Report to see each; truncation='chunk' reads everything",
+                TruncationWarning,
+                stacklevel=_STACK,
+            )
+
+
+class _Items:
+    """A count, and the first few of what was counted."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[int] = []
+
+    def add(self, index: int) -> None:
+        self.count += 1
+        if len(self._first) < _SHOWN:
+            self._first.append(index)
+
+    def __str__(self) -> str:
+        more = ", …" if self.count > len(self._first) else ""
+        return f"{self.count:,} (item{'s' * (self.count > 1)} {', '.join(map(str, self._first))}{more})"
+
+
+def _counted(texts: int) -> str:
+    return f"{texts:,} text{'s' * (texts != 1)}"

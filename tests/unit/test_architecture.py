@@ -1,0 +1,166 @@
+"""The rules of ARCHITECTURE.md, read from the source's own imports."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "me5"
+FILES = sorted(SOURCE.rglob("*.py"))
+NAMES = [str(path.relative_to(SOURCE)) for path in FILES]
+
+# Third-party package -> where it may be imported.
+HOMES = {
+    "openvino": ("engine/openvino.py",),
+    "torch": (),
+    "transformers": (),
+    "sentence_transformers": (),
+    "huggingface_hub": ("hub.py",),
+    "safetensors": ("weights.py",),
+    "tokenizers": ("tokenizer.py",),
+    "pyarrow": ("bulk/",),
+    "typer": ("cli/",),
+    "rich": ("cli/", "progress.py"),
+}
+ALLOWED_ANYWHERE = {"numpy", "me5"}
+# Room -> own modules that it must not know.
+FORBIDDEN = {
+    "engine/": ("me5.prompts", "me5.tokenizer", "me5.embedder", "me5.batching", "me5.bulk", "me5.cli"),
+    "batching.py": ("me5.prompts", "me5.tokenizer", "me5.embedder", "me5.engine"),
+    "bulk/": ("me5.cli",),
+    "embedder.py": ("me5.cli", "me5.bulk"),
+}
+DOORS = ("cli/", "engine/__init__.py")
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """Every module that a tree imports, with `from me5 import hub` as `me5.hub`."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            if node.module == "me5" or (SOURCE.parent / node.module.replace(".", "/")).is_dir():
+                found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def run_time_tree(path: Path) -> ast.Module:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if not is_type_checking(node)]
+    return tree
+
+
+def top_level_imports(path: Path) -> set[str]:
+    tree = run_time_tree(path)
+    tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return imports(tree)
+
+
+def standard_library() -> set[str]:
+    import sys
+
+    return set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_third_party_packages_stay_in_their_homes(path):
+    name = str(path.relative_to(SOURCE))
+    packages = {module.partition(".")[0] for module in imports(run_time_tree(path))} - standard_library()
+    for package in packages - ALLOWED_ANYWHERE:
+        assert package in HOMES, f"{name} imports {package}, which ARCHITECTURE.md does not know"
+        assert name.startswith(HOMES[package]), f"{name} imports {package}, whose home is {HOMES[package]}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_rooms_do_not_know_what_they_must_not(path):
+    name = str(path.relative_to(SOURCE))
+    for room, forbidden in FORBIDDEN.items():
+        if name.startswith(room):
+            wrong = {module for module in imports(run_time_tree(path)) if module.startswith(forbidden)}
+            assert not wrong, f"{name} imports {wrong}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_own_modules_are_imported_at_the_top_except_at_the_doors(path):
+    name = str(path.relative_to(SOURCE))
+    if name.startswith(DOORS):
+        return
+    functions = [node for node in ast.walk(run_time_tree(path)) if isinstance(node, ast.FunctionDef)]
+    inside = {module for function in functions for module in imports(function) if module.startswith("me5")}
+    assert not inside, f"{name} imports {inside} inside a function"
+
+
+def test_there_are_no_import_cycles():
+    known = {module_name(path) for path in FILES}
+    graph = {
+        module_name(path): {module for module in top_level_imports(path) if module in known and module != "me5"}
+        for path in FILES
+    }
+    done: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, f"cycle: {' → '.join((*trail, module))}"
+        if module not in done:
+            for imported in graph[module]:
+                # A package's __init__ runs before its modules, and may import them.
+                if imported != module and not module.startswith(f"{imported}."):
+                    visit(imported, (*trail, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+def test_no_module_is_a_drawer():
+    assert not {path.stem for path in FILES} & {"utils", "util", "common", "helpers", "helper", "manager", "misc"}
+
+
+def test_only_the_command_line_prints():
+    for path in FILES:
+        if path.relative_to(SOURCE).parts[0] != "cli":
+            calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
+            assert not [call for call in calls if getattr(call.func, "id", "") == "print"], path
+
+
+def test_prompt_strings_stand_in_prompts_only():
+    written = re.compile(r"""["'](Instruct: |query: |passage: )""")
+    for path in FILES:
+        name = path.relative_to(SOURCE).name
+        # The catalogue records what one model's repository lists, and the prompt that a published score was made with.
+        if name not in ("prompts.py", "catalog.py"):
+            assert not written.search(path.read_text("utf-8")), f"{name} writes a prompt of its own"
+
+
+def test_tensor_names_of_others_stand_in_weights_only():
+    for path in FILES:
+        if path.name != "weights.py":
+            assert "LayerNorm.weight" not in path.read_text("utf-8"), path
+            assert "attention.self" not in path.read_text("utf-8"), path
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_files_and_functions_stay_small(path):
+    text = path.read_text("utf-8")
+    assert text.count("\n") <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 75, f"{node.name} is too long"
+
+
+def test_every_room_of_the_source_is_told_in_architecture():
+    told = (SOURCE.parents[1] / "ARCHITECTURE.md").read_text("utf-8")
+    rooms = {path.name + ("/" if path.is_dir() else "") for path in SOURCE.iterdir() if path.name[0] not in "_."}
+    missing = {room for room in rooms if room not in ("py.typed", "models/") and f"`{room}`" not in told}
+    assert not missing

@@ -1,0 +1,116 @@
+"""The commands, as a person types them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from me5 import catalog
+
+COMMANDS = ("demo", "embed", "score", "tokens", "models", "info", "verify")
+ROOT = Path(__file__).parents[2]
+
+
+def me5(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "me5", *arguments],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "COLUMNS": "120", **environment},
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command):
+    result = me5(command, "--help")
+    assert result.returncode == 0
+    assert f"me5 {command}" in result.stdout.split("Usage:")[1].split("\n", 1)[1]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_its_place_in_the_documents(command):
+    assert f"## me5 {command}\n" in (ROOT / "docs" / "commands.md").read_text("utf-8")
+
+
+def test_demo_puts_the_right_document_on_top():
+    result = me5("demo")
+    assert result.returncode == 0, result.stderr
+    protein, pumpkin = (line.split("│") for line in result.stdout.splitlines() if "←" in line)
+    assert "protein" in protein[1]
+    assert "←" in protein[2]
+    assert "←" in pumpkin[3]
+    assert r"Instruct: Given a web search query" in result.stdout
+
+
+def test_score_as_json():
+    result = me5("score", "--json", "-q", "how tall is K2?", "-d", "K2 rises to 8,611 metres.", "-d", "Bake a cake.")
+    scored = json.loads(result.stdout)
+    assert scored["model"] == catalog.BUNDLED
+    assert scored["query_prompt"].startswith("Instruct: ")
+    assert scored["document_prompt"] == ""
+    assert scored["scores"][0][0] > scored["scores"][0][1]
+
+
+def test_tokens_tells_what_is_read_and_lost():
+    result = me5("tokens", "--json", "--side", "document", "--max-tokens", "5", "one two three four five six seven")
+    (looked,) = json.loads(result.stdout)
+    assert looked["prompt"] == ""
+    assert looked["lost"] == looked["tokens"] - 5
+    assert len(looked["sequences"][0]["ids"]) == 5
+    assert looked["sequences"][0]["pieces"][0] == "<s>"
+
+
+def test_models_lists_the_catalogue():
+    listed = json.loads(me5("models", "--json").stdout)
+    assert [model["id"] for model in listed] == [model.id for model in catalog.KNOWN_MODELS]
+    assert listed[0]["local"] is True
+    bundled = json.loads(me5("info", "--json").stdout)
+    assert listed[0]["parameters"] == bundled["parameters"]
+    assert listed[0]["dim"] == bundled["dim"]
+    assert listed[0]["layers"] == bundled["layers"]
+
+
+def test_info_shows_prompts_byte_for_byte():
+    facts = json.loads(me5("info", "--json").stdout)
+    assert facts["query_prompt"].endswith("answer the query\nQuery: ")
+    assert me5("info").returncode == 0
+
+
+def test_verify_passes_on_the_bundled_model():
+    result = me5("verify", "--json", "--precision", "f32")
+    assert result.returncode == 0, result.stdout
+    assert json.loads(result.stdout)["passed"] is True
+
+
+def test_quiet_verify_says_one_line():
+    result = me5("verify", "--precision", "f32", "--quiet")
+    assert result.stdout.strip() == "all 2 checks passed"
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["info", "/no/such/folder"], 3, "not a folder"),
+        (["info", "some/model"], 3, "hf download some/model"),
+        (["score", "-q", "x", "-d", "y", "--task", "web-serch"], 2, "did you mean web-search"),
+        (["score", "-q", "x"], 2, "--document"),
+        (["score", "-q", "x", "-d", "y", "--precision", "f8"], 2, "f8"),
+        (["tokens", "--max-tokens", "4", "--truncation", "error", "a longer text than four"], 2, "the model reads 4"),
+        (["nonsense"], 2, "No such command"),
+    ],
+    ids=["no folder", "no hub", "unknown task", "missing option", "unknown precision", "too long", "unknown command"],
+)
+def test_a_users_mistake_is_a_sentence_and_an_exit_code(arguments, code, said):
+    result = me5(*arguments)
+    assert result.returncode == code
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_warnings_are_one_line_and_can_be_silenced():
+    long = "word " * 600
+    assert "warning: 1 of 1 texts" in me5("score", "-q", "x", "-d", long).stderr
+    assert me5("score", "-q", "x", "-d", long, "--quiet").stderr == ""
