@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check lint format types clean
+.PHONY: help demo test check lint format types package clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -14,7 +14,7 @@ demo: $(VENV)/base  ## Answer the model card's example with the bundled model, o
 test: $(VENV)/dev  ## Run the tests
 	$(BIN)/pytest -n auto
 
-check: lint types test  ## Everything that CI runs
+check: lint types test package  ## Everything that CI runs
 
 lint: $(VENV)/dev  ## Check style
 	$(BIN)/ruff check .
@@ -26,6 +26,12 @@ types: $(VENV)/dev  ## Check types
 format: $(VENV)/dev  ## Fix style where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# What users get: installed from a wheel into an empty environment, away from the source and its development packages.
+package:  ## Install the package as a user would, and run it
+	rm -rf build/user && $(PYTHON) -m venv build/user
+	build/user/bin/pip install --quiet --disable-pip-version-check -c constraints.txt .
+	cd build/user && HF_HUB_OFFLINE=1 bin/me5 demo --quiet && bin/me5 verify --precision f32 --quiet
 
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,7 +1,6 @@
 """A hub id -> a local folder with the files that me5 needs; the only place that downloads."""
 
 from pathlib import Path
-from typing import Any
 
 from me5 import catalog
 from me5.errors import DownloadError
@@ -36,15 +35,14 @@ def download(model_id: str, revision: str | None = None, *, progress: bool = Tru
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    known = catalog.find(model_id)
-    if revision is None and known is not None:
-        revision = known.revision or None
-    fetch: dict[str, Any] = {"repo_id": model_id, "revision": revision, "allow_patterns": list(NEEDED_FILES)}
+    revision = revision or _pinned(model_id)
     were_disabled = are_progress_bars_disabled()
     if not progress:
         disable_progress_bars()
     try:
-        return cached(model_id, revision) or Path(snapshot_download(**fetch))
+        # Asks the hub which files the revision has, and falls back to the cache where the hub cannot be reached: only
+        # so is a snapshot that an interrupted download left incomplete noticed.
+        return Path(snapshot_download(model_id, revision=revision, allow_patterns=list(NEEDED_FILES)))
     except HFValidationError as error:
         raise DownloadError(f"{model_id!r} is neither a folder nor a hub id of the form owner/name: {error}") from error
     except LocalEntryNotFoundError as error:
@@ -60,24 +58,20 @@ def download(model_id: str, revision: str | None = None, *, progress: bool = Tru
             enable_progress_bars()
 
 
-def cached(model_id: str, revision: str | None = None) -> Path | None:
-    """The local snapshot of a known or given revision if it is complete, so that the network is not asked twice."""
+def cached(model_id: str) -> Path | None:
+    """The local snapshot of a known model's pinned revision, or None; the network is not asked."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    known = catalog.find(model_id)
-    revision = revision or (known.revision if known is not None else None)
-    if not revision:
-        return None
     try:
-        folder = Path(snapshot_download(model_id, revision=revision, local_files_only=True))
+        return Path(snapshot_download(model_id, revision=_pinned(model_id), local_files_only=True))
     except LocalEntryNotFoundError:
         return None
-    has_weights = any(folder.glob("*.safetensors"))
-    # An interrupted download leaves a snapshot folder with some of its files.
-    return (
-        folder if has_weights and (folder / "config.json").exists() and (folder / "tokenizer.json").exists() else None
-    )
+
+
+def _pinned(model_id: str) -> str | None:
+    known = catalog.find(model_id)
+    return known.revision if known is not None else None
 
 
 def _first_line(error: BaseException) -> str:
