@@ -21,7 +21,7 @@ from me5.engine import Precision, open_engine
 from me5.engine.base import Engine
 from me5.errors import InputError, PromptWarning
 from me5.notices import Notices
-from me5.progress import track
+from me5.progress import Advance, track
 from me5.prompts import Prompts, Side
 from me5.tokenizer import TRUNCATIONS, Prepared, Report, Tokenizer, Truncation
 
@@ -140,9 +140,18 @@ class Embedder:
         return self._encode(texts, "both", task, report, show_progress_bar)
 
     def stream(
-        self, texts: Iterable[str], side: Side, *, task: str | None = None, report: Report | None = None
+        self,
+        texts: Iterable[str],
+        side: Side,
+        *,
+        task: str | None = None,
+        report: Report | None = None,
+        advance: Advance | None = None,
     ) -> Iterator[Float32]:
-        """Vectors in input order, a block at a time, in memory that does not grow with the input."""
+        """Vectors in input order, a block at a time, in memory that does not grow with the input.
+
+        `advance` is called after every batch with the numbers of texts and tokens that it held.
+        """
         first = 0
         notices = Notices(self.prompts)
         for window in _windows(texts):
@@ -150,7 +159,7 @@ class Embedder:
             notices.add(window, prepared.report)
             if report is not None:
                 report.add(prepared.report)
-            yield self.run(prepared)
+            yield self.run(prepared, advance)
             first += len(window)
         notices.warn(self.max_seq_length)
 
@@ -167,13 +176,17 @@ class Embedder:
         prefix = self.prompts.prefix(side, task)
         return self.tokenizer.prepare(texts, prefix, truncation or self.truncation, first=first)
 
-    def run(self, prepared: Prepared) -> Float32:
+    def run(self, prepared: Prepared, advance: Advance | None = None) -> Float32:
         """The second half: vectors (texts, dim) of prepared texts, in input order."""
         sequences = prepared.sequences
         vectors = np.empty((len(sequences), self.dim), np.float32)
+        # A text counts as done with its first chunk.
+        firsts = np.diff(prepared.owners, prepend=-1)
         for batch in plan([len(sequence) for sequence in sequences], self.engine.batch_tokens):
             rows = [[sequences[index] for index in row] for row in batch.rows]
             vectors[batch.order] = self.engine.embed(rows, batch.width)
+            if advance is not None:
+                advance(int(firsts[batch.order].sum()), sum(len(sequence) for row in rows for sequence in row))
         return vectors if len(sequences) == prepared.texts else _merge_chunks(vectors, prepared)
 
     @staticmethod
@@ -196,14 +209,8 @@ class Embedder:
         if not isinstance(texts, Iterable):
             raise InputError(f"expected a string or an iterable of strings, got {type(texts).__name__}")
         count = len(texts) if isinstance(texts, Sized) else None
-        own = report if report is not None else Report()
-        before = own.texts
-        blocks = []
         with track(count, show=show) as advance:
-            for block in self.stream(texts, side, task=task, report=own):
-                blocks.append(block)
-                advance(len(block), sum(own.tokens[before:]))
-                before = own.texts
+            blocks = list(self.stream(texts, side, task=task, report=report, advance=advance))
         return _join(blocks, self.dim)
 
     def __repr__(self) -> str:

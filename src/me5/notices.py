@@ -8,7 +8,7 @@ from me5.prompts import Prompts
 from me5.tokenizer import Report
 
 _SHOWN = 5
-# Frames between the warning and the caller of Embedder.encode_*: this module, stream, _encode, encode_*.
+# Frames up to the caller of Embedder.encode_*: this module, stream, _encode, encode_*.
 _STACK = 5
 
 
