@@ -16,6 +16,7 @@ import argparse
 import datetime
 import importlib.util
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -133,8 +134,18 @@ def run_models(args: argparse.Namespace) -> dict[str, Any]:
     return models
 
 
+def rounded(data: Any) -> Any:
+    """The same data with six digits per figure: more say nothing, and the line is for people too."""
+    if isinstance(data, dict):
+        return {key: rounded(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [rounded(value) for value in data]
+    return float(f"{data:.6g}") if isinstance(data, float) else data
+
+
 def main() -> None:
     args = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that the engines' processes are ended too
     started = time.time()
     run: dict[str, Any] = {
         "benchmark": "encode",
@@ -159,7 +170,7 @@ def main() -> None:
         draw(run, stem.with_suffix(".svg"))
     except ImportError as error:
         print(f"no picture: {error}", file=sys.stderr)
-    line = report.without_paths(json.dumps(run, ensure_ascii=False))
+    line = report.without_paths(json.dumps(rounded(run), ensure_ascii=False))
     stem.with_suffix(".json").write_text(line + "\n", encoding="utf-8")
     print(line)
 

@@ -61,7 +61,7 @@ ENGINES = (
 )
 
 WORKLOADS = {
-    "mixed": "48 texts of 8 to 263 tokens, log-normal",
+    "mixed": "many short texts and a few long ones: 8 tokens to 263 or the model's limit, log-normal, median 67",
     "query": "texts of 16 tokens, one at a time",
     "128": "texts of 128 tokens",
     "512": "texts of 512 tokens, or of the model's limit",

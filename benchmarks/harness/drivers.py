@@ -36,9 +36,9 @@ class Loaded:
 def load_me5(setup: Setup) -> Loaded:
     from me5 import Embedder
 
-    precision = setup.options["precision"]
-    embedder = Embedder.load(setup.model, precision=precision, threads=setup.threads)
-    return Loaded(embedder.encode_document, precision)
+    # No prompts: every engine gets the bare texts.
+    embedder = Embedder.load(setup.model, precision=setup.options["precision"], threads=setup.threads, prompts="none")
+    return Loaded(embedder.encode_document, embedder.precision)
 
 
 def load_sentence_transformers(setup: Setup) -> Loaded:

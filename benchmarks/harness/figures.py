@@ -63,7 +63,7 @@ def add_ratios(rows: dict[str, dict[str, Any]], results: list[Measured]) -> None
 
 
 def summarize(workloads: list[Workload], results: list[Measured]) -> dict[str, Any]:
-    """Everything about one model as JSON data: workloads -> engines -> figures, then what belongs to an engine alone."""
+    """Everything about one model as JSON data: workloads -> engines -> figures, then what is true of each engine."""
     had = [result for result in results if not result.skipped]
     reference = next((result for result in had if result.engine.name == REFERENCE), None)
     by_workload = {}

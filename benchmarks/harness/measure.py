@@ -83,6 +83,7 @@ class Rounds:
             if (engine.export, python) in failed:
                 result.skipped = failed[engine.export, python]
                 continue
+            self.plan.tell(f"  {engine.name}: files of kind {engine.export}")
             try:
                 threads = len(self.plan.cpus)
                 export = ensure_export(engine.export, self.folder, self.plan.cache, python, threads)

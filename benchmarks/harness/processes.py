@@ -1,5 +1,6 @@
 """The parent's side of a worker: start it, ask it, end it; and the exports, each in its engine's own Python."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -98,10 +99,8 @@ class Worker:
     def stop(self) -> None:
         """End the process by closing its stdin; kill it if it does not listen."""
         assert self.process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
-        except BrokenPipeError:
-            pass
         try:
             self.process.wait(timeout=30)
         except subprocess.TimeoutExpired:

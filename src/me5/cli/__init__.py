@@ -1,9 +1,10 @@
 """The `me5` command: one file per subcommand; the only place that prints.
 
 Exit codes: 0 done; 1 a check failed or the engine could not run; 2 wrong usage or input; 3 the model could not be
-loaded; 130 interrupted. A user's mistake is one sentence on standard error, never a traceback.
+loaded; 130 interrupted; 143 terminated. A user's mistake is one sentence on standard error, never a traceback.
 """
 
+import signal
 import sys
 import warnings
 from typing import TextIO
@@ -50,14 +51,13 @@ def _options(
 def main() -> None:
     """Run the command; turn our errors into one line and an exit code."""
     warnings.showwarning = _show_warning
+    # As an exception, a request to end lets open files be cleaned up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         app()
     except Me5Error as error:
         _complain("error", str(error))
         sys.exit(3 if isinstance(error, CheckpointError) else 2 if isinstance(error, InputError) else 1)
-    except KeyboardInterrupt:
-        _complain("error", "interrupted")
-        sys.exit(130)
 
 
 def _complain(kind: str, text: str) -> None:
