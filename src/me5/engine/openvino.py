@@ -4,7 +4,8 @@ The word table stays outside the graph, mapped from its file: a batch gathers it
 are never read. Pooling and the unit norm follow in float32. Between them the graph computes in
 
     f32    everything in float32
-    bf16   matrices and activations in bfloat16, sums in float32, on CPUs that have it in hardware
+    bf16   matrix products and attention in bfloat16, on CPUs that have it in hardware; the residual stream and its
+           norms in float32
     int8   weights as int8 with a scale per output row, activations as int8 with a scale per token and group of 128,
            the rest as in bf16 or f32
 """
@@ -116,36 +117,47 @@ class _Graph:
         self._config = config
         self._weights = weights
         self._type = ov.Type.bf16 if precision == "bf16" else ov.Type.f32
-        self._matrix: Callable[[str], Node] = self._int8_matrix if precision == "int8" else self._constant
+        self._matrix: Callable[[str], Node] = self._int8_matrix if precision == "int8" else self._float_matrix
         self.constants: list[npt.NDArray[Any]] = []
 
     def model(self) -> ov.Model:
         hidden = self._config.hidden_size
         embedded = op.parameter([-1, -1, hidden], np.float32, name="embedded")
         segments = op.parameter([-1, -1], np.int32, name="segments")
-        x = self._norm(self._cast(embedded), "embedding_norm")
+        x = self._norm(embedded, "embedding_norm")
         mask = self._mask(segments)
         for layer in range(self._config.layers):
             x = self._layer(x, mask, f"layers.{layer}")
-        return ov.Model([op.result(op.convert(x, np.float32))], [embedded, segments], "encoder")
+        return ov.Model([op.result(x)], [embedded, segments], "encoder")
 
     def _layer(self, x: Node, mask: Node, name: str) -> Node:
-        """One post-norm transformer layer: attention, then feed-forward, each added to its input and normalised."""
+        """One post-norm transformer layer: attention, then feed-forward, each added to its input and normalised.
+
+        `x` stays float32. In bfloat16 too it would be no faster (ratio 0.99 to 1.03 on two models) but lose more:
+        minimum cosine to float32 0.9954 instead of 0.99999 on a model whose residual stream has large components.
+        """
         heads, width = self._config.heads, self._config.hidden_size // self._config.heads
         split = np.array([0, 0, heads, width], np.int64)
         order = np.array([0, 2, 1, 3], np.int64)
+        half = self._cast(x)
         query, key, value = (
-            op.transpose(op.reshape(self._linear(x, f"{name}.{part}"), split, True), order)
+            op.transpose(op.reshape(self._linear(half, f"{name}.{part}"), split, True), order)
             for part in ("query", "key", "value")
         )
         attended = op.transpose(op.scaled_dot_product_attention(query, key, value, mask), order)
         merged = op.reshape(attended, np.array([0, 0, heads * width], np.int64), True)
-        x = self._norm(op.add(x, self._linear(merged, f"{name}.attention_output")), f"{name}.attention_norm")
-        inner = op.gelu(self._linear(x, f"{name}.feedforward_in"), "erf")
-        return self._norm(op.add(x, self._linear(inner, f"{name}.feedforward_out")), f"{name}.feedforward_norm")
+        x = self._add(x, self._linear(merged, f"{name}.attention_output"), f"{name}.attention_norm")
+        inner = op.gelu(self._linear(self._cast(x), f"{name}.feedforward_in"), "erf")
+        return self._add(x, self._linear(inner, f"{name}.feedforward_out"), f"{name}.feedforward_norm")
+
+    def _add(self, x: Node, update: Node, norm: str) -> Node:
+        """Add to the residual stream, and normalise."""
+        return self._norm(op.add(x, op.convert(update, np.float32)), norm)
 
     def _linear(self, x: Node, name: str) -> Node:
-        return op.add(op.matmul(x, self._matrix(f"{name}.weight"), False, True), self._vector(f"{name}.bias"))
+        return op.add(
+            op.matmul(x, self._matrix(f"{name}.weight"), False, True), self._cast(self._vector(f"{name}.bias"))
+        )
 
     def _norm(self, x: Node, name: str) -> Node:
         """Layer normalisation over the last axis."""
@@ -163,10 +175,10 @@ class _Graph:
         return op.convert(node, self._type) if self._type == ov.Type.bf16 else node
 
     def _vector(self, name: str) -> Node:
-        """A bias or norm weight, shaped to be added to (rows, width, hidden)."""
-        return op.reshape(self._constant(name), np.array([1, 1, -1], np.int64), False)
+        """A bias or norm weight, float32, shaped to be added to (rows, width, hidden)."""
+        return op.constant(self._weights.float32(name).reshape(1, 1, -1))
 
-    def _constant(self, name: str) -> Node:
+    def _float_matrix(self, name: str) -> Node:
         if self._type == ov.Type.bf16:
             # Given as bfloat16, the weights stay 2 bytes each; given as float32 under a bf16 hint OpenVINO keeps both
             # (measured on XLM-R-large: 1.3 GB instead of 1.9 GB of its own memory).
@@ -183,7 +195,8 @@ class _Graph:
         """A constant, converted and scaled per output row: the pattern that the CPU plugin runs as int8."""
         matrix = self._weights.float32(name)
         scale = np.maximum(np.abs(matrix).max(axis=1, keepdims=True), np.float32(1e-12)) / np.float32(127)
-        quantised = np.rint(matrix / scale).astype(np.int8)
+        with np.errstate(invalid="ignore"):  # a row that holds a NaN has a NaN for its scale: `pool` will notice
+            quantised = np.rint(matrix / scale).astype(np.int8)
         self.constants.append(quantised)
         self._weights.release(name)
         constant = op.constant(ov.Tensor(quantised, shared_memory=True), shared_memory=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from me5.checkpoint import Checkpoint
 from me5.engine.base import Engine, Float32, TokenIds
+from me5.errors import EngineError
 from me5.weights import Weights
 
 # numpy has no erf. Between these points, 6e-5 apart, linear interpolation errs by less than 5e-10, under the
@@ -54,7 +55,11 @@ class ReferenceEngine(Engine):
 
     def _pool(self, x: Float32) -> Float32:
         vector: Float32 = x.mean(axis=0) if self._config.pooling == "mean" else x[0]
-        return vector / np.linalg.norm(vector)
+        norm = np.linalg.norm(vector)
+        if not np.isfinite(norm):
+            raise EngineError("a vector is not finite: the weights may be damaged")
+        unit: Float32 = vector / np.maximum(norm, np.float32(1e-12))
+        return unit
 
     def _attention(self, x: Float32, name: str) -> Float32:
         """Every token of the sequence attends to every other, per head."""
