@@ -1,0 +1,108 @@
+"""Train the Unigram tokenizer on a sample of the training text, balanced over languages."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+from data import read_rows
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+PIECES = 36_000  # 36k x 256 in float16 is 18.4 MB, the most that leaves room for four layers below 25 MB
+LINES = 330_000
+LINE_CHARACTERS = 240
+TEMPERATURE = 0.4  # a language with n texts gives n**0.4 shares of the sample
+ALPHABET = 7_000  # single characters kept; the trainer keeps every character it sees, so rarer ones are taken out
+SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]  # the order of fairseq and XLM-R
+
+
+def new_tokenizer(model: models.Unigram) -> Tokenizer:
+    """Wrap a Unigram model with the normaliser, splitter, decoder and template that this model uses."""
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.NFKC(),
+            normalizers.Lowercase(),  # halves the spellings that a small vocabulary has to hold
+            normalizers.Replace(Regex(r"[\s\p{Cc}]+"), " "),
+            normalizers.Strip(),
+        ]
+    )
+    # Punctuation stands alone, so that no piece is spent on "word," beside "word".
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always"), pre_tokenizers.Punctuation("isolated")]
+    )
+    tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
+    return tokenizer
+
+
+def sample_lines(data: Path, seed: int = 0) -> list[str]:
+    """Draw distinct texts per language with temperature, cut to a few hundred characters each."""
+    by_language: dict[str, set[str]] = defaultdict(set)
+    for row in read_rows(data):
+        by_language[row.query_lang].add(row.query)
+        by_language[row.positive_lang].add(row.positive)
+    rng = np.random.default_rng(seed)
+    weights = {language: len(texts) ** TEMPERATURE for language, texts in by_language.items()}
+    scale = LINES / sum(weights.values())
+    lines: list[str] = []
+    for language in sorted(by_language):
+        texts = sorted(by_language[language])
+        for i in rng.permutation(len(texts))[: round(scale * weights[language])]:
+            text = texts[i]
+            start = int(rng.integers(0, max(len(text) - LINE_CHARACTERS, 0) + 1))
+            lines.append(text[start : start + LINE_CHARACTERS])
+    return lines
+
+
+def limit_alphabet(lines: list[str]) -> list[str]:
+    """Normalise the lines and blank out all characters but the most frequent ones."""
+    normalised = [unicodedata.normalize("NFKC", line).lower() for line in lines]
+    counts: Counter[str] = Counter()
+    for line in normalised:
+        counts.update(line)
+    kept = {character for character, _ in counts.most_common(ALPHABET)}
+    covered = sum(counts[character] for character in kept) / sum(counts.values())
+    print(f"{len(counts):,} characters, {len(kept):,} kept, they cover {covered:.4%} of the sample", flush=True)
+    rare = "".join(sorted(set(counts) - kept))
+    pattern = re.compile(f"[{re.escape(rare)}]") if rare else None
+    return [pattern.sub(" ", line) for line in normalised] if pattern else normalised
+
+
+def compact(tokenizer: Tokenizer) -> Tokenizer:
+    """Reorder to fairseq ids, put <mask> last, and round the scores to shorten the file."""
+    stored = json.loads(tokenizer.to_str())
+    pieces = [(piece, round(score, 3)) for piece, score in stored["model"]["vocab"] if piece not in SPECIAL]
+    vocabulary = [(piece, 0.0) for piece in SPECIAL] + pieces[: PIECES - len(SPECIAL) - 1] + [("<mask>", 0.0)]
+    result = new_tokenizer(models.Unigram(vocabulary, unk_id=3, byte_fallback=False))
+    result.add_special_tokens([*SPECIAL, "<mask>"])
+    result.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("run", type=Path)
+    arguments = parser.parse_args()
+    arguments.run.mkdir(parents=True, exist_ok=True)
+    lines = limit_alphabet(sample_lines(arguments.data))
+    print(f"{len(lines):,} lines, {sum(map(len, lines)):,} characters", flush=True)
+    tokenizer = new_tokenizer(models.Unigram())
+    trainer = trainers.UnigramTrainer(
+        vocab_size=PIECES - 1, special_tokens=SPECIAL, unk_token="<unk>", max_piece_length=14, show_progress=False
+    )
+    tokenizer.train_from_iterator(lines, trainer=trainer, length=len(lines))
+    final = compact(tokenizer)
+    (arguments.run / "tokenizer.json").write_text(final.to_str(pretty=False), encoding="utf-8")
+    print(f"{final.get_vocab_size():,} pieces", flush=True)
+
+
+if __name__ == "__main__":
+    main()
