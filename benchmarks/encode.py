@@ -16,6 +16,7 @@ import argparse
 import datetime
 import importlib.util
 import json
+import math
 import signal
 import sys
 import tempfile
@@ -140,7 +141,9 @@ def rounded(data: Any) -> Any:
         return {key: rounded(value) for key, value in data.items()}
     if isinstance(data, list):
         return [rounded(value) for value in data]
-    return float(f"{data:.6g}") if isinstance(data, float) else data
+    if isinstance(data, float):
+        return float(f"{data:.6g}") if math.isfinite(data) else None  # JSON has no NaN
+    return data
 
 
 def main() -> None:
@@ -160,18 +163,17 @@ def main() -> None:
     }
     run["models"] = run_models(args)
     run["minutes"] = round((time.time() - started) / 60, 1)
-    text = report.markdown(run)
-    print(text)
-
     args.out.mkdir(parents=True, exist_ok=True)
     stem = args.out / f"encode_{machine.slug()}_{run['date']}"
+    line = report.without_paths(json.dumps(rounded(run), ensure_ascii=False))
+    stem.with_suffix(".json").write_text(line + "\n", encoding="utf-8")
+    text = report.markdown(run)
     stem.with_suffix(".md").write_text(text, encoding="utf-8")
+    print(text)
     try:
         draw(run, stem.with_suffix(".svg"))
     except ImportError as error:
         print(f"no picture: {error}", file=sys.stderr)
-    line = report.without_paths(json.dumps(rounded(run), ensure_ascii=False))
-    stem.with_suffix(".json").write_text(line + "\n", encoding="utf-8")
     print(line)
 
 

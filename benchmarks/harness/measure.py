@@ -152,7 +152,10 @@ class Rounds:
             saved = self.scratch / f"{result.engine.name}.npy"
             worker.ask(**request, least_s=0, save=str(saved))
             worker.warm.add(workload.name)
-            result.vectors[workload.name] = np.load(saved)
+            vectors = np.load(saved)
+            if len(vectors) != len(workload.texts):
+                raise EngineError(f"{len(vectors)} vectors for {len(workload.texts)} texts of {workload.name}")
+            result.vectors[workload.name] = vectors
         reply = worker.ask(**request, least_s=LEAST_S)
         result.seconds.setdefault(workload.name, []).extend(reply["seconds"])
 

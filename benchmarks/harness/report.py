@@ -83,7 +83,7 @@ def versions(models: dict[str, Any]) -> str:
     """Library and version; engines in an environment of their own are named where they differ."""
     users: dict[str, dict[str, list[str]]] = {}
     for data in models.values():
-        for engine, facts in data["engines"].items():
+        for engine, facts in data.get("engines", {}).items():  # none for a model that is missing
             for package, version in facts["versions"].items():
                 names = users.setdefault(package, {}).setdefault(version, [])
                 if engine not in names:

@@ -64,7 +64,7 @@ def resolve(model: str | Path | None = None, *, revision: str | None = None, pro
 
     Raises `CheckpointError` for a folder that is incomplete or not supported, `DownloadError` for an unreachable hub.
     """
-    if model is None or str(model) == catalog.BUNDLED:
+    if model is None or str(model).lower() == catalog.BUNDLED:
         return read_folder(Path(__file__).parent / "models" / "mini", name=catalog.BUNDLED)
     folder = Path(model).expanduser()
     if folder.is_dir():
@@ -91,26 +91,36 @@ def read_folder(folder: Path, *, name: str | None = None) -> Checkpoint:
             "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
         )
     known = catalog.find(name) if name is not None else catalog.recognise(folder.resolve())
-    listed = (_read_json(folder / "config_sentence_transformers.json") or {}).get("prompts") or {}
     return Checkpoint(
         name=name or folder.name,
         folder=folder,
         config=_model_config(folder, config),
         weights=_weight_files(folder),
         tokenizer=tokenizer,
-        prompts=from_sentence_transformers(listed) or (known.prompts if known is not None else None),
+        prompts=_prompts(folder) or (known.prompts if known is not None else None),
         known=known,
     )
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: Path, kind: type = dict) -> Any:
     """The file's content, or None where it is missing."""
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(content, kind):
+        raise CheckpointError(f"{path} holds a JSON {type(content).__name__}, expected a {kind.__name__}")
+    return content
+
+
+def _prompts(folder: Path) -> Prompts | None:
+    path = folder / "config_sentence_transformers.json"
+    listed = (_read_json(path) or {}).get("prompts") or {}
+    if not isinstance(listed, dict) or not all(isinstance(text, str | None) for text in listed.values()):
+        raise CheckpointError(f"{path}: prompts must be a table of name and text, found {listed!r}")
+    return from_sentence_transformers({name: text or "" for name, text in listed.items()})
 
 
 def _model_config(folder: Path, config: dict[str, Any]) -> ModelConfig:
@@ -157,10 +167,13 @@ def _refuse_variants(folder: Path, config: dict[str, Any]) -> None:
 
 def _module_kinds(folder: Path) -> list[tuple[str, str]]:
     """(kind, path) of each module in modules.json; the kind is the last part of its dotted type."""
-    modules = _read_json(folder / "modules.json")
+    modules = _read_json(folder / "modules.json", list)
     if modules is None:
         return [("Transformer", ""), ("Pooling", "")]
-    return [(str(module["type"]).rpartition(".")[2], str(module["path"])) for module in modules]
+    try:
+        return [(str(module["type"]).rpartition(".")[2], str(module["path"])) for module in modules]
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / 'modules.json'} lists a module without a type or path: {error}") from error
 
 
 def _pooling(folder: Path, hidden_size: int) -> Pooling:

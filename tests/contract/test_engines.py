@@ -1,0 +1,135 @@
+"""What every engine promises, over all of them: shapes, unit length, order, threads, processes, damaged weights."""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkpoints import SENTENCES, change_weights, passages
+from vectors import ENGINES, FAST_ENGINES, load
+
+from me5 import Embedder, EngineError, InputError
+
+TEXTS = [*SENTENCES[:12], *passages(3), ""]
+REAL_ENGINES = (*FAST_ENGINES, "reference")
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def embedder(request: pytest.FixtureRequest, xlmr: Path) -> Embedder:
+    return load(xlmr, request.param)
+
+
+def test_vectors_are_float32_rows_of_unit_length(embedder: Embedder) -> None:
+    vectors = embedder.encode(TEXTS)
+    assert vectors.shape == (len(TEXTS), embedder.dim) == (len(TEXTS), 64)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_one_string_gives_one_row(embedder: Embedder) -> None:
+    assert embedder.encode("ok").shape == (1, embedder.dim)
+
+
+@pytest.mark.parametrize("nothing", [[], (), iter([])], ids=["list", "tuple", "iterator"])
+def test_no_texts_give_no_rows(embedder: Embedder, nothing) -> None:
+    vectors = embedder.encode(nothing)
+    assert vectors.shape == (0, embedder.dim)
+    assert vectors.dtype == np.float32
+
+
+def test_the_same_call_gives_the_same_bits(embedder: Embedder) -> None:
+    np.testing.assert_array_equal(embedder.encode(TEXTS), embedder.encode(TEXTS))
+
+
+def test_results_belong_to_the_caller(embedder: Embedder) -> None:
+    """Another call must not overwrite a result that was handed out, and a result may be written to."""
+    first = embedder.encode(TEXTS)
+    kept = first.copy()
+    embedder.encode(TEXTS[::-1])
+    np.testing.assert_array_equal(first, kept)
+    first[:] = 0
+    np.testing.assert_array_equal(embedder.encode(TEXTS), kept)
+
+
+def test_different_texts_get_different_vectors(embedder: Embedder) -> None:
+    cosines = embedder.similarity(embedder.encode(TEXTS), embedder.encode(TEXTS))
+    np.testing.assert_allclose(np.diag(cosines), 1, atol=1e-5)
+    assert (cosines - 2 * np.eye(len(TEXTS))).max() < 0.999
+
+
+def test_threads_share_one_embedder(embedder: Embedder) -> None:
+    jobs = [TEXTS[at:] + TEXTS[:at] for at in range(12)]
+    alone = [embedder.encode(job) for job in jobs]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(embedder.encode, jobs))
+    for expected, found in zip(alone, together, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_embedders_live_in_one_process(xlmr: Path, bert: Path, engine: str) -> None:
+    one, other = load(xlmr, engine), load(bert, engine)
+    expected = one.encode(TEXTS)
+    if engine != "fake":
+        assert np.abs(expected - other.encode(TEXTS)).max() > 0.1
+    np.testing.assert_array_equal(one.encode(TEXTS), expected)
+    del other
+    np.testing.assert_array_equal(one.encode(TEXTS), expected)
+
+
+@pytest.mark.parametrize("engine", FAST_ENGINES)
+def test_the_number_of_threads_does_not_change_vectors(xlmr: Path, engine: str) -> None:
+    np.testing.assert_allclose(
+        load(xlmr, engine, threads=1).encode(TEXTS), load(xlmr, engine, threads=2).encode(TEXTS), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("engine", FAST_ENGINES)
+def test_an_engine_says_what_it_computes_in(xlmr: Path, engine: str) -> None:
+    assert load(xlmr, engine).precision == engine
+
+
+def test_auto_is_bfloat16_where_the_cpu_has_it(xlmr: Path) -> None:
+    try:
+        expected = Embedder.load(xlmr, precision="bf16", prompts="none").precision
+    except EngineError:
+        expected = "f32"
+    assert Embedder.load(xlmr, prompts="none").precision == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "f16"}, "unknown precision 'f16'.*f32, bf16, int8"),
+        ({"threads": 0}, "threads.*at least 1, got 0"),
+    ],
+    ids=["precision", "threads"],
+)
+def test_impossible_options_are_refused(xlmr: Path, options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Embedder.load(xlmr, **options)
+
+
+@pytest.fixture(scope="module", params=["bias", "matrix", "infinite norm"])
+def damaged(request: pytest.FixtureRequest, xlmr: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with a value in its last layer that is no number."""
+    folder = tmp_path_factory.mktemp("damaged") / "model"
+    shutil.copytree(xlmr, folder)
+
+    def damage(tensors: dict) -> None:
+        if request.param == "bias":
+            tensors["encoder.layer.1.output.dense.bias"][3] = np.nan
+        elif request.param == "matrix":
+            tensors["encoder.layer.1.output.dense.weight"][3, 5] = np.nan
+        else:
+            tensors["encoder.layer.1.output.LayerNorm.weight"][3] = np.inf
+
+    change_weights(folder, damage)
+    return folder
+
+
+@pytest.mark.parametrize("engine", REAL_ENGINES)
+def test_damaged_weights_are_an_error_not_a_vector(damaged: Path, engine: str) -> None:
+    with pytest.raises(EngineError, match=r"not finite.*weights may be damaged"):
+        load(damaged, engine).encode(TEXTS)
