@@ -29,7 +29,8 @@ def main() -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
-    batch = tokenizer([prompt + text for text in TEXTS], padding=True, truncation=True, max_length=512, return_tensors="pt")
+    prompted = [prompt + text for text in TEXTS]
+    batch = tokenizer(prompted, padding=True, truncation=True, max_length=512, return_tensors="pt")
     with torch.no_grad():
         hidden = model(**batch).last_hidden_state
     mask = batch["attention_mask"][..., None]
