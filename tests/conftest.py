@@ -16,8 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import checkpoints
+import hypothesis
 import pytest
 from checkpoints import Recipe
+
+# A busy machine is no failure, and a run leaves nothing behind.
+hypothesis.settings.register_profile("me5", deadline=None, database=None)
+hypothesis.settings.load_profile("me5")
 
 BuildFolder = Callable[[Recipe], Path]
 TINY = {"xlm-roberta": checkpoints.XLMR, "bert": checkpoints.BERT, "bert-wordpiece": checkpoints.BERT_WORDPIECE}

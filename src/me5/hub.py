@@ -51,7 +51,7 @@ def download(model_id: str, revision: str | None = None, *, progress: bool = Tru
         raise DownloadError(f"the hub refused {model_id!r} (revision {revision or 'main'}): {_first_line(error)}. "
                             "Check the id and the revision; for a gated or private model log in with `hf auth login`"
                             ) from error  # fmt: skip
-    except OSError as error:
+    except Exception as error:  # whatever its HTTP client raises, which differs from version to version, comes through
         raise DownloadError(_unreachable(model_id, revision, error)) from error
     finally:
         if not progress and not were_disabled:
@@ -64,7 +64,8 @@ def cached(model_id: str) -> Path | None:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(model_id, revision=_pinned(model_id), local_files_only=True))
+        patterns, revision = list(NEEDED_FILES), _pinned(model_id)
+        return Path(snapshot_download(model_id, revision=revision, allow_patterns=patterns, local_files_only=True))
     except LocalEntryNotFoundError:
         return None
 

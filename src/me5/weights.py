@@ -97,6 +97,10 @@ class Weights:
         """`F32`, `F16` or `BF16`, as stored."""
         return self._tensors[name].dtype
 
+    def size(self, name: str) -> int:
+        """Bytes, as stored."""
+        return self._tensors[name].size
+
     def float32(self, name: str) -> Float32:
         """The tensor as float32: a view of the file where it is stored so, a copy otherwise."""
         return _to_float32(self._stored_array(name), self.dtype(name))

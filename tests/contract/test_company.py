@@ -67,7 +67,7 @@ def test_results_stand_in_input_order(xlmr: Path, engine: str) -> None:
     texts = [*SENTENCES[:8], *passages(3)]
     expected = embedder.encode(texts)
 
-    @settings(max_examples=15 if engine != "reference" else 3, deadline=None, database=None)
+    @settings(max_examples=15 if engine != "reference" else 3)
     @given(st.permutations(range(len(texts))))
     def check(order: list[int]) -> None:
         found = embedder.encode([texts[index] for index in order])
@@ -80,7 +80,7 @@ def test_results_stand_in_input_order(xlmr: Path, engine: str) -> None:
 
 
 @given(texts=st.lists(st.text(st.characters(codec="utf-8"), max_size=60), max_size=40))
-@settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_texts_keep_their_order_and_count(xlmr: Path, texts: list[str]) -> None:
     embedder = load(xlmr, "fake")
     together = embedder.encode(texts)

@@ -71,7 +71,7 @@ def test_ids_of_any_text_equal_those_of_transformers(xlmr: Path) -> None:
 
     theirs, ours = AutoTokenizer.from_pretrained(xlmr), Tokenizer(xlmr / "tokenizer.json", 4096)
 
-    @settings(max_examples=100, deadline=None, database=None)
+    @settings(max_examples=100)
     @given(st.text(st.characters(codec="utf-8")))
     def check(text: str) -> None:
         assert ids_of(ours, text) == theirs(text)["input_ids"]
@@ -230,13 +230,13 @@ def test_an_impossible_limit_is_refused(xlmr: Path, max_tokens: int) -> None:
 
 
 @pytest.mark.parametrize("spaces", [True, False], ids=["with spaces", "without spaces"])
-def test_ten_megabytes_of_text(tokenizer: Tokenizer, spaces: bool) -> None:
-    """Slow where anything is worse than linear. Both ends are read right, and every token is counted."""
+def test_megabytes_of_text(tokenizer: Tokenizer, spaces: bool) -> None:
+    """Never done where anything is quadratic. Both ends are read right, and every token is counted."""
     once = " ".join(SENTENCES) + " " if spaces else "".join(SENTENCES).replace(" ", "")
-    text = once * (10_000_000 // len(once.encode()) + 1)
+    text = once * (2_000_000 // len(once.encode()) + 1)
     beginning, end = (ids_of(tokenizer, once[at])[1:-1] for at in (slice(200), slice(-200, None)))
     prepared = tokenizer.prepare([text], "", "chunk")
-    assert prepared.report.tokens[0] > 2_000_000
+    assert prepared.report.tokens[0] > 400_000
     assert prepared.report.lost[0] == 0
     assert sum(len(sequence) - 2 for sequence in prepared.sequences) == prepared.report.tokens[0] - 2
     assert prepared.sequences[0][1:50].tolist() == beginning[:49]

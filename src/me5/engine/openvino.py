@@ -31,6 +31,9 @@ from me5.weights import Weights
 # Activations share a scale within a token and a group of this many channels; larger groups are no faster here and
 # lose more (design figures: minimum cosine 0.9925 to float32 on real weights).
 INT8_GROUP = 128
+# The system maps 64 kB around every row of the word table that is read, so that a few thousand tokens make hundreds of
+# megabytes resident (180 MB after 4,000 on XLM-R-large). Tables above this size, in bytes, are given back after a batch.
+_LARGE_TABLE = 100_000_000
 # A mask value that is finite in bfloat16 and far below any attention logit.
 _MASKED = -1e9
 
@@ -77,6 +80,7 @@ class OpenVinoEngine(Engine):
         self.dim = checkpoint.config.hidden_size
         self._config = checkpoint.config
         self._weights = Weights(checkpoint.weights, checkpoint.config)
+        self._large_table = self._weights.size("words") > _LARGE_TABLE
         graph = _Graph(checkpoint.config, self._weights, self.precision)
         half = self.precision == "int8" and native_bf16
         settings: dict[str, Any] = {
@@ -98,6 +102,8 @@ class OpenVinoEngine(Engine):
         _refuse_after_fork()
         grid = pack(rows, width, self._config.first_position)
         embedded = self._weights.rows("words", grid.ids)
+        if self._large_table:
+            self._weights.release("words")
         embedded += self._weights.rows("positions", grid.positions)
         embedded += self._weights.float32("types")[0]
         with self._lock:
