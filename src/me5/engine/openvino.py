@@ -32,7 +32,7 @@ from me5.weights import Weights
 # lose more (design figures: minimum cosine 0.9925 to float32 on real weights).
 INT8_GROUP = 128
 # The system maps 64 kB around every row of the word table that is read, so that a few thousand tokens make hundreds of
-# megabytes resident (180 MB after 4,000 on XLM-R-large). Tables above this size, in bytes, are given back after a batch.
+# megabytes resident (180 MB after 4,000 on XLM-R-large). Larger tables than this, in bytes, are given back every batch.
 _LARGE_TABLE = 100_000_000
 # A mask value that is finite in bfloat16 and far below any attention logit.
 _MASKED = -1e9
