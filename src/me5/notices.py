@@ -38,15 +38,15 @@ class Notices:
         """Issue `PromptWarning` and `TruncationWarning` where there is cause."""
         if self._carrying.count:
             warnings.warn(
-                f"{self._carrying} of {_counted(self._texts)} already start with a prompt, such as {self._carried!r}. "
+                f"texts already start with a prompt such as {self._carried!r}: {self._carrying.of(self._texts)}. "
                 "me5 adds the model's own: pass bare texts, or it is read twice",
                 PromptWarning,
                 stacklevel=_STACK,
             )
         if self._truncated.count:
             warnings.warn(
-                f"{self._truncated} of {_counted(self._texts)} were longer than {max_tokens} tokens and lost "
-                f"{self._lost:,} tokens. Pass a Report to see each; truncation='chunk' reads everything",
+                f"texts longer than {max_tokens} tokens were cut: {self._truncated.of(self._texts)}, {self._lost:,} "
+                "tokens lost. Pass a Report to see each; truncation 'chunk' reads everything",
                 TruncationWarning,
                 stacklevel=_STACK,
             )
@@ -64,10 +64,6 @@ class _Items:
         if len(self._first) < _SHOWN:
             self._first.append(index)
 
-    def __str__(self) -> str:
+    def of(self, texts: int) -> str:
         more = ", …" if self.count > len(self._first) else ""
-        return f"{self.count:,} (item{'s' * (self.count > 1)} {', '.join(map(str, self._first))}{more})"
-
-
-def _counted(texts: int) -> str:
-    return f"{texts:,} text{'s' * (texts != 1)}"
+        return f"{self.count:,} of {texts:,} (item{'s' * (self.count > 1)} {', '.join(map(str, self._first))}{more})"

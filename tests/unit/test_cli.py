@@ -112,5 +112,7 @@ def test_a_users_mistake_is_a_sentence_and_an_exit_code(arguments, code, said):
 
 def test_warnings_are_one_line_and_can_be_silenced():
     long = "word " * 600
-    assert "warning: 1 of 1 texts" in me5("score", "-q", "x", "-d", long).stderr
+    assert (
+        "warning: texts longer than 512 tokens were cut: 1 of 1 (item 0)" in me5("score", "-q", "x", "-d", long).stderr
+    )
     assert me5("score", "-q", "x", "-d", long, "--quiet").stderr == ""
