@@ -97,11 +97,6 @@ class Tokenizer:
         self._before = template.ids[: inner[0]] if inner else template.ids
         self._after = template.ids[inner[-1] + 1 :] if inner else []
 
-    @property
-    def vocab_size(self) -> int:
-        """The number of ids, added tokens included."""
-        return self._tokenizer.get_vocab_size(with_added_tokens=True)
-
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The vocabulary's own spelling of ids, special tokens included."""
         return [self._tokenizer.id_to_token(int(token)) or f"<{token}>" for token in ids]

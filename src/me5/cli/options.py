@@ -77,15 +77,9 @@ def open_embedder(
     import warnings
 
     from me5.embedder import Embedder
+    from me5.errors import Me5Warning
 
-    if quiet:
-        from me5.errors import Me5Warning
-
-        warnings.simplefilter("ignore", Me5Warning)
-    else:
-        from me5.errors import Me5Warning
-
-        warnings.simplefilter("always", Me5Warning)
+    warnings.simplefilter("ignore" if quiet else "always", Me5Warning)
     with loading(model, quiet=quiet):
         return Embedder.load(
             model, precision=precision, threads=threads, truncation=truncation, max_tokens=max_tokens, prompts=prompts

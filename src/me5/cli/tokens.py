@@ -8,8 +8,7 @@ import typer
 from me5.cli import options
 
 if TYPE_CHECKING:
-    from me5.checkpoint import Checkpoint
-    from me5.prompts import Prompts
+    from me5.tokenizer import Tokenizer
 
 
 def tokens(
@@ -31,12 +30,14 @@ def tokens(
     me5 tokens --side document --max-tokens 8 'A text that is longer than that.'
     """
     from me5.checkpoint import resolve
+    from me5.prompts import NONE, STYLES
+    from me5.tokenizer import Tokenizer
 
     checkpoint = resolve(model)
-    looked = [
-        look(checkpoint, text, side=side, task=task, truncation=truncation, max_tokens=max_tokens, prompts=prompts)
-        for text in texts
-    ]
+    config = checkpoint.config
+    tokenizer = Tokenizer(checkpoint.tokenizer, max_tokens or config.max_tokens, lower_case=config.lower_case)
+    prefix = (STYLES[prompts] if prompts else checkpoint.prompts or NONE).prefix(side, task)
+    looked = [look(tokenizer, text, prefix, truncation) for text in texts]
     if as_json:
         print(json.dumps(looked, ensure_ascii=False, indent=2))  # noqa: T201
         return
@@ -55,22 +56,8 @@ def tokens(
         console.print(Text("count    ", "bold") + Text(f"{one['tokens']:,} of {one['max_tokens']:,}{lost}"))
 
 
-def look(
-    checkpoint: "Checkpoint",
-    text: str,
-    *,
-    side: Literal["query", "document", "both"],
-    task: str | None,
-    truncation: options.Truncation,
-    max_tokens: int | None,
-    prompts: options.Prompts,
-) -> dict[str, Any]:
+def look(tokenizer: "Tokenizer", text: str, prefix: str, truncation: options.Truncation) -> dict[str, Any]:
     """One text as the model reads it."""
-    from me5.tokenizer import Tokenizer
-
-    config = checkpoint.config
-    tokenizer = Tokenizer(checkpoint.tokenizer, max_tokens or config.max_tokens, lower_case=config.lower_case)
-    prefix = _style(checkpoint, prompts).prefix(side, task)
     prepared = tokenizer.prepare([text], prefix, truncation)
     return {
         "prompted": prefix + text,
@@ -81,9 +68,3 @@ def look(
         "truncation": truncation,
         "sequences": [{"ids": ids.tolist(), "pieces": tokenizer.pieces(ids.tolist())} for ids in prepared.sequences],
     }
-
-
-def _style(checkpoint: "Checkpoint", prompts: options.Prompts) -> "Prompts":
-    from me5.prompts import NONE, STYLES
-
-    return STYLES[prompts] if prompts else checkpoint.prompts or NONE

@@ -45,12 +45,12 @@ def verify(
         result = {"model": model, "passed": not failed, "checks": [asdict(check) for check in checks]}
         print(json.dumps(result, ensure_ascii=False, indent=2))  # noqa: T201
     else:
-        _print_checks(checks, quiet=quiet)
+        _print_checks(checks, failed, quiet=quiet)
     if failed:
         raise typer.Exit(1)
 
 
-def _print_checks(checks: "list[Check]", *, quiet: bool) -> None:
+def _print_checks(checks: "list[Check]", failed: int, *, quiet: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -63,7 +63,6 @@ def _print_checks(checks: "list[Check]", *, quiet: bool) -> None:
     console = Console(highlight=False)
     if not quiet:
         console.print(table)
-    failed = sum(not check.passed for check in checks)
     console.print(
         f"[bold red]{failed} of {len(checks)} checks failed[/]"
         if failed
