@@ -20,6 +20,11 @@ HOMES = {
     "safetensors": ("weights.py",),
     "tokenizers": ("tokenizer.py",),
     "pyarrow": ("bulk/",),
+    "scipy": ("evaluation/",),
+    "sklearn": ("evaluation/",),
+    "ir_measures": ("evaluation/metrics.py",),
+    "mteb": ("evaluation/mteb.py",),
+    "bm25s": ("evaluation/bm25.py",),
     "typer": ("cli/",),
     "rich": ("cli/", "progress.py"),
 }
@@ -29,7 +34,8 @@ FORBIDDEN = {
     "engine/": ("me5.prompts", "me5.tokenizer", "me5.embedder", "me5.batching", "me5.bulk", "me5.cli"),
     "batching.py": ("me5.prompts", "me5.tokenizer", "me5.embedder", "me5.engine"),
     "bulk/": ("me5.cli",),
-    "embedder.py": ("me5.cli", "me5.bulk"),
+    "evaluation/": ("me5.cli", "me5.bulk", "me5.engine"),
+    "embedder.py": ("me5.cli", "me5.bulk", "me5.evaluation"),
 }
 DOORS = ("cli/", "engine/__init__.py")
 

@@ -1,0 +1,109 @@
+"""`me5 eval`: how good is a model on evaluation sets in files."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from me5.cli import options
+
+if TYPE_CHECKING:
+    from me5.evaluation.encoder import Encoder
+    from me5.evaluation.results import Result
+    from me5.evaluation.task import Task
+
+
+def evaluate(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="BEIR folders, .tsv files, or folders of them.")],
+    model: options.Model = None,
+    bm25: Annotated[bool, typer.Option("--bm25", help="Also judge BM25 on every retrieval set.")] = False,
+    task: options.Task = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="Write a JSON file per model and task.")
+    ] = None,
+    precision: options.Precision = "auto",
+    threads: options.Threads = None,
+    prompts: options.Prompts = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Judge a model: retrieval, translation mining, similarity, classification, by mteb's protocols, offline.
+
+    Reads BEIR folders (corpus.jsonl, queries.jsonl, qrels/test.tsv), parallel sentences (sentence TAB sentence),
+    similarity (score TAB sentence TAB sentence) and folders of train.tsv and test.tsv (label TAB text). Queries and
+    symmetric texts get the prompt of the task type, or --task.
+
+    \b
+    me5 eval data/retrieval --bm25
+    me5 eval data/tatoeba/deu-eng.tsv data/sts --model intfloat/multilingual-e5-small --out results
+    """
+    from me5.evaluation.encoder import CheckpointEncoder
+    from me5.evaluation.readers import read
+    from me5.evaluation.results import as_json as told
+    from me5.evaluation.results import write
+
+    tasks = [found for path in paths for found in read(path)]
+    embedder = options.open_embedder(model, precision=precision, threads=threads, prompts=prompts, quiet=quiet)
+    results = _judge(tasks, CheckpointEncoder(embedder), sentence=task, bm25=bm25, show=not quiet and not as_json)
+    if out is not None:
+        write(out, results)
+    if as_json:
+        by_set = [told([result]) for result in results]
+        print(json.dumps(by_set, ensure_ascii=False, indent=2))  # noqa: T201
+    else:
+        _print(tasks, results)
+
+
+def _judge(tasks: "list[Task]", encoder: "Encoder", *, sentence: str | None, bm25: bool, show: bool) -> "list[Result]":
+    import sys
+    from time import perf_counter
+
+    from me5.evaluation import bm25 as yardstick
+    from me5.evaluation.protocols import evaluate, prompts_of, texts_of
+    from me5.evaluation.results import Result, interval_of
+    from me5.evaluation.task import Retrieval
+    from me5.progress import track
+
+    results = []
+    with track(sum(map(texts_of, tasks)), show=show and sys.stderr.isatty()) as advance:
+        for task in tasks:
+            started = perf_counter()
+            outcome = evaluate(task, encoder, sentence=sentence, advance=advance)
+            prompts = tuple(prompts_of(task, encoder, sentence))
+            seconds = perf_counter() - started
+            results.append(Result(task.subset, encoder.name, outcome, prompts, seconds, interval_of(outcome)))
+            if bm25 and isinstance(task, Retrieval):
+                started = perf_counter()
+                outcome = yardstick.evaluate(task)
+                seconds = perf_counter() - started
+                results.append(Result(task.subset, "BM25", outcome, (), seconds, interval_of(outcome)))
+    return results
+
+
+def _print(tasks: "list[Task]", results: "list[Result]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for column in ("set", "model", "figure", "× 100", "95 %"):
+        table.add_column(column, justify="right" if column == "× 100" else "left")
+    for result in results:
+        low_high = "" if result.interval is None else "{:.1f} – {:.1f}".format(*(100 * end for end in result.interval))
+        name, score = result.outcome.main, f"{100 * result.outcome.score:.2f}"
+        table.add_row(str(result.subset), result.model, name, score, low_high)
+    console = Console(highlight=False)
+    console.print(table)
+    means: dict[tuple[str, str, str], list[float]] = {}
+    for result in results:
+        key = (result.subset.task, result.model, result.outcome.main)
+        means.setdefault(key, []).append(result.outcome.score)
+    for (name, model, figure), scores in means.items():
+        if len(scores) > 1:
+            console.print(
+                f"{name}, {model}: mean {figure} {100 * sum(scores) / len(scores):.2f} over {len(scores)} sets"
+            )
+    for told in {f"{prompt.side}: {prompt.text!r}": None for result in results for prompt in result.prompts}:
+        console.print(f"prompt of {told}", markup=False)
+    if unjudged := sum(getattr(task, "unjudged", 0) for task in tasks):
+        console.print(f"{unjudged:,} queries have no relevant document, and were left out")

@@ -1,0 +1,80 @@
+"""One result: the figures of a task in mteb's shape, with the prompts, the model and an interval beside them."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import numpy as np
+from scipy.stats import bootstrap
+
+from me5._version import __version__
+from me5.evaluation.encoder import Prompt
+from me5.evaluation.task import Outcome, Subset
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one model reached on one subset. `interval` is the 95 % bootstrap interval of the main figure."""
+
+    subset: Subset
+    model: str
+    outcome: Outcome
+    prompts: tuple[Prompt, ...]
+    seconds: float
+    interval: tuple[float, float] | None
+
+
+def interval_of(outcome: Outcome) -> tuple[float, float] | None:
+    """95 % percentile bootstrap over the examples, or None where the main figure is no mean of examples."""
+    values = np.array(list(outcome.samples.values()))
+    if len(values) < 2:
+        return None
+    if (values == values[0]).all():
+        return float(values[0]), float(values[0])
+    found = bootstrap((values,), np.mean, n_resamples=1000, method="percentile", rng=np.random.default_rng(0))
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def as_json(results: list[Result]) -> dict[str, object]:
+    """The subsets of one task and model as one value: mteb's keys, and me5's own under `me5`."""
+    first = results[0]
+    return {
+        "task_name": first.subset.task,
+        "evaluation_time": round(sum(result.seconds for result in results), 2),
+        "scores": {
+            "test": [
+                {
+                    "hf_subset": result.subset.name,
+                    "languages": list(result.subset.languages),
+                    "main_score": result.outcome.score,
+                    **result.outcome.scores,
+                }
+                for result in results
+            ]
+        },
+        "me5": {
+            "version": __version__,
+            "model": first.model,
+            "prompts": [{"side": p.side, "task": p.task, "text": p.text} for p in first.prompts],
+            "intervals": {result.subset.name: result.interval for result in results},
+            "samples": {result.subset.name: dict(result.outcome.samples) for result in results},
+        },
+    }
+
+
+def write(folder: Path, results: list[Result]) -> list[Path]:
+    """Write one file per model and task, `folder/MODEL/TASK.json`, each whole or not at all."""
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.model, result.subset.task), []).append(result)
+    paths = []
+    for (model, task), group in groups.items():
+        path = folder / model.replace("/", "__") / f"{task}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".tmp", delete=False) as file:
+            json.dump(as_json(group), file, ensure_ascii=False, indent=1)
+        os.replace(file.name, path)  # noqa: PTH105
+        paths.append(path)
+    return paths
