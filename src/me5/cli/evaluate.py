@@ -41,13 +41,11 @@ def evaluate(
     from me5.evaluation.encoder import CheckpointEncoder
     from me5.evaluation.readers import read
     from me5.evaluation.results import as_json as told
-    from me5.evaluation.results import write
 
     tasks = [found for path in paths for found in read(path)]
     embedder = options.open_embedder(model, precision=precision, threads=threads, prompts=prompts, quiet=quiet)
-    results = _judge(tasks, CheckpointEncoder(embedder), sentence=task, bm25=bm25, show=not quiet and not as_json)
-    if out is not None:
-        write(out, results)
+    show = not quiet and not as_json
+    results = _judge(tasks, CheckpointEncoder(embedder), sentence=task, bm25=bm25, out=out, show=show)
     if as_json:
         by_set = [told([result]) for result in results]
         print(json.dumps(by_set, ensure_ascii=False, indent=2))  # noqa: T201
@@ -55,13 +53,15 @@ def evaluate(
         _print(tasks, results)
 
 
-def _judge(tasks: "list[Task]", encoder: "Encoder", *, sentence: str | None, bm25: bool, show: bool) -> "list[Result]":
+def _judge(
+    tasks: "list[Task]", encoder: "Encoder", *, sentence: str | None, bm25: bool, out: Path | None, show: bool
+) -> "list[Result]":
     import sys
     from time import perf_counter
 
     from me5.evaluation import bm25 as yardstick
     from me5.evaluation.protocols import evaluate, prompts_of, texts_of
-    from me5.evaluation.results import Result, interval_of
+    from me5.evaluation.results import Result, interval_of, write
     from me5.evaluation.task import Retrieval
     from me5.progress import track
 
@@ -78,6 +78,8 @@ def _judge(tasks: "list[Task]", encoder: "Encoder", *, sentence: str | None, bm2
                 outcome = yardstick.evaluate(task)
                 seconds = perf_counter() - started
                 results.append(Result(task.subset, "BM25", outcome, (), seconds, interval_of(outcome)))
+            if out is not None:  # after every set, so that a run cut short keeps what it has
+                write(out, [result for result in results if result.subset.task == task.subset.task])
     return results
 
 
