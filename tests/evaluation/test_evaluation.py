@@ -3,6 +3,7 @@
 import json
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -221,3 +222,25 @@ def test_command_prints_and_writes(sets: Path, tmp_path: Path) -> None:
 def test_command_as_json(sets: Path) -> None:
     told = json.loads(run(str(sets / "sts"), "--json", "--precision", "f32"))
     assert [entry["task_name"] for entry in told] == ["sts"]
+
+
+def test_bm25_of_documents_without_words_finds_nothing(sets: Path) -> None:
+    (task,) = read(sets / "retrieval")
+    assert isinstance(task, Retrieval)
+    assert bm25.evaluate(replace(task, documents=dict.fromkeys(task.documents, "…!"))).score == 0.0
+
+
+def test_results_of_two_runs_stand_in_one_file(sets: Path, tmp_path: Path) -> None:
+    other, out = sets / "tatoeba" / "fra-eng.tsv", tmp_path / "out"
+    other.write_text("Bonjour.\tHello.\n", "utf-8")
+    for name in ("deu", "fra", "deu"):
+        run(str(sets / "tatoeba" / f"{name}-eng.tsv"), "--out", str(out), "--precision", "f32")
+    (path,) = out.rglob("*.json")
+    told = json.loads(path.read_text("utf-8"))
+    assert sorted(entry["hf_subset"] for entry in told["scores"]["test"]) == ["deu-eng", "fra-eng"]
+    assert told["evaluation_time"] == pytest.approx(sum(told["me5"]["seconds"].values()))
+    assert list(path.parent.iterdir()) == [path]
+    result = CliRunner().invoke(app, ["eval", str(other), "--out", str(out), "--precision", "f32", "--task", "sts"])
+    assert isinstance(result.exception, InputError)
+    assert "other prompts" in str(result.exception)
+    assert json.loads(path.read_text("utf-8")) == told

@@ -15,12 +15,14 @@ from mteb.abstasks.retrieval_dataset_loaders import RetrievalSplitData  # noqa: 
 from mteb.abstasks.sts import AbsTaskSTS  # noqa: E402
 from mteb.abstasks.task_metadata import TaskMetadata  # noqa: E402
 from mteb.abstasks.text.bitext_mining import AbsTaskBitextMining  # noqa: E402
+from mteb.results import TaskResult  # noqa: E402
 
 from me5 import Embedder  # noqa: E402
 from me5.evaluation.encoder import CheckpointEncoder  # noqa: E402
 from me5.evaluation.mteb import MtebEncoder  # noqa: E402
-from me5.evaluation.protocols import DEFAULT_TASKS, evaluate  # noqa: E402
+from me5.evaluation.protocols import DEFAULT_TASKS, evaluate, prompts_of  # noqa: E402
 from me5.evaluation.readers import read  # noqa: E402
+from me5.evaluation.results import Result, write  # noqa: E402
 from me5.evaluation.task import Bitext, Classification, Retrieval, Similarity, Task  # noqa: E402
 from me5.prompts import task_sentence  # noqa: E402
 
@@ -79,3 +81,12 @@ def test_mteb_gives_the_same_figures(sets: Path) -> None:
             # mteb rounds the figures of retrieval to five places.
             expected = round(ours.scores[name], 5) if isinstance(task, Retrieval) else ours.scores[name]
             assert theirs[name] == pytest.approx(expected, abs=1e-6), name
+
+
+def test_mteb_reads_the_results(sets: Path, tmp_path: Path) -> None:
+    encoder = CheckpointEncoder(Embedder.load(precision="f32"))
+    for task in read(sets):
+        outcome = evaluate(task, encoder)
+        (path,) = write(tmp_path, [Result(task.subset, "m", outcome, tuple(prompts_of(task, encoder)), 1.0, None)])
+        (entry,) = TaskResult.from_disk(path).scores["test"]
+        assert entry["main_score"] == outcome.score

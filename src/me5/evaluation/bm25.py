@@ -38,7 +38,10 @@ def evaluate(task: Retrieval) -> Outcome:
     """Judge BM25 (Lucene's formula, k1 1.5, b 0.75). A document that shares no token with a query is not found."""
     ids = list(task.documents)
     index = bm25s.BM25(k1=1.5, b=0.75, method="lucene")
-    index.index([tokenize(text) for text in task.documents.values()], show_progress=False)
+    documents = [tokenize(text) for text in task.documents.values()]
+    if not any(documents):  # nothing but punctuation
+        return retrieval_outcome(task, [{}] * len(task.queries))
+    index.index(documents, show_progress=False)
     asked = [tokenize(text) for text in task.queries.values()]
     places, scores = index.retrieve(asked, k=min(max(DEPTHS), len(ids)), show_progress=False)
     rankings = [

@@ -1,15 +1,16 @@
-"""One result: the figures of a task in mteb's shape, with the prompts, the model and an interval beside them."""
+"""One result: the figures of a task under mteb's keys, with the prompts, the model and an interval beside them."""
 
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from typing import Any
 
 import numpy as np
 from scipy.stats import bootstrap
 
 from me5._version import __version__
+from me5.errors import InputError
 from me5.evaluation.encoder import Prompt
 from me5.evaluation.task import Outcome, Subset
 
@@ -37,10 +38,12 @@ def interval_of(outcome: Outcome) -> tuple[float, float] | None:
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
-def as_json(results: list[Result]) -> dict[str, object]:
+def as_json(results: list[Result]) -> dict[str, Any]:
     """The subsets of one task and model as one value: mteb's keys, and me5's own under `me5`."""
     first = results[0]
     return {
+        "dataset_revision": "local",
+        "mteb_version": None,  # where the key is missing, mteb takes the file for one of its old format
         "task_name": first.subset.task,
         "evaluation_time": round(sum(result.seconds for result in results), 2),
         "scores": {
@@ -59,13 +62,18 @@ def as_json(results: list[Result]) -> dict[str, object]:
             "model": first.model,
             "prompts": [{"side": p.side, "task": p.task, "text": p.text} for p in first.prompts],
             "intervals": {result.subset.name: result.interval for result in results},
+            "seconds": {result.subset.name: round(result.seconds, 2) for result in results},
             "samples": {result.subset.name: dict(result.outcome.samples) for result in results},
         },
     }
 
 
 def write(folder: Path, results: list[Result]) -> list[Path]:
-    """Write one file per model and task, `folder/MODEL/TASK.json`, each whole or not at all."""
+    """Write one file per model and task, `folder/MODEL/TASK.json`, each whole or not at all.
+
+    Other subsets in a file that is there already are kept. Raises `InputError` where it was made with other prompts
+    or by another version, whose figures do not belong together.
+    """
     groups: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         groups.setdefault((result.model, result.subset.task), []).append(result)
@@ -73,8 +81,31 @@ def write(folder: Path, results: list[Result]) -> list[Path]:
     for (model, task), group in groups.items():
         path = folder / model.replace("/", "__") / f"{task}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".tmp", delete=False) as file:
-            json.dump(as_json(group), file, ensure_ascii=False, indent=1)
-        os.replace(file.name, path)  # noqa: PTH105
+        content = as_json(group)
+        if path.exists():
+            _keep(content, path)
+        draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            draft.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
         paths.append(path)
     return paths
+
+
+def _keep(content: dict[str, Any], path: Path) -> None:
+    """Take over the subsets of an existing file that `content` lacks."""
+    try:
+        old = json.loads(path.read_text("utf-8"))
+        same = all(old["me5"][key] == content["me5"][key] for key in ("version", "model", "prompts"))
+        kept = {entry["hf_subset"]: entry for entry in old["scores"]["test"]}
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is there already and no result of me5; write to another folder") from error
+    if not same:
+        raise InputError(f"{path} was made with other prompts or another version of me5; write to another folder")
+    new = {entry["hf_subset"]: entry for entry in content["scores"]["test"]}
+    content["scores"]["test"] = list({**kept, **new}.values())
+    for key in ("intervals", "samples", "seconds"):
+        content["me5"][key] = {**old["me5"][key], **content["me5"][key]}
+    content["evaluation_time"] = round(sum(content["me5"]["seconds"].values()), 2)
