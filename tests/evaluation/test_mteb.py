@@ -87,6 +87,6 @@ def test_mteb_reads_the_results(sets: Path, tmp_path: Path) -> None:
     encoder = CheckpointEncoder(Embedder.load(precision="f32"))
     for task in read(sets):
         outcome = evaluate(task, encoder)
-        (path,) = write(tmp_path, [Result(task.subset, "m", outcome, tuple(prompts_of(task, encoder)), 1.0, None)])
+        path = write(tmp_path, Result(task.subset, "m", outcome, tuple(prompts_of(task, encoder)), 1.0, None))
         (entry,) = TaskResult.from_disk(path).scores["test"]
         assert entry["main_score"] == outcome.score

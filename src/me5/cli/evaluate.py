@@ -9,9 +9,11 @@ import typer
 from me5.cli import options
 
 if TYPE_CHECKING:
-    from me5.evaluation.encoder import Encoder
+    from collections.abc import Callable
+
+    from me5.evaluation.encoder import Encoder, Prompt
     from me5.evaluation.results import Result
-    from me5.evaluation.task import Task
+    from me5.evaluation.task import Outcome, Task
 
 
 def evaluate(
@@ -47,7 +49,7 @@ def evaluate(
     show = not quiet and not as_json
     results = _judge(tasks, CheckpointEncoder(embedder), sentence=task, bm25=bm25, out=out, show=show)
     if as_json:
-        by_set = [told([result]) for result in results]
+        by_set = [told(result) for result in results]
         print(json.dumps(by_set, ensure_ascii=False, indent=2))  # noqa: T201
     else:
         _print(tasks, results)
@@ -57,6 +59,7 @@ def _judge(
     tasks: "list[Task]", encoder: "Encoder", *, sentence: str | None, bm25: bool, out: Path | None, show: bool
 ) -> "list[Result]":
     import sys
+    from functools import partial
     from time import perf_counter
 
     from me5.evaluation import bm25 as yardstick
@@ -65,21 +68,22 @@ def _judge(
     from me5.evaluation.task import Retrieval
     from me5.progress import track
 
-    results = []
+    results: list[Result] = []
+
+    def measure(task: "Task", model: str, prompts: "list[Prompt]", judge: "Callable[[], Outcome]") -> None:
+        started = perf_counter()
+        outcome = judge()
+        seconds = perf_counter() - started
+        results.append(Result(task.subset, model, outcome, tuple(prompts), seconds, interval_of(outcome)))
+        if out is not None:  # after every set, so that a run cut short keeps what it has
+            write(out, results[-1])
+
     with track(sum(map(texts_of, tasks)), show=show and sys.stderr.isatty()) as advance:
         for task in tasks:
-            started = perf_counter()
-            outcome = evaluate(task, encoder, sentence=sentence, advance=advance)
-            prompts = tuple(prompts_of(task, encoder, sentence))
-            seconds = perf_counter() - started
-            results.append(Result(task.subset, encoder.name, outcome, prompts, seconds, interval_of(outcome)))
+            prompts = prompts_of(task, encoder, sentence)
+            measure(task, encoder.name, prompts, partial(evaluate, task, encoder, sentence=sentence, advance=advance))
             if bm25 and isinstance(task, Retrieval):
-                started = perf_counter()
-                outcome = yardstick.evaluate(task)
-                seconds = perf_counter() - started
-                results.append(Result(task.subset, "BM25", outcome, (), seconds, interval_of(outcome)))
-            if out is not None:  # after every set, so that a run cut short keeps what it has
-                write(out, [result for result in results if result.subset.task == task.subset.task])
+                measure(task, "BM25", [], partial(yardstick.evaluate, task))
     return results
 
 

@@ -15,22 +15,10 @@ def search(queries: Float32, blocks: Iterable[tuple[Sequence[str], Float32]], k:
     Equal scores rank by descending id, as trec_eval does, also where the cut at k falls between them. Memory holds one
     block and k documents a query.
     """
-    scores = np.empty((len(queries), 0), np.float32)
-    names = np.empty((len(queries), 0), object)
+    best: list[list[tuple[float, str]]] = [[] for _ in queries]
     for ids, vectors in blocks:
-        scores = np.hstack([scores, queries @ vectors.T])
-        names = np.hstack([names, np.broadcast_to(np.array(ids, object), (len(queries), len(ids)))])
-        kept = [_best(row, ids_of_row, k) for row, ids_of_row in zip(scores, names, strict=True)]
-        scores = np.stack([row[best] for row, best in zip(scores, kept, strict=True)])
-        names = np.stack([row[best] for row, best in zip(names, kept, strict=True)])
-    return [dict(zip(ids, row.tolist(), strict=True)) for ids, row in zip(names, scores, strict=True)]
-
-
-def _best(scores: Float32, ids: npt.NDArray[np.object_], k: int) -> npt.NDArray[np.intp]:
-    """The places of the k highest scores, best first, ties by descending id."""
-    at = np.arange(len(scores))
-    if len(scores) > k:
-        threshold = np.partition(scores, -k)[-k]
-        at = np.flatnonzero(scores >= threshold)
-    order = sorted(at, key=lambda place: (scores[place], ids[place]), reverse=True)
-    return np.array(order[:k], np.intp)
+        for at, row in enumerate(queries @ vectors.T):
+            threshold = np.partition(row, -k)[-k] if len(row) > k else -np.inf
+            found = [(float(row[place]), ids[place]) for place in np.flatnonzero(row >= threshold).tolist()]
+            best[at] = sorted(best[at] + found, reverse=True)[:k]
+    return [{name: score for score, name in ranking} for ranking in best]

@@ -38,60 +38,53 @@ def interval_of(outcome: Outcome) -> tuple[float, float] | None:
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
-def as_json(results: list[Result]) -> dict[str, Any]:
-    """The subsets of one task and model as one value: mteb's keys, and me5's own under `me5`."""
-    first = results[0]
+def as_json(result: Result) -> dict[str, Any]:
+    """A result as the content of a file of one subset: mteb's keys, and me5's own under `me5`."""
+    name = result.subset.name
     return {
         "dataset_revision": "local",
         "mteb_version": None,  # where the key is missing, mteb takes the file for one of its old format
-        "task_name": first.subset.task,
-        "evaluation_time": round(sum(result.seconds for result in results), 2),
+        "task_name": result.subset.task,
+        "evaluation_time": round(result.seconds, 2),
         "scores": {
             "test": [
                 {
-                    "hf_subset": result.subset.name,
+                    "hf_subset": name,
                     "languages": list(result.subset.languages),
                     "main_score": result.outcome.score,
                     **result.outcome.scores,
                 }
-                for result in results
             ]
         },
         "me5": {
             "version": __version__,
-            "model": first.model,
-            "prompts": [{"side": p.side, "task": p.task, "text": p.text} for p in first.prompts],
-            "intervals": {result.subset.name: result.interval for result in results},
-            "seconds": {result.subset.name: round(result.seconds, 2) for result in results},
-            "samples": {result.subset.name: dict(result.outcome.samples) for result in results},
+            "model": result.model,
+            "prompts": [{"side": p.side, "task": p.task, "text": p.text} for p in result.prompts],
+            "intervals": {name: result.interval},
+            "seconds": {name: round(result.seconds, 2)},
+            "samples": {name: dict(result.outcome.samples)},
         },
     }
 
 
-def write(folder: Path, results: list[Result]) -> list[Path]:
-    """Write one file per model and task, `folder/MODEL/TASK.json`, each whole or not at all.
+def write(folder: Path, result: Result) -> Path:
+    """Write a result into the file of its model and task, `folder/MODEL/TASK.json`, whole or not at all.
 
     Other subsets in a file that is there already are kept. Raises `InputError` where it was made with other prompts
     or by another version, whose figures do not belong together.
     """
-    groups: dict[tuple[str, str], list[Result]] = {}
-    for result in results:
-        groups.setdefault((result.model, result.subset.task), []).append(result)
-    paths = []
-    for (model, task), group in groups.items():
-        path = folder / model.replace("/", "__") / f"{task}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = as_json(group)
-        if path.exists():
-            _keep(content, path)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            draft.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-        paths.append(path)
-    return paths
+    path = folder / result.model.replace("/", "__") / f"{result.subset.task}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = as_json(result)
+    if path.exists():
+        _keep(content, path)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        draft.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path
 
 
 def _keep(content: dict[str, Any], path: Path) -> None:
