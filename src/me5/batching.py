@@ -14,6 +14,8 @@ ROW_TOKENS = 256
 # Widths are rounded up to a multiple of this, so that a run meets few shapes.
 WIDTH_STEP = 16
 
+_Waiting = list[tuple[int, int]]  # (length, -index): sorted, the longest last, and of equals the first
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -37,24 +39,52 @@ def plan(lengths: Sequence[int], batch_tokens: int) -> list[Batch]:
     tokens = sum(lengths)
     batches = []
     while waiting:
-        longest = waiting[-1][0]
-        # Wide enough to mix lengths, or as narrow as the longest sequence where that leaves no more cells empty: texts
-        # of 128 tokens then run 5 % faster at int8, for attention grows with the width.
-        widths = sorted({_round_up(longest), _round_up(max(longest, min(ROW_TOKENS, 4 * longest, tokens)))})
-        tried = [_fill(waiting, width, max(1, batch_tokens // width)) for width in widths]
-        batch, waiting = min(tried, key=lambda option: _cells_per_token(option[0], lengths))
+        batch, waiting = _best([], waiting, tokens, batch_tokens, lengths)
         tokens -= sum(lengths[index] for index in batch.order)
         batches.append(batch)
     return batches
 
 
-def _fill(waiting: list[tuple[int, int]], width: int, room: int) -> tuple[Batch, list[tuple[int, int]]]:
-    """A batch of at most `room` rows, and the sequences that are left."""
+def pick(lengths: Sequence[int], batch_tokens: int, first: int) -> Batch:
+    """One batch of about `batch_tokens` cells out of many sequences: those that pack best beside the `first` ones.
+
+    Of the first ones it holds those that fit when they are laid down in order, so always the very first.
+    """
+    ahead = [(length, -index) for index, length in enumerate(lengths[:first])]
+    waiting = sorted((length, -index) for index, length in enumerate(lengths[first:], first))
+    return _best(ahead, waiting, sum(lengths), batch_tokens, lengths)[0]
+
+
+def _best(
+    ahead: _Waiting, waiting: _Waiting, tokens: int, batch_tokens: int, lengths: Sequence[int]
+) -> tuple[Batch, _Waiting]:
+    """The better of two widths: the batch, and what is left of `waiting`."""
+    longest = max(length for length, _ in ahead or waiting[-1:])
+    # Wide enough to mix lengths, or as narrow as the longest sequence where that leaves no more cells empty: texts of
+    # 128 tokens then run 5 % faster at int8, for attention grows with the width.
+    widths = sorted({_round_up(longest), _round_up(max(longest, min(ROW_TOKENS, 4 * longest, tokens)))})
+    tried = [_fill(ahead, waiting, width, max(1, batch_tokens // width)) for width in widths]
+    return min(tried, key=lambda option: _cells_per_token(option[0], lengths))
+
+
+def _fill(ahead: _Waiting, waiting: _Waiting, width: int, room: int) -> tuple[Batch, _Waiting]:
+    """A batch of at most `room` rows: `ahead` as far as it fits, in order, then the longest of `waiting` that do."""
+    rows: list[list[int]] = []
+    free: list[int] = []
+    for length, negative_index in ahead:
+        at = next((at for at, cells in enumerate(free) if cells >= length), len(rows))
+        if at == len(rows) < room:
+            rows.append([])
+            free.append(width)
+        if at < len(rows):
+            rows[at].append(-negative_index)
+            free[at] -= length
     left = waiting.copy()
-    rows: list[tuple[int, ...]] = []
-    while left and len(rows) < room:
-        rows.append(_fill_row(left, width))
-    return Batch(width, tuple(rows)), left
+    for row, cells in zip(rows, free, strict=True):
+        row += _fill_row(left, cells)
+    while len(rows) < room and (row := _fill_row(left, width)):
+        rows.append(row)
+    return Batch(width, tuple(tuple(row) for row in rows)), left
 
 
 def _cells_per_token(batch: Batch, lengths: Sequence[int]) -> float:
@@ -65,11 +95,11 @@ def _round_up(width: int) -> int:
     return -(-width // WIDTH_STEP) * WIDTH_STEP
 
 
-def _fill_row(waiting: list[tuple[int, int]], width: int) -> tuple[int, ...]:
+def _fill_row(waiting: list[tuple[int, int]], width: int) -> list[int]:
     """Take sequences from `waiting` (sorted by length) until none fits into the row any more."""
     row = []
     while waiting and (at := bisect_right(waiting, (width, 1))):
         length, negative_index = waiting.pop(at - 1)
         width -= length
         row.append(-negative_index)
-    return tuple(row)
+    return row

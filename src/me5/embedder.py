@@ -52,19 +52,13 @@ class Embedder:
         max_tokens: int | None = None,
         truncation: Truncation = "end",
     ) -> None:
-        config = checkpoint.config
         if truncation not in TRUNCATIONS:
             raise InputError(f"unknown truncation {truncation!r}; expected one of {', '.join(TRUNCATIONS)}")
-        if max_tokens is not None and not 3 <= max_tokens <= config.max_positions - config.first_position:
-            raise InputError(
-                f"max_tokens must lie between 3 and the model's {config.max_positions - config.first_position} "
-                f"positions, got {max_tokens}"
-            )
         self.checkpoint = checkpoint
         self.engine = engine
         self.truncation: Truncation = truncation
-        self.prompts = prompts or checkpoint.prompts or _unknown_prompts(checkpoint.name)
-        self.tokenizer = Tokenizer(checkpoint.tokenizer, max_tokens or config.max_tokens, lower_case=config.lower_case)
+        self.prompts = prompts or checkpoint.prompts or unknown_prompts(checkpoint.name)
+        self.tokenizer = open_tokenizer(checkpoint, max_tokens)
 
     @classmethod
     def load(
@@ -187,7 +181,7 @@ class Embedder:
             vectors[batch.order] = self.engine.embed(rows, batch.width)
             if advance is not None:
                 advance(int(firsts[batch.order].sum()), sum(len(sequence) for row in rows for sequence in row))
-        return vectors if len(sequences) == prepared.texts else _merge_chunks(vectors, prepared)
+        return vectors if len(sequences) == prepared.texts else merge_chunks(vectors, prepared)
 
     @staticmethod
     def similarity(a: npt.ArrayLike, b: npt.ArrayLike) -> Float32:
@@ -248,13 +242,16 @@ def _join(blocks: list[Float32], dim: int) -> Float32:
     return joined
 
 
-def _merge_chunks(vectors: Float32, prepared: Prepared) -> Float32:
+def merge_chunks(vectors: Float32, prepared: Prepared, *, normalize: bool = True) -> Float32:
     """One vector per text: the mean of its chunks' vectors, weighted by their tokens, at unit length again."""
     lengths = np.array([len(sequence) for sequence in prepared.sequences], np.float32)
     merged = np.zeros((prepared.texts, vectors.shape[1]), np.float32)
     np.add.at(merged, prepared.owners, vectors * lengths[:, None])
     alone = np.array(prepared.report.chunks) == 1
-    merged = _unit(merged)
+    if normalize:
+        merged = _unit(merged)
+    else:
+        merged /= np.bincount(prepared.owners, lengths)[:, None]
     # A text of one chunk keeps its vector to the last bit.
     merged[alone] = vectors[np.isin(prepared.owners, np.flatnonzero(alone))]
     return merged
@@ -266,7 +263,19 @@ def _unit(vectors: Float32) -> Float32:
     return unit
 
 
-def _unknown_prompts(name: str) -> Prompts:
+def open_tokenizer(checkpoint: Checkpoint, max_tokens: int | None = None) -> Tokenizer:
+    """The tokenizer of a checkpoint, with its own limit in tokens or a given one."""
+    config = checkpoint.config
+    if max_tokens is not None and not 3 <= max_tokens <= config.max_positions - config.first_position:
+        raise InputError(
+            f"max_tokens must lie between 3 and the model's {config.max_positions - config.first_position} positions, "
+            f"got {max_tokens}"
+        )
+    return Tokenizer(checkpoint.tokenizer, max_tokens or config.max_tokens, lower_case=config.lower_case)
+
+
+def unknown_prompts(name: str) -> Prompts:
+    """No prompts, and a `PromptWarning` that says so."""
     warnings.warn(
         f"nothing says how {name} wants queries and documents written, so every text stays bare. If its card asks for "
         "prompts, pass prompts='instruct' (Instruct: …/Query: …) or prompts='prefix' (query: /passage: ); "

@@ -6,6 +6,7 @@ Me5Error
 ├── CheckpointError               a model folder or hub id that cannot be loaded
 │   └── DownloadError             the hub could not be reached or refused
 ├── EngineError (RuntimeError)    the engine cannot run here, or produced something that is not a number
+├── ServiceError                  a me5 service could not be reached, refused, or answered what cannot be read
 └── MissingExtraError (ImportError)  an optional part is not installed; the text is the pip command
 
 Me5Warning (UserWarning)
@@ -36,6 +37,18 @@ class DownloadError(CheckpointError):
 
 class EngineError(Me5Error, RuntimeError):
     """The engine cannot run here, or produced something that is not a number."""
+
+
+class ServiceError(Me5Error):
+    """A me5 service could not be reached, refused, or answered what cannot be read.
+
+    `status` is its last HTTP status, None where no reply came; `tries` is how often it was asked.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, tries: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+        self.tries = tries
 
 
 class MissingExtraError(Me5Error, ImportError):

@@ -76,6 +76,22 @@ class Prepared:
         return self.report.texts
 
 
+@dataclass(frozen=True)
+class Token:
+    """One token of a prompted text. `start` and `end` count its characters in that text; None for a special token.
+
+    `prompt` says that it lies within the prompt, `lost` that truncation keeps it from the model.
+    """
+
+    id: int
+    piece: str
+    start: int | None
+    end: int | None
+    special: bool
+    prompt: bool
+    lost: bool
+
+
 class Tokenizer:
     """A tokenizer.json and the model's limit in tokens."""
 
@@ -100,6 +116,33 @@ class Tokenizer:
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The vocabulary's own spelling of ids, special tokens included."""
         return [self._tokenizer.id_to_token(int(token)) or f"<{token}>" for token in ids]
+
+    def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
+        """The text that ids stand for, as near as the vocabulary tells; unknown ids stand for nothing."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=skip_special)
+        return text
+
+    def look(self, text: str, prefix: str, truncation: Truncation, *, index: int = 0) -> list[Token]:
+        """Every token of a text behind its prompt, and which of them `prepare` would cut. Errors name item `index`."""
+        lost = self.prepare([text], prefix, truncation, first=index).report.lost[0]
+        encoding = self._tokenizer.encode(prefix + text)
+        before, end = len(self._before), len(encoding.ids) - len(self._after)
+        in_prompt = self._prompt_tokens(prefix + text, len(prefix))
+        first_lost = before + in_prompt if truncation == "start" else end - lost
+        return [
+            Token(
+                id=token,
+                piece=self.pieces([token])[0],
+                start=None if special else span[0],
+                end=None if special else span[1],
+                special=bool(special),
+                prompt=before <= at < before + in_prompt,
+                lost=first_lost <= at < first_lost + lost,
+            )
+            for at, (token, span, special) in enumerate(
+                zip(encoding.ids, encoding.offsets, encoding.special_tokens_mask, strict=True)
+            )
+        ]
 
     def prepare(self, texts: Sequence[str], prefix: str, truncation: Truncation, *, first: int = 0) -> Prepared:
         """Tokenize texts, each with `prefix` in front. Errors count items from `first`.

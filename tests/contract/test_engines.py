@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkpoints import SENTENCES, change_weights, passages
-from vectors import ENGINES, FAST_ENGINES, load
+from vectors import ENGINES, FAST_ENGINES, cosines, load
 
 from me5 import Embedder, EngineError, InputError
 
@@ -65,6 +65,44 @@ def test_threads_share_one_embedder(embedder: Embedder) -> None:
         together = list(pool.map(embedder.encode, jobs))
     for expected, found in zip(alone, together, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def packed(embedder: Embedder) -> tuple[list[list[np.ndarray]], int]:
+    """Rows that hold several sequences, in the order of `TEXTS`."""
+    sequences = embedder.prepare(TEXTS, "document").sequences
+    rows = [sequences[at : at + 3] for at in range(0, len(sequences), 3)]
+    return rows, max(sum(map(len, row)) for row in rows)
+
+
+def test_states_are_what_vectors_are_made_of(embedder: Embedder) -> None:
+    rows, width = packed(embedder)
+    states = embedder.engine.states(rows, width)
+    assert [state.shape for state in states] == [(len(ids), embedder.dim) for row in rows for ids in row]
+    assert {state.dtype for state in states} == {np.dtype(np.float32)}
+    fake = embedder.engine.__class__.__name__ == "FakeEngine"
+    pooled = np.stack([state[0] if fake else state.mean(axis=0) for state in states])
+    expected = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
+    np.testing.assert_allclose(embedder.engine.embed(rows, width), expected, atol=1e-5)
+
+
+def test_states_belong_to_the_caller(embedder: Embedder) -> None:
+    rows, width = packed(embedder)
+    first = embedder.engine.states(rows, width)
+    kept = [state.copy() for state in first]
+    embedder.engine.states(rows[::-1], width)
+    for state, copy in zip(first, kept, strict=True):
+        np.testing.assert_array_equal(state, copy)
+
+
+@pytest.mark.parametrize("engine", FAST_ENGINES)
+def test_states_equal_those_of_the_reference(xlmr: Path, engine: str) -> None:
+    fast, slow = load(xlmr, engine), load(xlmr, "reference")
+    rows, width = packed(fast)
+    for found, expected in zip(fast.engine.states(rows, width), slow.engine.states(rows, width), strict=True):
+        if engine == "f32":
+            np.testing.assert_allclose(found, expected, atol=1e-4)
+        # Token by token no figure averages out: int8 leaves cosines of 0.99.
+        assert cosines(found, expected).min() > {"f32": 0.99999, "bf16": 0.999, "int8": 0.97}[engine]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -133,3 +171,10 @@ def damaged(request: pytest.FixtureRequest, xlmr: Path, tmp_path_factory: pytest
 def test_damaged_weights_are_an_error_not_a_vector(damaged: Path, engine: str) -> None:
     with pytest.raises(EngineError, match=r"not finite.*weights may be damaged"):
         load(damaged, engine).encode(TEXTS)
+
+
+@pytest.mark.parametrize("engine", REAL_ENGINES)
+def test_damaged_weights_are_an_error_not_states(damaged: Path, engine: str) -> None:
+    embedder = load(damaged, engine)
+    with pytest.raises(EngineError, match=r"not finite.*weights may be damaged"):
+        embedder.engine.states(*packed(embedder))

@@ -1,4 +1,7 @@
-"""The contract of every engine: rows of token sequences in, one float32 unit vector per sequence out."""
+"""The contract of every engine: rows of token sequences in, one float32 unit vector per sequence out.
+
+Or, where someone asks for them, the hidden states of every token from which that vector is made.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -32,6 +35,10 @@ class Engine(ABC):
         Raises `EngineError` when the engine cannot run here or a vector is not finite.
         """
 
+    @abstractmethod
+    def states(self, rows: Sequence[Sequence[TokenIds]], width: int) -> list[Float32]:
+        """The last hidden states (tokens, dim) of each sequence, before pooling and norm; otherwise as `embed`."""
+
 
 def pool(hidden: Float32, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], pooling: Pooling) -> Float32:
     """Unit vectors from hidden states: `hidden` (cells, dim), `starts` and `lengths` (sequences,) -> (sequences, dim).
@@ -49,11 +56,23 @@ def pool(hidden: Float32, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np
         vectors = np.add.reduceat(padded, bounds, axis=0)[::2]
         vectors /= lengths[:, None]
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if not np.isfinite(norms).all():
-        broken = np.flatnonzero(~np.isfinite(norms[:, 0]))
-        raise EngineError(
-            f"{len(broken)} of {len(vectors)} vectors are not finite (first: sequence {broken[0]} of its batch). The "
-            "weights may be damaged, or overflow at this precision: try precision='f32' and `me5 verify`"
-        )
+    check_finite(norms[:, 0])
     unit: Float32 = vectors / np.maximum(norms, np.float32(1e-12))
     return unit
+
+
+def split(hidden: Float32, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> list[Float32]:
+    """Each sequence's own states, copied, from hidden states as `pool` takes them; the same error."""
+    states = [hidden[start : start + length].copy() for start, length in zip(starts, lengths, strict=True)]
+    check_finite(np.array([state.sum() for state in states]))
+    return states
+
+
+def check_finite(figures: Float32) -> None:
+    """Raise `EngineError` unless the figure of every sequence of a batch is a finite number."""
+    broken = np.flatnonzero(~np.isfinite(figures))
+    if len(broken):
+        raise EngineError(
+            f"{len(broken)} of {len(figures)} vectors are not finite (first: sequence {broken[0]} of its batch). The "
+            "weights may be damaged, or overflow at this precision: try precision='f32' and `me5 verify`"
+        )

@@ -19,10 +19,18 @@ class FakeEngine(Engine):
 
     def embed(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Float32:
         """See `Engine.embed`."""
+        vectors = np.stack([state[0] for state in self.states(rows, width)])
+        unit: Float32 = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return unit
+
+    def states(self, rows: Sequence[Sequence[TokenIds]], width: int) -> list[Float32]:
+        """See `Engine.states`."""
         if any(sum(map(len, row)) > width for row in rows):
             raise ValueError(f"a row is longer than its width of {width} tokens")
         sequences = [sequence for row in rows for sequence in row]
         self.calls.append(sum(map(len, sequences)))
-        vectors = np.stack([np.random.default_rng(sequence).standard_normal(self.dim) for sequence in sequences])
-        unit: Float32 = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-        return unit
+        shapes = [(len(sequence), self.dim) for sequence in sequences]
+        drawn = [
+            np.random.default_rng(ids).standard_normal(shape) for ids, shape in zip(sequences, shapes, strict=True)
+        ]
+        return [state.astype(np.float32) for state in drawn]

@@ -13,7 +13,8 @@ are never read. Pooling and the unit norm follow in float32. Between them the gr
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
 
@@ -23,8 +24,8 @@ import openvino as ov
 from openvino import opset13 as op
 
 from me5.checkpoint import Checkpoint, ModelConfig
-from me5.engine.base import Engine, Float32, TokenIds, pool
-from me5.engine.packing import pack
+from me5.engine.base import Engine, Float32, TokenIds, pool, split
+from me5.engine.packing import Grid, pack
 from me5.errors import EngineError
 from me5.weights import Weights
 
@@ -100,6 +101,17 @@ class OpenVinoEngine(Engine):
 
     def embed(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Float32:
         """See `Engine.embed`."""
+        with self._hidden(rows, width) as (hidden, grid):
+            return pool(hidden, grid.starts, grid.lengths, self._config.pooling)
+
+    def states(self, rows: Sequence[Sequence[TokenIds]], width: int) -> list[Float32]:
+        """See `Engine.states`."""
+        with self._hidden(rows, width) as (hidden, grid):
+            return split(hidden, grid.starts, grid.lengths)
+
+    @contextmanager
+    def _hidden(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Iterator[tuple[Float32, Grid]]:
+        """Hidden states (cells, dim), to be read within the block: the next call overwrites them."""
         _refuse_after_fork()
         grid = pack(rows, width, self._config.first_position)
         embedded = self._weights.rows("words", grid.ids)
@@ -109,9 +121,8 @@ class OpenVinoEngine(Engine):
         embedded += self._weights.float32("types")[0]
         with self._lock:
             outputs = self._request.infer([embedded, grid.segments], share_inputs=True, share_outputs=True)
-            hidden = next(iter(outputs.values())).reshape(-1, self.dim)
-            # Pooled inside the lock: the output memory is the request's own, and the next call overwrites it.
-            return pool(hidden, grid.starts, grid.lengths, self._config.pooling)
+            # Given out inside the lock: the output memory is the request's own.
+            yield next(iter(outputs.values())).reshape(-1, self.dim), grid
 
 
 class _Graph:

@@ -12,8 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from me5.checkpoint import Checkpoint
-from me5.engine.base import Engine, Float32, TokenIds
-from me5.errors import EngineError
+from me5.engine.base import Engine, Float32, TokenIds, check_finite
 from me5.weights import Weights
 
 # numpy has no erf. Between these points, 6e-5 apart, linear interpolation errs by less than 5e-10, under the
@@ -34,13 +33,18 @@ class ReferenceEngine(Engine):
         self._weights = Weights(checkpoint.weights, checkpoint.config)
         self._read = lru_cache(maxsize=32)(self._weights.float32)
 
-    def embed(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Float32:  # noqa: ARG002
-        """See `Engine.embed`; nothing is packed, so the width says nothing."""
+    def embed(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Float32:
+        """See `Engine.embed`."""
+        return np.stack([self._pool(x) for x in self.states(rows, width)])
+
+    def states(self, rows: Sequence[Sequence[TokenIds]], width: int) -> list[Float32]:  # noqa: ARG002
+        """See `Engine.states`; nothing is packed, so the width says nothing."""
         states = [self._embed_tokens(sequence) for row in rows for sequence in row]
         for layer in range(self._config.layers):
             self._read.cache_clear()  # a layer's weights are read once for all sequences
             states = [self._layer(x, f"layers.{layer}") for x in states]
-        return np.stack([self._pool(x) for x in states])
+        check_finite(np.array([x.sum() for x in states]))
+        return states
 
     def _embed_tokens(self, ids: TokenIds) -> Float32:
         first, weights = self._config.first_position, self._weights
@@ -55,10 +59,7 @@ class ReferenceEngine(Engine):
 
     def _pool(self, x: Float32) -> Float32:
         vector: Float32 = x.mean(axis=0) if self._config.pooling == "mean" else x[0]
-        norm = np.linalg.norm(vector)
-        if not np.isfinite(norm):
-            raise EngineError("a vector is not finite: the weights may be damaged")
-        unit: Float32 = vector / np.maximum(norm, np.float32(1e-12))
+        unit: Float32 = vector / np.maximum(np.linalg.norm(vector), np.float32(1e-12))
         return unit
 
     def _attention(self, x: Float32, name: str) -> Float32:
