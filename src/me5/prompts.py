@@ -277,13 +277,9 @@ def evaluation_sentence(name: str) -> str | None:
     """The sentence that E5's authors used for an evaluation task of that name, or None; mteb's endings do not count."""
     by_name = {**{known.lower(): known for known in EVALUATION_TASKS}, **_ALIASES}
     plain = name.lower()
-    for tried in (
-        plain,
-        plain.removesuffix(".v2"),
-        plain.removesuffix("retrieval"),
-        plain.removesuffix("hardnegatives"),
-    ):
-        if (known := by_name.get(tried)) is not None:
+    for ending in ("", ".v2", "hardnegatives", "retrieval"):
+        plain = plain.removesuffix(ending)
+        if (known := by_name.get(plain)) is not None:
             return EVALUATION_TASKS[known]
     return EVALUATION_TASKS["CQADupstack"] if plain.startswith("cqadupstack") else None
 

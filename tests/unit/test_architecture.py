@@ -15,15 +15,19 @@ HOMES = {
     "openvino": ("engine/openvino.py",),
     "torch": (),
     "transformers": (),
-    "sentence_transformers": (),
+    "sentence_transformers": ("evaluation/encoders/library.py",),
     "huggingface_hub": ("hub.py",),
     "safetensors": ("weights.py",),
     "tokenizers": ("tokenizer.py",),
-    "pyarrow": ("bulk/",),
+    "pyarrow": ("bulk/", "evaluation/readers/tables.py"),
+    "yaml": ("evaluation/readers/dataset.py",),
+    "httpx": ("evaluation/encoders/endpoint.py",),
+    "langcodes": ("evaluation/languages.py",),
     "scipy": ("evaluation/",),
     "sklearn": ("evaluation/",),
     "ir_measures": ("evaluation/metrics.py",),
     "mteb": ("evaluation/mteb.py",),
+    "datasets": ("evaluation/mteb.py",),
     "bm25s": ("evaluation/bm25.py",),
     "typer": ("cli/",),
     "rich": ("cli/", "progress.py"),
@@ -35,9 +39,12 @@ FORBIDDEN = {
     "batching.py": ("me5.prompts", "me5.tokenizer", "me5.embedder", "me5.engine"),
     "bulk/": ("me5.cli",),
     "evaluation/": ("me5.cli", "me5.bulk", "me5.engine"),
+    "evaluation/encoders/": ("me5.evaluation.task", "me5.evaluation.readers", "me5.evaluation.protocols"),
+    "evaluation/readers/": ("me5.embedder", "me5.evaluation.encoders", "me5.evaluation.protocols"),
+    "evaluation/protocols/": ("me5.embedder", "me5.evaluation.readers", "me5.evaluation.results"),
     "embedder.py": ("me5.cli", "me5.bulk", "me5.evaluation"),
 }
-DOORS = ("cli/", "engine/__init__.py")
+DOORS = ("cli/", "engine/__init__.py", "evaluation/encoders/__init__.py")
 
 
 def module_name(path: Path) -> str:

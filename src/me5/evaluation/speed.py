@@ -1,4 +1,4 @@
-"""What a user gives up for what he saves: quality against tokens per second by precision, and against bytes by vector."""
+"""What a user gives up for what he saves: quality against tokens per second, and against bytes per vector."""
 
 import tempfile
 from collections.abc import Mapping, Sequence

@@ -14,8 +14,9 @@ from me5.evaluation.task import Outcome
 
 Floats = npt.NDArray[np.floating[Any]]
 Columns = Mapping[str, Floats]
-# Resamples of an interval, and of a test: the smallest p that can come out is 1 / 2000.
-RESAMPLES, PERMUTATIONS = 1000, 1999
+# Resamples of an interval, and of a test: the smallest p is 1 / 10,000, enough to tell apart some of 100 sets after
+# correction. Figures that are no means are computed anew each time and get fewer.
+RESAMPLES, PERMUTATIONS, FEW_PERMUTATIONS = 1000, 9999, 1999
 _SEED = 0
 _AT_ONCE = 2**22  # numbers drawn together: 32 MB
 
@@ -43,23 +44,27 @@ STATISTICS: Mapping[str, Callable[[Columns], float]] = {
 def interval_of(outcome: Outcome) -> tuple[float, float] | None:
     """95 % percentile bootstrap over the examples, or None where there are fewer than two."""
     if outcome.paired:
-        columns = {name: np.asarray(column, float) for name, column in outcome.paired.items()}
-        rows, statistic = np.arange(len(columns["gold"])), STATISTICS[outcome.main]
-        return _bootstrap(rows, lambda chosen: statistic({name: values[chosen] for name, values in columns.items()}))
+        return _interval_of_columns(outcome)
     values = np.array(list(outcome.samples.values()))
-    if len(values) and (values == values[0]).all():
-        return (float(values[0]), float(values[0])) if len(values) > 1 else None
-    return _bootstrap(values, np.mean, vectorized=True)
-
-
-def _bootstrap(values: npt.NDArray[Any], statistic: Any, *, vectorized: bool = False) -> tuple[float, float] | None:
     if len(values) < 2:
         return None
-    found = bootstrap(
-        (values,), statistic, n_resamples=RESAMPLES, method="percentile", vectorized=vectorized,
-        rng=np.random.default_rng(_SEED),
-    )  # fmt: skip
-    spread = found.bootstrap_distribution
+    if (values == values[0]).all():
+        return float(values[0]), float(values[0])
+    rng = np.random.default_rng(_SEED)
+    found = bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=rng).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def _interval_of_columns(outcome: Outcome) -> tuple[float, float] | None:
+    columns = {name: np.asarray(column, float) for name, column in outcome.paired.items()}
+    count, statistic = len(columns["gold"]), STATISTICS[outcome.main]
+    if count < 2:
+        return None
+    rng = np.random.default_rng(_SEED)
+    spread = []
+    for _ in range(RESAMPLES):
+        rows = rng.integers(0, count, count)
+        spread.append(statistic({name: values[rows] for name, values in columns.items()}))
     low, high = np.nanpercentile(spread, [2.5, 97.5])
     return float(low), float(high)
 
@@ -104,10 +109,11 @@ def _of_columns(a: Outcome, b: Outcome, where: str, rng: np.random.Generator) ->
     if list(a.paired["gold"]) != list(b.paired.get("gold", ())):
         raise InputError(f"{where}: the two runs judged different pairs")
     names = [name for name in a.paired if name != "gold"]
+    count = FEW_PERMUTATIONS
     # Ranks, for two models' cosines have different ranges and could not change places.
     left, right = ({name: rankdata(run.paired[name]) for name in names} for run in (a, b))
-    spread, null = np.empty(PERMUTATIONS), np.empty(PERMUTATIONS)
-    for at in range(PERMUTATIONS):
+    spread, null = np.empty(count), np.empty(count)
+    for at in range(count):
         rows = rng.integers(0, len(gold), len(gold))
         spread[at] = statistic({**{name: right[name][rows] for name in names}, "gold": gold[rows]}) - statistic(
             {**{name: left[name][rows] for name in names}, "gold": gold[rows]}
@@ -122,7 +128,9 @@ def _of_columns(a: Outcome, b: Outcome, where: str, rng: np.random.Generator) ->
 def mean_difference(differences: Sequence[Difference]) -> Difference:
     """The difference of two runs' means over several sets, whose examples are drawn independently."""
     value = float(np.mean([one.value for one in differences]))
-    spread, null = (np.mean([getattr(one, name) for one in differences], axis=0) for name in ("spread", "null"))
+    fewest = min(len(one.null) for one in differences)
+    spread = np.mean([one.spread[:fewest] for one in differences], axis=0)
+    null = np.mean([one.null[:fewest] for one in differences], axis=0)
     return _difference(value, spread, null)
 
 

@@ -23,17 +23,20 @@ def compare(
 ) -> None:
     """Compare two runs on the same sets: B minus A, its 95 % interval, and whether it is more than chance.
 
-    Examples are paired: p comes from a permutation test (1,999 permutations), corrected for the number of sets (Holm).
+    Examples are paired: p comes from a permutation test, corrected for the number of sets of a task (Holm).
     Exits with 0 whatever comes out.
 
     \b
     me5 eval compare "results/BM25" "results/me5-mini (bf16)"
     me5 eval compare old/"me5-mini (bf16)"/sts.json new/"me5-mini (bf16)"/sts.json
     """
+    from rich.console import Console
+
     from me5.evaluation.comparison import compare as compared
 
     first, second = (_one_model(path) for path in (a, b))
-    rows = compared(first, second)
+    with Console(stderr=True).status("comparing"):
+        rows = compared(first, second)
     if as_json:
         told = [
             {
@@ -61,7 +64,7 @@ def _print(rows: "Sequence[Row]", a: str, b: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(caption=f"A: {a}   B: {b}   × 100; p corrected for {len(rows)} rows", caption_justify="left")
+    table = Table(caption=f"A: {a}   B: {b}   × 100; p corrected for the sets of a task", caption_justify="left")
     for column in ("set", "figure", "A", "B", "B − A", "95 %", "p", ""):
         table.add_column(column, justify="right" if column in ("A", "B", "B − A", "p") else "left")
     for row in rows:
