@@ -10,7 +10,6 @@ import importlib.util
 from me5.errors import MissingExtraError
 
 if any(
-    importlib.util.find_spec(name) is None
-    for name in ("bm25s", "httpx", "ir_measures", "langcodes", "scipy", "sklearn", "yaml")
+    importlib.util.find_spec(name) is None for name in ("bm25s", "ir_measures", "langcodes", "scipy", "sklearn", "yaml")
 ):
     raise MissingExtraError("evaluation needs more libraries: pip install 'me5[eval]'")
