@@ -60,15 +60,14 @@ def phrasings_of(tasks: Sequence[Task], encoder: Encoder, given: Sequence[str] |
 
     A model with fixed prompts has its own and none. Raises `PromptError` where such a model is given sentences.
     """
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, None]] = {}
     for task in tasks:
         side = _side(task)
         own = encoder.prompt("query" if side == "query" else "both", sentence_of(task))
         if own.task is None and given:
             raise PromptError("this model has fixed prompts and takes no sentence; leave --phrasing out")
         others = [] if own.task is None else [task_sentence(one) for one in given or PHRASINGS[side]]
-        listed = found.setdefault(side, [])
-        listed += [one for one in (own.task or own.text or BARE, *others) if one not in listed]
+        found.setdefault(side, {}).update(dict.fromkeys([own.task or own.text or BARE, *others]))
     return {side: [*(one for one in listed if one != BARE), BARE] for side, listed in found.items()}
 
 

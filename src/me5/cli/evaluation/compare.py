@@ -65,15 +65,16 @@ def _print(rows: "Sequence[Row]", a: str, b: str) -> None:
     from rich.table import Table
 
     table = Table(caption=f"A: {a}   B: {b}   × 100; p corrected for the sets of a task", caption_justify="left")
-    for column in ("set", "figure", "A", "B", "B − A", "95 %", "p", ""):
-        table.add_column(column, justify="right" if column in ("A", "B", "B − A", "p") else "left")
+    table.add_column("set", overflow="fold")
+    for column in ("A", "B", "B − A", "95 %", "p", "better"):
+        table.add_column(column, justify="left" if column in ("95 %", "better") else "right", no_wrap=True)
     for row in rows:
-        name = row.name if row.sets == 1 else f"mean of {row.sets} {row.name}"
-        verdict = ("B is better" if row.delta.value > 0 else "A is better") if row.certain else ""
+        name = row.name if row.sets == 1 else f"{row.name}, mean of {row.sets}"
+        verdict = ("B" if row.delta.value > 0 else "A") if row.certain else ""
         if row.sets > 1:
             table.add_section()
         table.add_row(
-            name, row.main, shared.hundred(row.a), shared.hundred(row.b), f"{100 * row.delta.value:+.2f}",
+            f"{name} ({row.main})", shared.hundred(row.a), shared.hundred(row.b), f"{100 * row.delta.value:+.2f}",
             shared.between(row.delta.interval), f"{row.p:.4f}", verdict,
         )  # fmt: skip
     Console(highlight=False).print(table)

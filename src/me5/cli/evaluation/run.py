@@ -71,8 +71,10 @@ def _print(tasks: "Sequence[Task]", results: "Sequence[Result]") -> None:
     from me5.evaluation.summary import means
 
     table = Table()
-    for column in ("set", "model", "figure", "× 100", "95 %"):
-        table.add_column(column, justify="right" if column == "× 100" else "left")
+    table.add_column("set", overflow="fold")
+    table.add_column("model", overflow="fold")
+    for column in ("figure", "× 100", "95 %"):
+        table.add_column(column, justify="right" if column == "× 100" else "left", no_wrap=True)
     for result in results:
         score, interval = shared.hundred(result.outcome.score), shared.between(result.interval)
         table.add_row(str(result.subset), result.model, result.outcome.main, score, interval)
