@@ -32,6 +32,7 @@ export class TaskChoice {
     if (!this.#default) options.unshift(el("option", { value: "" }, "the model's own prompt"));
     if (known.style === "instruct") options.push(el("option", { value: OWN }, "a sentence of my own…"));
     this.select.replaceChildren(...options);
+    byId("task-field").classList.add("known");
     byId("task-field").hidden = options.length < 2;
     this.value = value;
   }
@@ -59,17 +60,14 @@ export class TaskChoice {
 
   /** Say what is wrong with the task, at the task; an empty text takes it back. */
   complain(message) {
-    const field = this.select.value === OWN ? this.own : this.select;
-    for (const one of [this.select, this.own]) {
-      one.toggleAttribute("aria-invalid", false);
-      one.removeAttribute("aria-describedby");
+    const asked = this.select.value === OWN ? this.own : this.select;
+    for (const field of [this.select, this.own]) {
+      const wrong = message !== "" && field === asked;
+      field.setAttribute("aria-invalid", String(wrong));
+      field.setAttribute("aria-describedby", wrong ? "task-error" : "sentence");
     }
     byId("task-error").hidden = !message;
     byId("task-error").textContent = message;
-    if (message) {
-      field.setAttribute("aria-invalid", "true");
-      field.setAttribute("aria-describedby", "task-error");
-    }
   }
 
   #show() {
