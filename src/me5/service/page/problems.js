@@ -3,7 +3,11 @@
 import { byId, plural } from "./dom.js";
 import { apiKey, setApiKey } from "./server.js";
 
-const sentence = (text) => text && text[0].toUpperCase() + text.slice(1) + (/[.!?。]$/u.test(text) ? "" : ".");
+/** The server's message for people: it names fields as programs write them. */
+function sentence(message) {
+  const text = message.replaceAll("`", "");
+  return text && text[0].toUpperCase() + text.slice(1) + (/[.!?。]$/u.test(text) ? "" : ".");
+}
 
 /** The words for a failed request. */
 function told({ status, message, wait }) {
