@@ -1,4 +1,6 @@
-"""Make the picture of the try-it page that README and docs show: python tests/browser/picture.py [FILE]
+"""Make the picture of the try-it page that README and docs show.
+
+    python tests/browser/picture.py [FILE]
 
 The page itself, of the bundled model, in Chromium: light, 1280 pixels wide, with the example that crosses languages, in
 256 colours, which nobody can tell apart and which take a third of the bytes.

@@ -43,7 +43,7 @@ def run_python(program, **environment):
     return run([sys.executable, "-"], digits + program, OMP_NUM_THREADS="1", **environment)
 
 
-def shown(tab, columns=len(DOCUMENTS)):
+def shown(tab, columns):
     scores = [float(text) for text in tab.texts("#heat td .score")]
     return [scores[at : at + columns] for at in range(0, len(scores), columns)]
 
@@ -57,7 +57,7 @@ def compare(scores, printed):
 
 
 def flat(tab):
-    return [score for row in shown(tab) for score in row]
+    return [score for row in shown(tab, len(DOCUMENTS)) for score in row]
 
 
 @pytest.mark.parametrize("name", ["Python", "Python, openai"])
@@ -71,7 +71,7 @@ def test_the_curl_command_runs(written):
     if shutil.which("curl") is None:
         pytest.skip("this command is run with curl")
     reply = json.loads(run(["bash", "-s"], written.program("curl")))
-    for row, expected in zip(reply["scores"], shown(written), strict=True):
+    for row, expected in zip(reply["scores"], shown(written, len(DOCUMENTS)), strict=True):
         assert row == pytest.approx(expected, abs=0.0051)
 
 

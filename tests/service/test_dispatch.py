@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import engines
 import numpy as np
@@ -250,7 +251,7 @@ def test_the_worker_ends_with_the_service(tmp_path):
         "one = Dispatcher(Plan(sys.argv[2], 'test', opener='engines:cued'), max_tokens=100)\n"
         "one.start(); print(one.worker_pid, flush=True); sys.stdin.read()"
     )
-    command = [sys.executable, "-c", code, os.path.dirname(engines.__file__), str(tmp_path)]
+    command = [sys.executable, "-c", code, str(Path(engines.__file__).parent), str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as service:
         worker = int(service.stdout.readline())
         service.kill()
@@ -259,7 +260,6 @@ def test_the_worker_ends_with_the_service(tmp_path):
 
 def alive(pid):
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False

@@ -120,9 +120,12 @@ class ModelType(BaseModel):
 
 
 class Info(BaseModel):
-    """The model and the limits."""
+    """The model and the limits. `dim` and `precision` are me5's own."""
 
     model_config = ConfigDict(protected_namespaces=())
+
+    dim: int
+    precision: str
 
     model_id: str
     model_sha: str | None
