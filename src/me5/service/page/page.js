@@ -10,7 +10,7 @@ import { apiKey, base, fetchModels, fetchScore, fetchTasks, setApiKey } from "./
 import { fromFragment, toFragment } from "./state.js";
 import { CodeTabs, copied } from "./tabs.js";
 import { TaskChoice } from "./task.js";
-import { settle, tokenViews } from "./tokens.js";
+import { reachable, settle, tokenViews } from "./tokens.js";
 
 // Milliseconds of quiet after the last key; a server that takes longer is given longer.
 const QUIET = 250;
@@ -248,7 +248,11 @@ function listen() {
   };
   addEventListener("popstate", load);
   addEventListener("hashchange", load);
-  new ResizeObserver(() => shown && drawMap(byId("map"), shown.reply, shown.state)).observe(byId("map"));
+  new ResizeObserver(() => {
+    if (!shown) return;
+    drawMap(byId("map"), shown.reply, shown.state);
+    reachable(byId("tokens"));
+  }).observe(byId("map"));
 }
 
 if (/Mac|iPhone|iPad/u.test(navigator.platform)) byId("control").textContent = "⌘";
