@@ -47,7 +47,7 @@ def lines():
 
 def answer():
     timings = Timings(tokenization=0.001, queue=0.02, inference=0.3)
-    return Answer(np.zeros((2, 4), np.float32), (), "", tokens=(9, 700), lost=(0, 188), timings=timings)
+    return Answer(np.zeros((2, 4), np.float32), (), "", tokens=(9, 700), lost=(0, 188), chunks=(1, 1), timings=timings)
 
 
 def embed(request: Request):

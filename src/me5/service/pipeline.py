@@ -81,7 +81,7 @@ class Timings:
 class Answer:
     """Vectors (texts, dim) float32 in order, or for `states` one (tokens, dim) array a text; and what was done.
 
-    `prompt` is the literal prefix that was applied; `tokens` and `lost` count per text, in order.
+    `prompt` is the literal prefix that was applied; `tokens`, `lost` and `chunks` count per text, in order, as a `Report`.
     """
 
     vectors: Float32
@@ -89,6 +89,7 @@ class Answer:
     prompt: str
     tokens: Sequence[int]
     lost: Sequence[int]
+    chunks: Sequence[int]
     timings: Timings
 
 
@@ -220,7 +221,7 @@ class Pipeline:
         began = monotonic()
         prompt = self._prompts.prefix(ask.side, ask.task)
         if not ask.texts:
-            return Answer(np.empty((0, self.dim), np.float32), [], prompt, [], [], Timings(0.0, 0.0, 0.0))
+            return Answer(np.empty((0, self.dim), np.float32), [], prompt, [], [], [], Timings(0.0, 0.0, 0.0))
         self._dispatcher.check(1, urgent=ask.urgent)
         prepared = await self._prepare(ask, prompt)
         self._check_size(prepared, ask.output)
@@ -234,7 +235,8 @@ class Pipeline:
         few = len(prepared.sequences) <= FEW
         made = _assemble(ticket, prepared) if few else await _beside(self._bulk_threads, _assemble, ticket, prepared)
         timings = Timings(tokenization, ticket.queued, ticket.inference)
-        return Answer(*made, prompt, prepared.report.tokens, prepared.report.lost, timings)
+        report = prepared.report
+        return Answer(*made, prompt, report.tokens, report.lost, report.chunks, timings)
 
     async def _prepare(self, ask: Ask, prompt: str) -> Prepared:
         chars = sum(len(prompt) + len(text) for text in ask.texts if isinstance(text, str))

@@ -83,6 +83,7 @@ class Notes(BaseModel):
     truncated: int = Field(description="How many texts lost tokens.")
     tokens: list[int] = Field(description="Tokens with the prompt and special ones, before truncation.")
     lost: list[int] = Field(description="Tokens that the model did not read.")
+    chunks: list[int] = Field(description="Sequences that the text became.")
     ignored: list[str] = Field(description="Fields of the request that have no effect here.")
     warnings: list[str]
 
@@ -190,6 +191,7 @@ def _notes(reading: Reading, answer: Answer) -> dict[str, Any]:
         "truncated": sum(1 for lost in answer.lost if lost),
         "tokens": list(answer.tokens),
         "lost": list(answer.lost),
+        "chunks": list(answer.chunks),
         "ignored": reading.ignored,
         "warnings": reading.warnings,
     }

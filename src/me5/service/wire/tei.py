@@ -157,6 +157,8 @@ async def info(call: CurrentCall) -> Response:
         version=__version__,
         sha=None,
         docker_label=None,
+        dim=pipeline.dim,
+        precision=pipeline.precision,
     )
     return await writing.json_reply(told.model_dump, {}, call.record)
 

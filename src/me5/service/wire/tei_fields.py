@@ -120,7 +120,7 @@ class ModelType(BaseModel):
 
 
 class Info(BaseModel):
-    """The model and the limits."""
+    """The model and the limits. `dim` and `precision` are ours."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -139,3 +139,5 @@ class Info(BaseModel):
     version: str
     sha: str | None
     docker_label: str | None
+    dim: int
+    precision: str
