@@ -65,21 +65,21 @@ def test_every_dialect_is_shown_in_every_language():
 
 def settings_table():
     lines = ["| flag | variable | default | what |", "|---|---|---|---|"]
-    for group in dict.fromkeys(option.group for option in OPTIONS):
+    for group in dict.fromkeys(option.about.group for option in OPTIONS):
         lines.append(f"| **{group}** | | | |")
         for option in OPTIONS:
-            if option.group == group:
+            if option.about.group == group:
                 flag = f"`{option.flag}`" if option.flag else "–"
-                lines.append(f"| {flag} | `{option.variable}` | {shown(option)} | {option.help} |")
+                lines.append(f"| {flag} | `{option.variable}` | {shown(option)} | {option.about.help} |")
     return "\n".join(lines)
 
 
 def shown(option):
-    if option.shown:
-        return option.shown
+    if option.about.shown:
+        return option.about.shown
     if isinstance(option.default, bool):
         return "on" if option.default else "off"
-    return f"`{option.default:_}`" if isinstance(option.default, int) else f"`{option.default}`"
+    return f"{option.default:,}" if isinstance(option.default, int) else f"`{option.default}`"
 
 
 def errors_table():

@@ -31,6 +31,7 @@ class _PatientProtocol(HttpToolsProtocol):
         self._leaving: asyncio.TimerHandle | None = None
         self._in_head = True
         self._head_bytes = 0
+        self._heads = 0  # that were complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -44,13 +45,17 @@ class _PatientProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head and self._arriving is None:  # the next request on a connection that was kept
             self._expect()
+        was_in_head, heads = self._in_head, self._heads
         super().data_received(data)
-        self._head_bytes = self._head_bytes + len(data) if self._in_head else 0
+        # Data that holds the end of a head or of a body is no sign of an endless head.
+        still = was_in_head and self._in_head and self._heads == heads
+        self._head_bytes = self._head_bytes + len(data) if still else 0
         if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response(f"The request's head is longer than {HEAD_BYTES} bytes.")
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._heads += 1
         self._arrived()
         super().on_headers_complete()
 

@@ -81,7 +81,7 @@ class Timings:
 class Answer:
     """Vectors (texts, dim) float32 in order, or for `states` one (tokens, dim) array a text; and what was done.
 
-    `prompt` is the literal prefix that was applied; `tokens`, `lost` and `chunks` count per text, in order, as a `Report`.
+    `prompt` is the literal prefix that was applied; `tokens`, `lost` and `chunks` are a `Report`'s, per text in order.
     """
 
     vectors: Float32

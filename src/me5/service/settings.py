@@ -67,7 +67,7 @@ class Settings:
     ] = False
 
     host: Annotated[str, About("Address", "The address to listen on; 0.0.0.0 is every IPv4 one.")] = "127.0.0.1"
-    port: Annotated[int, About("Address", "The port; 0 takes a free one.", least=0)] = 8080
+    port: Annotated[int, About("Address", "The port; 0 takes a free one.", shown="8080", least=0)] = 8080
     tls_cert: Annotated[Path | None, About("Address", "Certificate chain for HTTPS, PEM.", shown="plain HTTP")] = None
     tls_key: Annotated[Path | None, About("Address", "Private key of the certificate, PEM.", shown="plain HTTP")] = None
     cors_origins: Annotated[

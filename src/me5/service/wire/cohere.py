@@ -34,6 +34,7 @@ ROWS: dict[str, Callable[[Float32], Any]] = {
     "ubinary": writing.bit_rows,
     "base64": writing.base64_rows,
 }
+Numbers = list[list[float]]  # named here, for in `Embeddings` the word float is a field
 _TEXT = {"type": "string", "minLength": 1}
 Texts = Annotated[Any, WithJsonSchema({"type": "array", "items": _TEXT, "minItems": 1})]
 _SHOWN = 5
@@ -83,7 +84,7 @@ class CohereRequest(SideFields):
 class Embeddings(BaseModel):
     """Vectors by type, in the order of the texts."""
 
-    float: list[list[float]] | None = None
+    float: Numbers | None = None
     int8: list[list[int]] | None = None
     uint8: list[list[int]] | None = None
     binary: list[list[int]] | None = None
@@ -132,13 +133,13 @@ class EmbedFloats(BaseModel):
     meta: Meta
 
 
-@router.post("/v2/embed", response_model=EmbedByType, responses=COHERE.responses(404))
+@router.post("/v2/embed", response_model=EmbedByType, responses=COHERE.responses())
 async def embed_v2(body: CohereRequest, call: CurrentCall) -> Response:
     """Embed texts, as Cohere does."""
     return await _embed(body, call, "2", body.embedding_types or ["float"])
 
 
-@router.post("/v1/embed", response_model=EmbedByType | EmbedFloats, responses=COHERE.responses(404))
+@router.post("/v1/embed", response_model=EmbedByType | EmbedFloats, responses=COHERE.responses())
 async def embed_v1(body: CohereRequest, call: CurrentCall) -> Response:
     """Embed texts, as Cohere's first version does."""
     return await _embed(body, call, "1", body.embedding_types)

@@ -58,7 +58,7 @@ class Dialect:
 
     def responses(self, *statuses: int) -> dict[int | str, dict[str, Any]]:
         """The errors of a route, for the OpenAPI document."""
-        common = (400, 401, 408, 413, 415, 422, 429, 500, 503, 504)
+        common = (400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
         return {
             status: {"description": _MEANINGS[status]}
             | ({} if status == 401 and self is TEI else {"model": self.shape})

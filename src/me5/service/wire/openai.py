@@ -83,7 +83,7 @@ class Notes(BaseModel):
     truncated: int = Field(description="How many texts lost tokens.")
     tokens: list[int] = Field(description="Tokens with the prompt and special ones, before truncation.")
     lost: list[int] = Field(description="Tokens that the model did not read.")
-    chunks: list[int] = Field(description="Sequences that the text became.")
+    chunks: list[int] = Field(description="Sequences that the text was read in.")
     ignored: list[str] = Field(description="Fields of the request that have no effect here.")
     warnings: list[str]
 
@@ -118,7 +118,7 @@ class ModelList(BaseModel):
     data: list[Model]
 
 
-@router.post("/v1/embeddings", response_model=EmbeddingList, responses=OPENAI.responses(404), name="embeddings")
+@router.post("/v1/embeddings", response_model=EmbeddingList, responses=OPENAI.responses(), name="embeddings")
 @router.post("/embeddings", include_in_schema=False)
 async def embeddings(body: EmbeddingRequest, call: CurrentCall) -> Response:
     """Embed texts, as OpenAI does; with `Accept: application/octet-stream` as raw float32."""
@@ -163,7 +163,7 @@ async def models(call: CurrentCall) -> Response:
     return await writing.json_reply(lambda: {"object": "list", "data": data}, {}, call.record)
 
 
-@router.get("/v1/models/{name:path}", response_model=Model, responses=OPENAI.responses(404))
+@router.get("/v1/models/{name:path}", response_model=Model, responses=OPENAI.responses())
 async def model(name: str, call: CurrentCall) -> Response:
     """One of those names."""
     call.service.names.check(call.service.names.split(name)[0])

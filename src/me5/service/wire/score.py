@@ -145,7 +145,7 @@ class _Half:
     answer: Answer
 
 
-@router.post("/v1/score", response_model=ScoreReply, responses=OPENAI.responses(404))
+@router.post("/v1/score", response_model=ScoreReply, responses=OPENAI.responses())
 async def score(body: ScoreRequest, call: CurrentCall) -> Response:
     """Compare every query with every document, each side behind its own prompt. Only the order in a row means much."""
     service = call.service

@@ -129,7 +129,8 @@ async def tokenize(body: TokenizeRequest, call: CurrentCall) -> Response:
 @router.post("/decode", response_model=list[str], responses=TEI.responses())
 async def decode(body: DecodeRequest, call: CurrentCall) -> Response:
     """The texts of token ids."""
-    lists = body.ids if isinstance(body.ids, list) and all(isinstance(ids, list) for ids in body.ids) else [body.ids]
+    several = isinstance(body.ids, list) and body.ids and all(isinstance(ids, list) for ids in body.ids)
+    lists = body.ids if several else [body.ids]
     for index, ids in enumerate(lists):
         _check_ids(ids, call, "ids", index)
     texts = await asyncio.to_thread(_decoded, lists, call, body.skip_special_tokens)
@@ -142,6 +143,8 @@ async def info(call: CurrentCall) -> Response:
     settings, pipeline = call.service.settings, call.service.pipeline
     checkpoint = pipeline.checkpoint
     told = Info(
+        dim=pipeline.dim,
+        precision=pipeline.precision,
         model_id=checkpoint.name,
         model_sha=settings.revision or (checkpoint.known.revision or None if checkpoint.known else None),
         model_dtype=_DTYPES[pipeline.precision],
@@ -157,8 +160,6 @@ async def info(call: CurrentCall) -> Response:
         version=__version__,
         sha=None,
         docker_label=None,
-        dim=pipeline.dim,
-        precision=pipeline.precision,
     )
     return await writing.json_reply(told.model_dump, {}, call.record)
 

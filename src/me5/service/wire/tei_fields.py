@@ -120,9 +120,12 @@ class ModelType(BaseModel):
 
 
 class Info(BaseModel):
-    """The model and the limits. `dim` and `precision` are ours."""
+    """The model and the limits. `dim` and `precision` are me5's own."""
 
     model_config = ConfigDict(protected_namespaces=())
+
+    dim: int
+    precision: str
 
     model_id: str
     model_sha: str | None
@@ -139,5 +142,3 @@ class Info(BaseModel):
     version: str
     sha: str | None
     docker_label: str | None
-    dim: int
-    precision: str
