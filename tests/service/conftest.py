@@ -1,7 +1,7 @@
-"""A live `me5 serve` in a process of its own, and the app within this one.
+"""Live `me5 serve`s of the bundled model, in processes of their own.
 
-`server` asks for no key, `locked_server` for its own, `narrow_server` has little room; all serve the bundled model and live
-as long as the test run. `launch` starts further ones with other options. `app_client` calls the app without a socket.
+`server` asks for no key, `locked_server` for its own, `narrow_server` has little room. They live as long as the test run.
+`launch` starts further ones with other options.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""me5.Client and me5.AsyncClient against a live service: the vectors, reports and errors of `Embedder`, and real refusals."""
+"""me5.Client and me5.AsyncClient against live services: vectors, reports and errors of `Embedder`; real refusals."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from conftest import LIMITED
-from truth import SIDES, TEXTS, assert_same, embedder, expected
+from truth import SIDES, TEXTS, TOLERANCE, assert_same, embedder, expected
 
 from me5 import AsyncClient, Client, InputError, Me5Warning, Report, ServiceError, TruncationWarning
 
@@ -34,6 +34,11 @@ def ask(request):
     return request.param
 
 
+def test_the_sides_differ_by_far_more_than_the_tolerance():
+    for one, other in (("query", "document"), ("query", "both"), ("document", "both")):
+        assert (np.abs(expected(one) - expected(other)).max(axis=1) > 20 * TOLERANCE).all()
+
+
 @pytest.mark.parametrize("side", SIDES)
 def test_vectors_are_the_embedders(ask, server, side):
     assert_same(ask(server, METHODS[side], TEXTS), expected(side))
@@ -54,9 +59,7 @@ def test_tasks_are_the_embedders(ask, server, side, task):
 def test_reports_are_the_embedders(ask, server, truncation):
     ours, theirs = Report(), Report()
     texts = LONG * 2
-    vectors = ask(
-        server, "encode_document", texts, report=ours, options={"truncation": truncation, "batch_size": 3}
-    )
+    vectors = ask(server, "encode_document", texts, report=ours, options={"truncation": truncation, "batch_size": 3})
     local = embedder()
     prepared = local.prepare(texts, "document", truncation=truncation)
     theirs.add(prepared.report)
@@ -95,14 +98,14 @@ def test_what_cannot_be_embedded_is_refused_as_the_embedder_refuses_it(ask, serv
         ask(server, "encode_query", TEXTS, task="nonsense")
     with pytest.raises(InputError, match="text 1 is None"):
         ask(server, "encode_query", ["a", None])
-    with pytest.raises(InputError, match="'query' and .*'document'"):
+    with pytest.raises(InputError, match=r"'query' and .*'document'"):
         ask(server, "encode_document", TEXTS, options={"model": "me5-mini:query"})
     with pytest.raises(InputError, match=r"at most 2,048 are read at once"):
         ask(server, "encode_document", ["a"] * 2100, options={"batch_size": 2100})
 
 
 def test_models_that_are_not_there(ask, server, narrow_server):
-    with pytest.raises(ServiceError, match="there is no model 'other' here.*, after 1 try") as caught:
+    with pytest.raises(ServiceError, match=r"there is no model 'other' here.*, after 1 try") as caught:
         ask(server, "encode_query", TEXTS, options={"model": "other"})
     assert caught.value.status == 404
     with pytest.warns(Me5Warning, match="the service says: there is no model 'other' here.*: me5-mini answered"):
@@ -123,7 +126,7 @@ def test_retry_after_of_a_used_up_key_is_waited_for(ask, narrow_server, caplog):
     """A debt of 34 tokens: refused for 3.4 seconds, where a client that doubles from 0.25 would be back at once."""
     options = {"api_key": LIMITED[ask is loop], "truncation": "error"}
     ask(narrow_server, "encode_document", ["a " * 315] * 2, options=options)
-    with pytest.raises(ServiceError, match="has used its 600 tokens per minute.* come back in [34] s") as caught:
+    with pytest.raises(ServiceError, match=r"has used its 600 tokens per minute.* come back in [34] s") as caught:
         ask(narrow_server, "encode_query", TEXTS, options={**options, "retries": 0})
     assert caught.value.status == 429
     with caplog.at_level(logging.WARNING, "me5.client"):
