@@ -1,7 +1,7 @@
 """Live `me5 serve`s of the bundled model, in processes of their own.
 
-`server` asks for no key, `locked_server` for its own, `narrow_server` has little room. They live as long as the test run.
-`launch` starts further ones with other options.
+`server` asks for no key, `locked_server` for its own, `narrow_server` has little room. They live as long as the test
+run. `launch` starts further ones with other options.
 """
 
 import os
@@ -17,10 +17,9 @@ from typing import Any
 
 import httpx
 import pytest
+from truth import LIMITED
 
 KEY = "sk-test-of-the-service"
-# Keys of `narrow_server` that may use 10 tokens a second and 600 at once; one for each test, for what is used is used.
-LIMITED = tuple(f"sk-limited-{number}" for number in range(6))
 START_SECONDS = 60
 STOP_SECONDS = 20
 

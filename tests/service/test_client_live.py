@@ -6,8 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import LIMITED
-from truth import SIDES, TEXTS, TOLERANCE, assert_same, embedder, expected
+from truth import DEBT, LIMITED, SIDES, TEXTS, TOLERANCE, assert_same, embedder, expected
 
 from me5 import AsyncClient, Client, InputError, Me5Warning, Report, ServiceError, TruncationWarning
 
@@ -123,9 +122,8 @@ def test_keys(ask, locked_server, monkeypatch):
 
 
 def test_retry_after_of_a_used_up_key_is_waited_for(ask, narrow_server, caplog):
-    """A debt of 34 tokens: refused for 3.4 seconds, where a client that doubles from 0.25 would be back at once."""
     options = {"api_key": LIMITED[ask is loop], "truncation": "error"}
-    ask(narrow_server, "encode_document", ["a " * 315] * 2, options=options)
+    ask(narrow_server, "encode_document", DEBT, options=options)
     with pytest.raises(ServiceError, match=r"has used its 600 tokens per minute.* come back in [34] s") as caught:
         ask(narrow_server, "encode_query", TEXTS, options={**options, "retries": 0})
     assert caught.value.status == 429

@@ -5,8 +5,7 @@ import base64
 
 import numpy as np
 import pytest
-from conftest import LIMITED
-from truth import TEXTS, TOLERANCE, assert_same, embedder, expected
+from truth import DEBT, LIMITED, TEXTS, TOLERANCE, assert_same, embedder, expected
 
 COHERE_SIDES = {"search_query": "query", "search_document": "document"}
 
@@ -68,7 +67,7 @@ def test_cohere_reads_our_errors(cohere_client, locked_server, narrow_server):
     with locked as client, pytest.raises(cohere.UnauthorizedError):
         client.embed(**ask)
     with cohere.ClientV2(base_url=narrow_server.url, api_key=LIMITED[5], max_retries=0) as client:
-        client.embed(**{**ask, "texts": ["a " * 315] * 2})
+        client.embed(**{**ask, "texts": DEBT})
         with pytest.raises(cohere.TooManyRequestsError, match="has used its 600 tokens"):
             client.embed(**ask)
 

@@ -6,8 +6,7 @@ import base64
 import httpx
 import numpy as np
 import pytest
-from conftest import LIMITED
-from truth import SIDES, TEXTS, assert_same, embedder, expected
+from truth import DEBT, LIMITED, SIDES, TEXTS, assert_same, embedder, expected
 
 
 @pytest.fixture
@@ -97,10 +96,9 @@ def test_openai_is_told_that_token_ids_are_refused(openai_client, tokens):
 
 
 def test_openai_waits_as_long_as_it_is_asked_to(narrow_server):
-    """A debt of 34 tokens: refused for 3.4 seconds. By itself openai would be back within one."""
     openai = pytest.importorskip("openai")
     with openai.OpenAI(base_url=f"{narrow_server.url}/v1", api_key=LIMITED[4], max_retries=0) as client:
-        client.embeddings.create(model="me5-mini", input=["a " * 315] * 2)
+        client.embeddings.create(model="me5-mini", input=DEBT)
         with pytest.raises(openai.RateLimitError) as caught:
             client.embeddings.create(model="me5-mini", input="a")
         assert caught.value.code == "rate_limit_exceeded"

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import KEY, LIMITED
-from truth import SIDES, TEXTS, TOLERANCE, assert_same, embedder, expected
+from truth import DEBT, LIMITED, SIDES, TEXTS, TOLERANCE, assert_same, embedder, expected
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "node"
@@ -101,9 +100,9 @@ def received(node, workplace, server, locked_server, narrow_server):
         told = {
             "texts": TEXTS,
             "open": {"url": server.url, "key": server.key},
-            "locked": {"url": locked_server.url, "key": KEY},
+            "locked": {"url": locked_server.url, "key": locked_server.key},
             "narrow": {"url": narrow_server.url, "key": key},
-            "debt": ["a " * 315] * 2,
+            "debt": DEBT,
         }
         return json.loads(run([node, program], workplace, input=json.dumps(told)))
 
@@ -237,3 +236,17 @@ def test_examples_find_the_right_document(node, workplace, server, name):
     told = run([node, name], workplace, env=environment)
     assert "how tall is K2?  →  K2 rises to 8,611 metres." in told
     assert "南瓜的家常做法  →  清炒南瓜丝" in told
+
+
+@pytest.mark.parametrize("page", ["README.md", "clients/node/README.md"])
+def test_javascript_to_copy_runs(node, workplace, server, page):
+    text = (ROOT / page).read_text("utf-8")
+    (block,) = re.findall(r"^```js(?: served)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    block = block.replace("http://127.0.0.1:8080", server.url)
+    told = run([node, "--input-type=module", "--eval", block], workplace)
+    if page == "README.md":
+        assert int(told) == embedder().dim
+    else:
+        (a, b), (c, d) = re.findall(r"\[ ([\d.]+), ([\d.]+) \]", told)
+        assert float(a) > float(b)
+        assert float(d) > float(c)
