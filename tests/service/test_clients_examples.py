@@ -1,4 +1,4 @@
-"""Code to copy, against a live service: README's section on the service, examples/clients, and curl in every dialect."""
+"""Code to copy, against a live service: README's section on the service, examples/clients, and curl."""
 
 import json
 import os

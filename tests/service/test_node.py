@@ -224,6 +224,7 @@ def test_our_package_is_complete(workplace):
     assert {path.name for path in package.iterdir()} >= {"index.js", "index.d.ts", "package.json", "README.md"}
     about = json.loads((package / "package.json").read_text())
     assert about["license"] == "Apache-2.0"
+    assert (package / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
     assert about["version"] in (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert "dependencies" not in about
     # Node.js and browsers: nothing but what both have.

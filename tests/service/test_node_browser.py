@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,6 @@ from truth import TEXTS, assert_same, expected
 
 PACKAGE = Path(__file__).parents[2] / "clients" / "node"
 CHROMIUM = os.environ.get("ME5_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-ORIGIN = "http://127.0.0.1:9"  # nothing listens there: the files are handed to the browser
 PROGRAM = """
 async ([url, key, texts]) => {
   const { Me5Client, similarity } = await import("/index.js");
@@ -32,22 +34,30 @@ async ([url, key, texts]) => {
 
 
 @pytest.fixture
-def page():
+def origin():
+    """Where our package lies, as any web server would have it."""
+    handler = partial(SimpleHTTPRequestHandler, directory=PACKAGE)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as files:
+        threading.Thread(target=files.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{files.server_address[1]}"
+        files.shutdown()
+
+
+@pytest.fixture
+def page(origin):
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs: pip install playwright")
     if CHROMIUM is None:
         pytest.skip("needs Chromium: install it, or name it in ME5_CHROMIUM")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page()
-        page.route(f"{ORIGIN}/", lambda route: route.fulfill(content_type="text/html", body="<title>a page</title>"))
-        page.route(f"{ORIGIN}/index.js", lambda route: route.fulfill(path=PACKAGE / "index.js"))
-        page.goto(ORIGIN)
+        page.goto(origin)
         yield page
         browser.close()
 
 
-def test_it_runs_in_a_browser(page, launch):
-    server = launch("--cors-origins", ORIGIN, keys="sk-of-the-page")
+def test_it_runs_in_a_browser(page, origin, launch):
+    server = launch("--cors-origins", origin, keys="sk-of-the-page")
     told = page.evaluate(PROGRAM, [server.url, server.key, TEXTS])
     assert_same(told["vectors"], expected("query"))
     assert told["self"] == pytest.approx(1)
