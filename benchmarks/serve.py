@@ -62,7 +62,9 @@ class Plan:
         path = self.scratch / f"{name}-{size}.jsonl"
         if not path.exists():
             groups = [texts[at : at + size] for at in range(0, len(texts), size)]
-            traffic.write_bodies(path, groups, {"model": MODEL})
+            # Others ignore the field; me5 lets queries go ahead of bulk.
+            side = {"input_type": "query"} if name == "queries" else {}
+            traffic.write_bodies(path, groups, {"model": MODEL} | side)
         return str(path)
 
 

@@ -29,14 +29,11 @@ class Kind:
     packages: tuple[str, ...]
 
 
-ME5 = Kind(
-    "me5",
-    "me5 serve",
-    ("-m", "me5", "serve", "--model", "{model}", "--port", "{port}", "--threads", "{threads}", "--prompts", "none"),
-    "/v1/embeddings",
-    "/health",
-    ("me5", "openvino", "uvicorn"),
-)
+_ME5 = (
+    "-m", "me5", "serve", "--model", "{model}", "--served-name", MODEL, "--port", "{port}", "--threads", "{threads}",
+    "--prompts", "none",
+)  # fmt: skip
+ME5 = Kind("me5", "me5 serve", _ME5, "/v1/embeddings", "/health", ("me5", "openvino", "uvicorn"))
 _INFINITY = (
     "-c", "from infinity_emb.cli import cli; cli()", "v2", "--model-id", "{model}", "--served-model-name", MODEL,
     "--port", "{port}", "--host", "127.0.0.1", "--device", "cpu", "--engine", "torch",

@@ -232,7 +232,7 @@ describe("tries", () => {
 
   it("are not repeated after a slow reply", async () => {
     service.answer = () => new Promise(() => {});
-    client = connect({ timeout: 100 });
+    client = connect({ timeout: 500 });
     await assert.rejects(client.encodeQuery("5"), /no reply in time, after 1 try; it may still be at work on it/);
     assert.equal(service.seen.length, 1);
   });
