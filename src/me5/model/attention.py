@@ -63,9 +63,9 @@ def jagged(query: Tensor, key: Tensor, value: Tensor, sequences: Sequences, drop
     bounds = sequences.bounds.to(torch.int64)
 
     def rows(part: Tensor) -> Tensor:
-        """(sequences, heads, jagged length, width)."""
+        """(sequences, heads, jagged length, width). Where nothing else fits, torch wants memory without gaps."""
         return torch.nested.nested_tensor_from_jagged(
-            part, bounds, min_seqlen=sequences.shortest, max_seqlen=sequences.longest
+            part.contiguous(), bounds, min_seqlen=sequences.shortest, max_seqlen=sequences.longest
         ).transpose(1, 2)
 
     attended = F.scaled_dot_product_attention(rows(query), rows(key), rows(value), dropout_p=dropout)

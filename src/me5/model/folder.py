@@ -60,6 +60,7 @@ def save(
         kind = getattr(torch, dtype)
         tensors = {table[name][0]: slot.to("cpu", kind, copy=True) for name, slot in slots(encoder).items()}
         save_file(tensors, partial / "model.safetensors", {"format": "pt"})
+        (partial / "model.safetensors").chmod(0o644)  # safetensors lets none but the owner read
 
 
 def slots(encoder: Encoder) -> dict[str, Tensor]:
