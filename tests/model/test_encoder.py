@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import SENTENCES, passages
+from networks import random_sequences, small
 from vectors import by_transformers, cosines
 
 from me5.checkpoint import ModelConfig, read_folder
@@ -65,7 +66,9 @@ def test_gradients_equal_those_of_transformers(tiny: Path, checkpointing: bool) 
     ours = gradients(encoder)
     for name, (published, _) in tensor_table(encoder.config).items():
         expected = model.get_parameter(published).grad
-        if name == "words":  # transformers keeps the row of the padding id as it is, also where that is `<s>` (mE5-small)
+        if (
+            name == "words"
+        ):  # transformers keeps the row of the padding id as it is, also where that is `<s>` (mE5-small)
             ours[name][model.config.pad_token_id] = 0
         # A bias of keys shifts all logits of a query alike, so its gradient is rounding only: hence the absolute part.
         torch.testing.assert_close(ours[name], expected, atol=1e-5 * float(expected.abs().max()) + 1e-7, rtol=1e-4)
@@ -89,19 +92,6 @@ def gradients(encoder: Encoder) -> dict[str, torch.Tensor]:
         for parameter in encoder.parameters():
             parameter.data = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
     return slots(encoder)
-
-
-def small(**changes) -> ModelConfig:
-    shape = dict(
-        body="xlm-roberta", vocab_size=90, hidden_size=32, layers=2, heads=4, intermediate_size=48, max_positions=66,
-        type_vocab_size=1, layer_norm_eps=1e-5, first_position=2, pooling="mean", max_tokens=64,
-    )  # fmt: skip
-    return ModelConfig(**(shape | changes))
-
-
-def random_sequences(lengths=(9, 9, 5, 3)) -> Sequences:
-    random = np.random.default_rng(0)
-    return concatenate([random.integers(0, 90, length) for length in lengths], 2)
 
 
 def test_dropout_acts_in_training_only_and_where_it_should() -> None:

@@ -1,4 +1,4 @@
-"""What is saved is the published layout: me5, transformers and sentence-transformers read it, and a failure leaves nothing."""
+"""What is saved is the published layout, for every reader of it; a failure leaves nothing."""
 
 import json
 from dataclasses import replace
@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import BERT, E5_PROMPTS, SENTENCES, XLMR
+from networks import small
 from safetensors.torch import load_file
-from test_encoder import small
-from vectors import by_transformers, cosines, load as embedder_of, sentence_transformer
+from vectors import by_transformers, cosines, sentence_transformer
+from vectors import load as embedder_of
 
 from me5 import Embedder, InputError
 from me5.checkpoint import read_folder

@@ -51,6 +51,7 @@ def open_engine(
         from me5.engine.openvino import OpenVinoEngine
 
         return OpenVinoEngine(checkpoint, precision=precision, threads=threads)
+    import me5.model  # noqa: F401  where torch is missing, this says how to install it
     from me5.engine.torch import TorchEngine, devices_of, use_threads
 
     if threads is not None:

@@ -155,7 +155,7 @@ class TorchEngine(Engine):
     def _make_smaller(self, tokens: int, lane: "_Lane") -> None:
         """After an out of memory: smaller batches from now on, and one warning for all that follow."""
         lane.free()
-        self.batch_tokens = min(self.batch_tokens, max(tokens, self._config.max_tokens))
+        self.batch_tokens = min(self.batch_tokens, tokens)
         if not self._said_small:
             self._said_small = True
             warnings.warn(
