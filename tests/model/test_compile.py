@@ -25,7 +25,7 @@ def fresh_compiler(monkeypatch):
     torch._dynamo.reset()
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore")  # of torch about itself, while it compiles
 def test_layers_share_one_compilation_for_any_number_of_tokens(fresh_compiler) -> None:
     torch.manual_seed(0)
     encoder = Encoder(small(layers=3)).eval()
@@ -43,7 +43,7 @@ def test_layers_share_one_compilation_for_any_number_of_tokens(fresh_compiler) -
         torch.testing.assert_close(encoder(batches[0]), expected[0], atol=0, rtol=0)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore")  # of torch about itself, while it compiles
 def test_gradients_and_dropout_go_through_what_is_compiled(fresh_compiler) -> None:
     torch.manual_seed(0)
     encoder, packed = Encoder(small(hidden_dropout=0.0, attention_dropout=0.0)).train(), random_sequences()
