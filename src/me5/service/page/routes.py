@@ -1,0 +1,69 @@
+"""Serve the try-it page from memory: `/` and the files beside it, under a policy that allows nothing from elsewhere."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+
+from fastapi import APIRouter, HTTPException, Request, Response
+
+TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@dataclass(frozen=True)
+class PageFile:
+    """One file of the page, with the tag that changes when it does."""
+
+    body: bytes
+    content_type: str
+    etag: str
+
+
+def _read() -> dict[str, PageFile]:
+    """Every file of this folder that a browser may have, by name."""
+    files = {}
+    for entry in resources.files(__package__).iterdir():
+        if content_type := TYPES.get(entry.name.rpartition(".")[2]):
+            body = entry.read_bytes()
+            files[entry.name] = PageFile(body, content_type, f'"{hashlib.sha256(body).hexdigest()[:20]}"')
+    return files
+
+
+FILES = _read()
+router = APIRouter(include_in_schema=False)
+
+
+@router.api_route("/", methods=["GET", "HEAD"])
+def index(request: Request) -> Response:
+    """The page itself."""
+    return _reply(FILES["index.html"], request)
+
+
+@router.api_route("/page/{name}", methods=["GET", "HEAD"])
+def file(name: str, request: Request) -> Response:
+    """A file that the page asks for."""
+    if name not in FILES:
+        raise HTTPException(404, f"the page has no file {name}; it has {', '.join(sorted(FILES))}")
+    return _reply(FILES[name], request)
+
+
+def _reply(page_file: PageFile, request: Request) -> Response:
+    """The file, or 304 when the browser has it already: it asks each time, so an upgrade shows at once."""
+    headers = {
+        "etag": page_file.etag,
+        "cache-control": "no-cache",
+        "content-security-policy": POLICY,
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+    }
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    if page_file.etag in known:
+        return Response(status_code=304, headers=headers)
+    return Response(page_file.body, media_type=page_file.content_type, headers=headers)
