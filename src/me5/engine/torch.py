@@ -132,13 +132,14 @@ class TorchEngine(Engine):
 
     def _submit(self, sequences: list[TokenIds], *, pooled: bool) -> list[_Pending]:
         """Put sequences on the next device, the longest first; in parts where it has no memory for all at once."""
-        self._check(sequences)
+        self._refuse_after_fork()
         lane = self._lanes[next(self._turns) % len(self._lanes)]
         order = sorted(range(len(sequences)), key=lambda index: -len(sequences[index]))
         waiting, pending = [order], []
         while waiting:
             part = waiting.pop()
             packed = concatenate([sequences[index] for index in part], self._config.first_position)
+            self._refuse_unknown(packed)
             try:
                 pending.append(_Pending(part, *lane.run(packed, pooled=pooled)))
                 continue
@@ -165,14 +166,16 @@ class TorchEngine(Engine):
                 stacklevel=2,
             )
 
-    def _check(self, sequences: list[TokenIds]) -> None:
+    def _refuse_after_fork(self) -> None:
         if os.getpid() != self._process:
             raise EngineError(
                 "this process was forked from the one that loaded the Embedder, whose threads and GPU live in the "
                 "parent only. Load the Embedder in the child, or start children with 'spawn'"
             )
+
+    def _refuse_unknown(self, packed: Sequences) -> None:
         # On a GPU an index outside of a table stops every later call of the process too.
-        wrong = max(int(sequence.max()) for sequence in sequences)
+        wrong = int(packed.ids.max())
         if wrong >= self._config.vocab_size:
             raise EngineError(
                 f"token id {wrong} is outside of the model's vocabulary of {self._config.vocab_size:,}: tokenizer.json "
@@ -187,6 +190,8 @@ class _Lane:
         self.encoder = encoder
         self.device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        if self._stream is not None:
+            torch.cuda.synchronize(device)  # the weights were put there on another stream
         self._graphs = graphs.Graphs(encoder, device) if graphed else None
         self._lock = threading.Lock()
 
@@ -211,6 +216,8 @@ class _Lane:
         try:
             with torch.inference_mode(), self._on_stream():
                 self.encoder(trial.to(self.device))
+        except torch.OutOfMemoryError:
+            raise
         except Exception as error:  # no compiler, no Triton, an unknown GPU: torch raises whatever it met
             self.encoder.compile_fused(undo=True)
             warnings.warn(

@@ -46,23 +46,30 @@ class Layer(nn.Module):
         self.feedforward_in = Linear(hidden, inner)
         self.feedforward_out = Linear(inner, hidden)
         self.feedforward_norm = nn.LayerNorm(hidden, eps)
-        self._after_attention: Callable[[Tensor, Tensor], Tensor] = self.after_attention
+        self._before: Callable[[Tensor], Tensor] = self.before_attention
+        self._after: Callable[[Tensor, Tensor], Tensor] = self.after_attention
 
     def forward(self, x: Tensor, sequences: Sequences) -> Tensor:
         """(tokens, hidden) -> (tokens, hidden), float32."""
         dropout = self.attention_dropout if self.training else 0.0
-        return self._after_attention(x, attend(self.qkv(x), sequences, self.heads, dropout))
+        return self._after(x, attend(self._before(x), sequences, self.heads, dropout))
+
+    def before_attention(self, x: Tensor) -> Tensor:
+        """Queries, keys and values, side by side."""
+        projected: Tensor = self.qkv(x)
+        return projected
 
     def after_attention(self, x: Tensor, attended: Tensor) -> Tensor:
-        """All that follows attention, token by token: what `compile` fuses."""
+        """All that follows attention, token by token."""
         x = self.attention_norm(x + self._drop(self.attention_output(attended)))
         inner = F.gelu(self.feedforward_in(x))  # the exact GELU, by erf
         normed: Tensor = self.feedforward_norm(x + self._drop(self.feedforward_out(inner)))
         return normed
 
     def compile_fused(self, *, undo: bool = False) -> None:
-        """Let torch.compile fuse what follows attention: bias and GELU, residual and norm, casts and scales."""
-        self._after_attention = self.after_attention if undo else torch.compile(self.after_attention, dynamic=True)
+        """Let torch.compile fuse all but attention: bias and GELU, residual and norm, casts and float8 scales."""
+        self._before = self.before_attention if undo else torch.compile(self.before_attention, dynamic=True)
+        self._after = self.after_attention if undo else torch.compile(self.after_attention, dynamic=True)
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)

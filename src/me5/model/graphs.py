@@ -28,7 +28,7 @@ class Graphs:
     def __init__(self, encoder: Encoder, device: torch.device) -> None:
         self._encoder = encoder
         self._device = device
-        self._capture: Capture = _Recorder() if device.type == "cuda" else _repeat
+        self._capture: Capture = _Recorder(device) if device.type == "cuda" else _repeat
         self._graphs: dict[tuple[int, int], tuple[Sequences, Callable[[], None], Tensor]] = {}
 
     def hidden(self, sequences: Sequences) -> Tensor:
@@ -69,8 +69,10 @@ def _round_up(number: int) -> int:
 class _Recorder:
     """Captures runs as CUDA graphs that share their scratch memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         self._pool = torch.cuda.graph_pool_handle()
+        # Torch's own stream for captures lies on the device that first captured anything.
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def __call__(self, run: Run) -> tuple[Callable[[], None], Tensor]:
         for _ in range(2):  # compilation and the choice of kernels happen outside the graph
@@ -78,7 +80,7 @@ class _Recorder:
         torch.cuda.current_stream().synchronize()
         graph = torch.cuda.CUDAGraph()
         # Other threads may use other devices meanwhile.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
             hidden = run()
         return graph.replay, hidden
 
