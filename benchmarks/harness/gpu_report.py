@@ -69,6 +69,8 @@ def goals(run: dict[str, Any]) -> list[tuple[str, str, float | None, bool | None
 
 def goals_table(run: dict[str, Any]) -> str:
     words = {True: "yes", False: "no", None: "not measured"}
+    if run["trial"]:  # with a small model or few texts the figures are no answer
+        words = dict.fromkeys(words, "–")
     rows = [
         [what, wanted, "–" if value is None else f"{value:,.2f}" if value < 100 else f"{value:,.0f}", words[reached]]
         for what, wanted, value, reached in goals(run)
