@@ -1,5 +1,6 @@
 """The GPU engine on CPU tensors: everything that it does but the kernels, against the slow truth."""
 
+import json
 import subprocess
 import sys
 import warnings
@@ -11,7 +12,7 @@ import torch
 from checkpoints import SENTENCES, passages
 from vectors import by_transformers, cosines, load
 
-from me5 import Embedder, EngineError, InputError
+from me5 import Embedder, EngineError, InputError, verification
 from me5.checkpoint import read_folder, resolve
 from me5.engine import torch as gpu
 from me5.engine.torch import TorchEngine, devices_of
@@ -159,6 +160,22 @@ def test_fp8_is_the_same_on_every_device(xlmr: Path) -> None:
         engine = engine_of(xlmr, lanes=2, precision="fp8", probes=tokenized)
     one, other = (engine.embed([tokenized], 0) for _ in range(2))
     np.testing.assert_array_equal(one, other)
+
+
+def test_verify_judges_the_device_that_it_is_asked_about(xlmr: Path) -> None:
+    checks = list(verification.verify(resolve(xlmr), ("f32", "bf16"), device="torch-cpu"))
+    assert [check.precision for check in checks] == ["f32", "f32", "bf16", "bf16"]
+    assert all(check.passed for check in checks)
+
+
+def test_the_command_takes_a_device(monkeypatch) -> None:
+    script = "import sys; from me5.cli import main; main(); "
+    command = [sys.executable, "-c", script, "score", "--json", "-q", "how tall is K2?", "-d", "8,611 m", "-d", "Tea."]
+    scores = [
+        json.loads(subprocess.run([*command, *options], capture_output=True, text=True, check=True).stdout)["scores"]
+        for options in (["-p", "f32"], ["--device", "torch-cpu"])
+    ]
+    np.testing.assert_allclose(scores[0], scores[1], atol=0.001)
 
 
 def test_ids_outside_of_the_vocabulary_never_reach_a_device(xlmr: Path) -> None:
