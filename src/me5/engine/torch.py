@@ -81,7 +81,6 @@ class TorchEngine(Engine):
         on_gpu = devices[0].type == "cuda"
         self.precision = _resolve(precision, devices)
         self.dim = checkpoint.config.hidden_size
-        self.batch_tokens = min(_BATCH_TOKENS[devices[0].type], *(_fitting(self.dim, device) for device in devices))
         self._config = checkpoint.config
         self._process = os.getpid()
         self._turns = count()
@@ -89,6 +88,8 @@ class TorchEngine(Engine):
         encoders = [load(checkpoint, device, _MATRICES[self.precision]).eval() for device in devices]
         if self.precision == "fp8":
             _to_float8(checkpoint, encoders, probes)
+        # After the weights, which take their part of the memory.
+        self.batch_tokens = min(_BATCH_TOKENS[devices[0].type], *(_fitting(self.dim, device) for device in devices))
         self._lanes = [
             _Lane(encoder, device, graphed=on_gpu if graphed is None else graphed)
             for encoder, device in zip(encoders, devices, strict=True)
