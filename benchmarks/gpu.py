@@ -92,9 +92,9 @@ def measure_device(args: argparse.Namespace, shape: dict[str, Any]) -> dict[str,
 
 def shown_command(args: argparse.Namespace) -> str:
     """The command of this run without the paths of this machine."""
-    parts = ["python benchmarks/gpu.py", f"--device {args.device}", f"--layers {args.layers} --hidden {args.hidden}"]
+    parts = ["python benchmarks/gpu.py", f"--device {args.device}"]
     parts += [f"--repeats {args.repeats} --batch {args.batch}"] + (["--quick"] if args.quick else [])
-    parts += ["--model FOLDER"] if args.model else []
+    parts += ["--model FOLDER"] if args.model else [f"--layers {args.layers} --hidden {args.hidden}"]
     if len(args.engines) < len(GPU_ENGINES):
         parts.append(f"--engines {','.join(args.engines)}")
     if len(args.workloads) < len(TITLES):
