@@ -23,6 +23,7 @@ def prompts(
         typer.Option("--phrasing", help="A sentence to try; repeat it. Default: a handful for each kind of task."),
     ] = None,
     cache: shared.Cache = None,
+    device: options.Device = "cpu",
     precision: options.Precision = "auto",
     threads: options.Threads = None,
     style: options.Prompts = None,
@@ -44,7 +45,7 @@ def prompts(
 
     tasks = shared.read_tasks(paths)
     encoder = shared.open_model(
-        model, precision=precision, threads=threads, prompts=style, cache=cache, quiet=quiet or as_json
+        model, device=device, precision=precision, threads=threads, prompts=style, cache=cache, quiet=quiet or as_json
     )
     tried = phrasings_of(tasks, encoder, phrasing)
     total = sum(map(texts_of, tasks)) * max(map(len, tried.values()))

@@ -28,6 +28,7 @@ def run(
         Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="Write a JSON file per model and task.")
     ] = None,
     cache: shared.Cache = None,
+    device: options.Device = "cpu",
     precision: options.Precision = "auto",
     threads: options.Threads = None,
     prompts: options.Prompts = None,
@@ -51,7 +52,7 @@ def run(
 
     tasks = shared.read_tasks(paths)
     encoder = shared.open_model(
-        model, precision=precision, threads=threads, prompts=prompts, cache=cache, quiet=quiet or as_json
+        model, device=device, precision=precision, threads=threads, prompts=prompts, cache=cache, quiet=quiet or as_json
     )
     show = not quiet and not as_json and sys.stderr.isatty()
     with track(sum(map(texts_of, tasks)), show=show) as advance:

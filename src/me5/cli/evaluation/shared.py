@@ -50,6 +50,7 @@ def read_tasks(paths: "Sequence[Path]") -> "list[Task]":
 def open_model(
     model: str | None,
     *,
+    device: str = "cpu",
     precision: options.Precision = "auto",
     threads: int | None = None,
     prompts: options.Prompts = None,
@@ -64,7 +65,7 @@ def open_model(
 
     warnings.simplefilter("ignore" if quiet else "always", Me5Warning)
     with options.loading(model, quiet=quiet):
-        return open_encoder(model, precision=precision, threads=threads, prompts=prompts, cache=cache)
+        return open_encoder(model, device=device, precision=precision, threads=threads, prompts=prompts, cache=cache)
 
 
 def hundred(value: float) -> str:

@@ -20,7 +20,9 @@ class Precision(StrEnum):
 
     f32 = "f32"
     bf16 = "bf16"
+    f16 = "f16"
     int8 = "int8"
+    fp8 = "fp8"
 
 
 def speed(
@@ -39,6 +41,7 @@ def speed(
         Path | None,
         typer.Option("--out", "-o", metavar="PATH", help="Write PATH.json, PATH.md and PATH.svg."),
     ] = None,
+    device: options.Device = "cpu",
     threads: options.Threads = None,
     prompts: options.Prompts = None,
     as_json: options.Json = False,
@@ -60,7 +63,7 @@ def speed(
     from me5.progress import track
 
     tasks = shared.read_tasks(paths)
-    encoders = _encoders(model, precisions, threads, prompts, quiet=quiet or as_json)
+    encoders = _encoders(model, precisions, device=device, threads=threads, prompts=prompts, quiet=quiet or as_json)
     speeds = rates(encoders, tasks, texts=texts)
     total = sum(map(texts_of, tasks)) * len(encoders)
     with track(total, show=not quiet and not as_json and sys.stderr.isatty()) as advance:
@@ -85,22 +88,24 @@ def speed(
 
 def _encoders(
     model: str | None,
-    precisions: list[Precision] | None,
+    asked: list[Precision] | None,
+    *,
+    device: str,
     threads: int | None,
     prompts: options.Prompts,
-    *,
     quiet: bool,
 ) -> "dict[str, Encoder]":
+    from me5.engine import precisions
     from me5.errors import EngineError
 
     found: dict[str, Encoder] = {}
-    for precision in precisions or Precision:
+    for precision in [one.value for one in asked] if asked else precisions(device):
         try:
-            found[precision.value] = shared.open_model(
-                model, precision=precision.value, threads=threads, prompts=prompts, quiet=quiet
+            found[precision] = shared.open_model(
+                model, device=device, precision=precision, threads=threads, prompts=prompts, quiet=quiet
             )
         except EngineError:
-            if precisions:  # asked for by name
+            if asked:  # by name
                 raise
     return found
 

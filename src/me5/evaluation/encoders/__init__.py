@@ -20,6 +20,7 @@ LIBRARY = "st:"
 def open_encoder(
     model: str | None,
     *,
+    device: str = "cpu",
     precision: "Precision" = "auto",
     threads: int | None = None,
     prompts: str | None = None,
@@ -32,9 +33,9 @@ def open_encoder(
     """
     style = STYLES[prompts] if prompts is not None else None
     elsewhere = model is not None and model.startswith((LIBRARY, "http://", "https://"))
-    if elsewhere and (precision != "auto" or threads is not None):
+    if elsewhere and (device != "cpu" or precision != "auto" or threads is not None):
         raise InputError(
-            f"precision and threads are set where {model} runs, not here; leave --precision and --threads out"
+            f"device, precision and threads are set where {model} runs; leave --device, --precision and --threads out"
         )
     if model is not None and model.startswith(LIBRARY):
         from me5.evaluation.encoders.library import LibraryEncoder
@@ -45,5 +46,6 @@ def open_encoder(
 
         encoder = EndpointEncoder(model, prompts=style, key=os.environ.get("ME5_API_KEY"))
     else:
-        encoder = CheckpointEncoder(Embedder.load(model, precision=precision, threads=threads, prompts=style))
+        embedder = Embedder.load(model, device=device, precision=precision, threads=threads, prompts=style)
+        encoder = CheckpointEncoder(embedder)
     return CachedEncoder(encoder, cache) if cache is not None else encoder

@@ -25,7 +25,15 @@ class CheckpointEncoder:
     def fingerprint(self) -> str:
         """See `Encoder.fingerprint`. Reads all files of the model once."""
         checkpoint, embedder = self._embedder.checkpoint, self._embedder
-        settings = (__version__, embedder.precision, embedder.max_seq_length, embedder.truncation, checkpoint.config)
+        engine = type(embedder.engine).__name__
+        settings = (
+            __version__,
+            engine,
+            embedder.precision,
+            embedder.max_seq_length,
+            embedder.truncation,
+            checkpoint.config,
+        )
         digest = hashlib.sha256(repr(settings).encode())
         for path in (checkpoint.tokenizer, *checkpoint.weights):
             with path.open("rb") as file:
