@@ -1,5 +1,6 @@
 """What `me5 eval speed` found, as JSON, as a table and as a picture: quality against speed and against size."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -116,7 +117,7 @@ def _panel(
 ) -> list[Node]:
     """Dots with labels; the horizontal axis starts at 0."""
     left, right, top, bottom = _MARGIN, _WIDTH // 2 - 40, 40, _HEIGHT - 60
-    most = max(point[key] for point in points) * 1.08
+    most = 4 * _step(max(point[key] for point in points) * 1.05 / 4)
     parts: list[Node] = []
     for step in range(5):
         share = step / 4
@@ -128,12 +129,20 @@ def _panel(
             element("text", f"{share * most:,.0f}", x=f"{x:.1f}", y=bottom + 18, text_anchor="middle", class_="soft"),
         ]
     parts.append(element("text", name, x=(left + right) / 2, y=bottom + 36, text_anchor="middle", class_="soft"))
-    for point, label in zip(points, labels, strict=True):
+    for place, (point, label) in enumerate(zip(points, labels, strict=True)):
         x = left + point[key] / most * (right - left)
         y = bottom - (point["quality"] - span[0]) / (span[1] - span[0]) * (bottom - top)
+        # By turns above and below, for precisions often lie side by side.
+        text_y = y - 10 if kind == "vectors" or place % 2 == 0 else y + 20
         title = element("title", f"{label}: {point[key]:,.0f} {name}, {100 * point['quality']:.2f}")
         parts += [
             element("circle", title, cx=f"{x:.1f}", cy=f"{y:.1f}", r=6, class_=point[kind]),
-            element("text", label, x=f"{x:.1f}", y=f"{y - 10:.1f}", text_anchor="middle"),
+            element("text", label, x=f"{x:.1f}", y=f"{text_y:.1f}", text_anchor="middle"),
         ]
     return parts
+
+
+def _step(least: float) -> float:
+    """The smallest round number that is not below `least`: 1, 2, 2.5 or 5 times a power of ten."""
+    power = 10 ** math.floor(math.log10(least))
+    return float(next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= least))
