@@ -53,14 +53,17 @@ class Recall:
 
 
 def build(store: Store, embedder: Embedder, *, pays_from: int = PAYS_FROM) -> Recall | None:
-    """Build or renew the index where it pays, choose the cheapest tuning with a recall of `TARGET`, and keep it.
-
-    None where there was nothing to do.
-    """
+    """Build or renew the index where it pays; None where there was nothing to do."""
     rows = store.count()
     before = store.tuning
     if rows < pays_from or (before is not None and rows < before.rows * _GROWTH):
         return None
+    return train(store, embedder)
+
+
+def train(store: Store, embedder: Embedder) -> Recall:
+    """Build the index anew, choose the cheapest tuning that reaches `TARGET` (else the best), and keep it."""
+    rows = store.count()
     store.index_vectors()
     questions = _questions(store, embedder)
     truth, exact_seconds = _ask(store, questions, None)

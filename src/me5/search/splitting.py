@@ -74,8 +74,8 @@ class Splitter:
     def _budget(self, document: Document) -> int:
         """The characters of this document that fill a passage."""
         text = document.text
-        if len(text) <= self.limit // 2:
-            return self.limit
+        if len(text) <= 2 * self.limit:
+            return len(text) + self.longest_title  # most fit whole; the others are halved
         middle = max((len(text) - _SAMPLE) // 2, 0)
         sample = text[middle : middle + _SAMPLE]
         tokens = self._embedder.prepare([sample], "document", truncation="end").report.tokens[0]
