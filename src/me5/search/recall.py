@@ -18,7 +18,7 @@ _QUESTIONS = 200
 _K = 10
 # (probes as a share of the partitions, refine), cheapest first. Partitions hold about 4,096 vectors.
 _SHARES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
-_REFINES = {"none": (1,), "int8": (2, 8), "binary": (8, 32)}
+_REFINES = {"none": (1,), "int8": (2, 8), "binary": (8, 32, 128)}
 # The index is trained again when the store has grown to so many times what it was trained on.
 _GROWTH = 2.0
 

@@ -20,7 +20,7 @@ _SAMPLE = 4000
 _MARGIN = 0.9
 _LONGEST_SENTENCE = 1 << 20
 # A line break within a paragraph: what follows is no blank line, list, table, quote or indented code.
-_WRAP = re.compile(r"(?<=\S)\n(?=\w)(?!\d+[.)]\s)")
+_WRAP = re.compile(r"(?<=\S)\n(?![\s\-*+•>#|=~`]|\d+[.)]\s)")
 
 
 @dataclass(frozen=True)

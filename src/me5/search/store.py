@@ -9,18 +9,21 @@ reader sees every commit whole or not at all.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import lancedb
 import numpy as np
 import pyarrow as pa
 from lancedb.index import FTS, IvfFlat, IvfRq, IvfSq
-from lancedb.query import MatchQuery
+from lancedb.query import MultiMatchQuery
 from lancedb.rerankers import RRFReranker
 
 from me5.embedder import Float32
@@ -31,10 +34,13 @@ from me5.search.settings import Settings
 _SETTINGS_KEY, _TUNING_KEY = b"me5:settings", b"me5:tuning"
 # Old versions of the tables are kept this long for whoever still reads or writes on them.
 _KEEP_VERSIONS = timedelta(minutes=5)
+# LanceDB tries again by itself where it can rebase a write; the others wait 0.1 to 6 seconds in between.
+_ATTEMPTS = 8
 # Built in a hundredth of the time of a graph (HNSW), and with a higher recall at the same speed (100,000 vectors of 256).
 _INDEXES = {"none": IvfFlat, "int8": IvfSq, "binary": IvfRq}
 # Pairs and triples of characters find words in every script, with or without spaces, and most spellings of them.
 _NGRAMS = FTS(base_tokenizer="ngram", ngram_min_length=2, ngram_max_length=3, stem=False, remove_stop_words=False)
+_TEXTS = ("title", "text")
 # Candidates of each side of a hybrid search.
 _FUSED = 50
 COLUMNS = ("id", "source", "title", "text", "start", "end", "at", "language", "kind", "metadata")
@@ -112,8 +118,8 @@ class Store:
             raise InputError(f"{uri} is a file, expected a folder or an object-store URL")
         try:
             connection = _connect(uri, storage_options)
-            files = connection.create_table("files", schema=_FILES, exist_ok=True)
-            passages = connection.create_table("passages", schema=_passages(settings), exist_ok=True)
+            files = _made(connection, "files", _FILES)
+            passages = _made(connection, "passages", _passages(settings))
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(f"{uri} cannot be made: {error}") from error
         return cls(uri, passages, files)
@@ -125,8 +131,8 @@ class Store:
         metadata = pa.array(columns["metadata"], pa.string())
         columns["metadata"] = pa.ExtensionArray.from_storage(pa.json_(pa.string()), metadata)
         table = pa.table(columns, schema=_passages(self.settings))
-        result = self.passages.merge_insert("id").when_not_matched_insert_all().execute(table)
-        return int(result.num_inserted_rows)
+        merge = self.passages.merge_insert("id").when_not_matched_insert_all()
+        return int(_committed(lambda: merge.execute(table)).num_inserted_rows)
 
     def finish(self, done: Sequence[IndexedFile], replaced: Iterable[str] = ()) -> None:
         """Record files as completely indexed, and drop the passages of older versions of the `replaced` sources."""
@@ -143,7 +149,7 @@ class Store:
             "passages": [file.passages for file in done],
         }
         merge = self.files.merge_insert("source").when_matched_update_all().when_not_matched_insert_all()
-        merge.execute(pa.table(columns, schema=_FILES))
+        _committed(lambda: merge.execute(pa.table(columns, schema=_FILES)))
 
     def remove(self, sources: Sequence[str]) -> int:
         """Drop files with all their passages, and tell how many passages that were."""
@@ -151,13 +157,13 @@ class Store:
         for at in range(0, len(sources), 500):
             listed = ", ".join(map(quoted, sources[at : at + 500]))
             dropped += self.delete_passages(f"source IN ({listed})")
-            self.files.delete(f"source IN ({listed})")
+            _committed(partial(self.files.delete, f"source IN ({listed})"))
         return dropped
 
     def delete_passages(self, where: str) -> int:
         """Drop passages by an SQL filter, and tell how many."""
         with _explained(where):
-            return int(self.passages.delete(where).num_deleted_rows)
+            return int(_committed(lambda: self.passages.delete(where)).num_deleted_rows)
 
     def known_files(self) -> dict[str, IndexedFile]:
         """Every completely indexed file, by source."""
@@ -213,8 +219,9 @@ class Store:
     ) -> list[dict[str, Any]]:
         """The best of `nearest` and of the full text by reciprocal rank fusion, as rows with `_relevance_score`."""
         with _explained(where):
-            query = self.passages.search(query_type="hybrid", vector_column_name="vector", fts_columns=["text"])
-            query = self._tuned(query.vector(vector).text(MatchQuery(text, "text")), exact, self.tuning)
+            query = self.passages.search(query_type="hybrid", vector_column_name="vector", fts_columns=list(_TEXTS))
+            words = MultiMatchQuery(text, list(_TEXTS))
+            query = self._tuned(query.vector(vector).text(words), exact, self.tuning)
             query = query.rerank(RRFReranker()).limit(max(k, _FUSED))
             rows: list[dict[str, Any]] = (query if where is None else query.where(where)).to_list()
         return rows[:k]
@@ -235,21 +242,25 @@ class Store:
     def index_vectors(self) -> None:
         """Build the index over the vectors anew, of the kind that the quantization asks for."""
         config = _INDEXES[self.settings.quantization](distance_type="cosine")
-        self.passages.create_index("vector", config=config, replace=True)
+        _committed(lambda: self.passages.create_index("vector", config=config, replace=True))
 
     def keep_tuning(self, tuning: "Tuning") -> None:
         """Remember how the index is to be searched."""
         metadata = {_TUNING_KEY.decode(): json.dumps(asdict(tuning))}
-        self.passages.update_field_metadata({"path": "vector", "metadata": metadata})
+        _committed(lambda: self.passages.update_field_metadata({"path": "vector", "metadata": metadata}))
 
     def index_text(self) -> None:
-        """Build the full-text index where there is none; `tidy` keeps it up to date."""
-        if not self.has_text_index():
-            self.passages.create_index("text", config=_NGRAMS)
+        """Build the full-text indexes where there are none; `tidy` keeps them up to date."""
+        for column in _TEXTS:
+            if not self._indexed(column):
+                _committed(partial(self.passages.create_index, column, config=_NGRAMS))
 
     def has_text_index(self) -> bool:
         """Whether the full text can be searched."""
-        return any("text" in index.columns for index in self.passages.list_indices())
+        return all(map(self._indexed, _TEXTS))
+
+    def _indexed(self, column: str) -> bool:
+        return any(index.columns == [column] for index in self.passages.list_indices())
 
     def index_bytes(self, column: str) -> int:
         """The size of the index over a column, 0 where there is none."""
@@ -265,7 +276,7 @@ class Store:
     def tidy(self) -> None:
         """Put the small pieces that were written together, bring indexes up to date, and let go of old versions."""
         for table in (self.files, self.passages):
-            table.optimize(cleanup_older_than=_KEEP_VERSIONS)
+            _committed(partial(table.optimize, cleanup_older_than=_KEEP_VERSIONS))
 
     def size(self) -> int:
         """Bytes on disk; 0 for a store that is elsewhere."""
@@ -287,6 +298,18 @@ def _explained(where: str | None) -> Iterator[None]:
         ) from error
 
 
+def _committed(write: Callable[[], Any]) -> Any:
+    """The result of a write; one that another writer's commit has overtaken is done again on what is there now."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return write()
+        except (RuntimeError, OSError, ValueError) as error:
+            if "conflict" not in str(error).lower() or attempt == _ATTEMPTS - 1:
+                raise
+            sleep(random.uniform(0, 0.1 * 2**attempt))
+    raise AssertionError("unreachable")
+
+
 def quoted(text: str) -> str:
     """A string as SQL writes it."""
     return "'" + text.replace("'", "''") + "'"
@@ -296,6 +319,16 @@ def _connect(uri: str, storage_options: Mapping[str, str] | None) -> Any:
     # 0: every read sees what other processes have written.
     options = dict(storage_options) if storage_options else None
     return lancedb.connect(uri, read_consistency_interval=timedelta(0), storage_options=options)
+
+
+def _made(connection: Any, name: str, schema: pa.Schema) -> Any:
+    """A new table, or the one that another writer has just made."""
+    try:
+        return connection.create_table(name, schema=schema)
+    except (OSError, RuntimeError, ValueError):
+        if name not in (connection.list_tables().tables or ()):
+            raise
+        return connection.open_table(name)
 
 
 def _key(name: str) -> pa.Field:
