@@ -2,8 +2,9 @@
 
     python benchmarks/search.py FOLDER… --passages 200000 --out benchmarks/results [--chroma PYTHON]
 
-FOLDER holds Parquet files with the columns `query` (a title) and `positive` (a passage). Every stage is a process of its
-own, so that memory is its own; figures of search are taken in turns. --chroma names a Python that has chromadb and me5.
+FOLDER holds Parquet files with the columns `query` (a title) and `positive` (a passage). Every stage is a process of
+its own, so that memory is its own; figures of search are taken in turns. --chroma names a Python that has chromadb and
+me5.
 """
 
 import argparse
@@ -257,7 +258,8 @@ def report(figures: dict[str, Any], name: str) -> str:
         f"# Search over {texts['passages']:,} passages", "",
         f"{figures['machine']}; {figures['date']}; load average {figures['load'][0]:.1f} at the start, "
         f"{figures['load_at_end'][0]:.1f} at the end (two cores: above 2 the times suffer). "
-        f"{texts['characters']:,} characters in {texts['languages']} languages; the bundled model at {made['precision']}.",
+        f"{texts['characters']:,} characters in {texts['languages']} languages; "
+        f"the bundled model at {made['precision']}.",
         "", f"![search]({name}.svg)", "",
         "| indexing | |", "|---|--:|",
         f"| passages per second, from files to a searchable store | {made['passages_per_s']:,.0f} |",
@@ -269,26 +271,25 @@ def report(figures: dict[str, Any], name: str) -> str:
         f"| store on disk, of that the full-text index | {made['store_mb']:,.0f} MB, {made['text_index_mb']:,.0f} MB |",
         "", "| search, one question at a time | p50 ms | p99 ms |", "|---|--:|--:|",
         *(f"| {way} | {told['p50_ms']:.1f} | {told['p99_ms']:.1f} |" for way, told in asked["ways"].items()),
-        "", f"recall@10 of the index at its default, {asked['questions']} titles as questions: **{asked['recall_at_10']:.4f}**; "
-        f"by `me5 index check`, sentences as questions: {asked['recall_by_check'] or 1:.4f}. "
-        f"Peak memory of the searching process: {asked['peak_memory_mb']:,.0f} MB.",
-        "", "| vectors in the index | recall@10 | ms | MB | build and tuning, s |", "|---|--:|--:|--:|--:|",
-        *(
-            f"| {kind} | {told['recall']:.4f} | {1e3 * told['index_seconds']:.1f} | {told['index_bytes'] / 1e6:,.1f} | "
-            f"{told['build_and_tune_seconds']:.0f} |"
-            for kind, told in figures["quantize"].items() if isinstance(told, dict)
-        ),
+        "", f"recall@10 of the index at its default, {asked['questions']} titles as questions:
+        **{asked['recall_at_10']:.4f}**; " f"by `me5 index check`, sentences as questions: {asked['recall_by_check'] or
+        1:.4f}. " f"Peak memory of the searching process: {asked['peak_memory_mb']:,.0f} MB.", "", "| vectors in the
+        index | recall@10 | ms | MB | build and tuning, s |", "|---|--:|--:|--:|--:|", *( f"| {kind} |
+        {told['recall']:.4f} | {1e3 * told['index_seconds']:.1f} | {told['index_bytes'] / 1e6:,.1f} | "
+        f"{told['build_and_tune_seconds']:.0f} |" for kind, told in figures["quantize"].items() if isinstance(told,
+        dict) ),
     ]  # fmt: skip
     if "chroma" in figures:
         other = figures["chroma"]
         lines += [
-            "", f"Chroma {other['version']}, its defaults with cosine, given the vectors that me5 had made (so without the model):",
+            "", f"Chroma {other['version']}, its defaults with cosine, given the vectors that me5 had made:",
             "", "| | p50 ms | p99 ms | recall@10 | adding, s | MB on disk |", "|---|--:|--:|--:|--:|--:|",
             f"| chroma | {other['ways']['chroma']['p50_ms']:.1f} | {other['ways']['chroma']['p99_ms']:.1f} | "
             f"{other['recall_at_10']:.4f} | {other['add_seconds']:.0f} | {other['store_mb']:,.0f} |",
             f"| me5, same process, in turns | {other['ways']['me5, index']['p50_ms']:.1f} | "
             f"{other['ways']['me5, index']['p99_ms']:.1f} | {asked['recall_at_10']:.4f} | "
-            f"{made['seconds'] * (1 - made['engine_share']) + made['finish_seconds']:.0f} (all but the engine) | {made['store_mb']:,.0f} |",
+            f"{made['seconds'] * (1 - made['engine_share']) + made['finish_seconds']:.0f} (all but the engine) | "
+            f"{made['store_mb']:,.0f} |",
         ]  # fmt: skip
     return "\n".join(lines) + "\n"
 

@@ -8,6 +8,8 @@ documents = embedder.encode_document(["46 grams per day for women ages 19 to 70.
 print(embedder.similarity(queries, documents) * 100)
 """
 
+from typing import TYPE_CHECKING, Any
+
 from me5._version import __version__
 from me5.embedder import Embedder
 from me5.errors import (
@@ -17,14 +19,20 @@ from me5.errors import (
     Me5Error,
     Me5Warning,
     PromptWarning,
+    ServiceError,
     TruncationWarning,
 )
 from me5.prompts import TASKS, Prompts
 from me5.tokenizer import Report
 
+if TYPE_CHECKING:
+    from me5.client import AsyncClient, Client
+
 __all__ = [
     "TASKS",
+    "AsyncClient",
     "CheckpointError",
+    "Client",
     "Embedder",
     "EngineError",
     "InputError",
@@ -33,6 +41,16 @@ __all__ = [
     "PromptWarning",
     "Prompts",
     "Report",
+    "ServiceError",
     "TruncationWarning",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The clients, when they are first asked for: their HTTP library takes as long to import as the rest of me5."""
+    if name in ("AsyncClient", "Client"):
+        from me5 import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

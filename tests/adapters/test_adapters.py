@@ -34,7 +34,9 @@ def langchain():
 def test_langchain_embeddings_write_queries_and_documents_as_the_model_wants(langchain, embedder):
     embeddings = langchain.Me5Embeddings(embedder, task="question-answering")
     query, documents = embeddings.embed_query("what is bread made of?"), embeddings.embed_documents(TEXTS)
-    np.testing.assert_allclose(query, embedder.encode_query("what is bread made of?", task="question-answering")[0], atol=1e-6)
+    np.testing.assert_allclose(
+        query, embedder.encode_query("what is bread made of?", task="question-answering")[0], atol=1e-6
+    )
     np.testing.assert_allclose(documents, embedder.encode_document(TEXTS), atol=1e-6)
     assert np.allclose(asyncio.run(embeddings.aembed_query("what is bread made of?")), query)
 
@@ -50,11 +52,17 @@ def test_langchain_store(langchain, embedder, tmp_path):
     from langchain_core.documents import Document
 
     store = langchain.Me5VectorStore.from_texts(
-        TEXTS, langchain.Me5Embeddings(embedder), [{"n": n} for n in range(3)], ids=["a", "b", "c"], uri=str(tmp_path / "s")
+        TEXTS,
+        langchain.Me5Embeddings(embedder),
+        [{"n": n} for n in range(3)],
+        ids=["a", "b", "c"],
+        uri=str(tmp_path / "s"),
     )
     (found,) = store.similarity_search("what is bread made of?", k=1)
     assert (found.id, found.page_content, found.metadata) == ("b", TEXTS[1], {"n": 1})
-    (found,) = store.similarity_search("what is bread made of?", k=1, where="json_get_int(metadata, 'n') > 1", hybrid=True)
+    (found,) = store.similarity_search(
+        "what is bread made of?", k=1, where="json_get_int(metadata, 'n') > 1", hybrid=True
+    )
     assert found.id == "c"
     ((_, best), (_, worse)) = store.similarity_search_with_relevance_scores("what is bread made of?", k=2)
     assert 1 >= best >= worse >= 0
@@ -82,7 +90,9 @@ def test_llama_index_embedding(embedder):
         index = VectorStoreIndex([TextNode(text=text) for text in TEXTS], embed_model=model)
         (found,) = index.as_retriever(similarity_top_k=1).retrieve("what is bread made of?")
     assert found.node.get_content() == TEXTS[1]
-    assert found.score == pytest.approx((embedder.encode_query("what is bread made of?") @ embedder.encode_document(TEXTS[1]).T).item(), abs=1e-5)
+    assert found.score == pytest.approx(
+        (embedder.encode_query("what is bread made of?") @ embedder.encode_document(TEXTS[1]).T).item(), abs=1e-5
+    )
     np.testing.assert_allclose(model.get_text_embedding_batch(TEXTS), embedder.encode_document(TEXTS), atol=1e-6)
     assert np.allclose(asyncio.run(model.aget_query_embedding("K2")), model.get_query_embedding("K2"))
 
@@ -109,5 +119,7 @@ def test_haystack_embedders(embedder):
     assert found.content == TEXTS[1]
     assert documents[0].embedding is None
     titled = [f"T{n} {text}" for n, text in enumerate(TEXTS)]
-    np.testing.assert_allclose([document.embedding for document in embedded], embedder.encode_document(titled), atol=1e-6)
+    np.testing.assert_allclose(
+        [document.embedding for document in embedded], embedder.encode_document(titled), atol=1e-6
+    )
     assert read_back.get_component("question").to_dict()["init_parameters"] == {"model": "me5-mini", "task": None}

@@ -1,12 +1,12 @@
 """Index: what it stores, finds, notices, survives and refuses."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from me5.search.indexing import Indexing
 from me5.search.store import Store
 
 FACTS = {
-    "k2.md": "# K2\n\nK2 rises to 8,611 metres. It lies in the Karakoram.\n\n## Weather\n\nStorms are frequent there.\n",
+    "k2.md": "# K2\n\nK2 rises to 8,611 metres. It is in the Karakoram.\n\n## Weather\n\nStorms are frequent there.\n",
     "bread.txt": "Bread needs flour, water, salt and yeast. Bake it for an hour in a hot oven.\n",
     "de/brot.txt": "Brot braucht Mehl, Wasser, Salz und Hefe. Es wird eine Stunde lang gebacken.\n",
     "ja/fuji.txt": "富士山は標高3,776メートルで、日本の最高峰である。冬は雪が多い。\n",
@@ -140,7 +140,7 @@ def test_bad_files_are_told_and_stop_nothing(index, docs):
     (docs / ".hidden").mkdir()
     (docs / ".hidden" / "x.txt").write_text("not for search")
     summary = index.add([docs, docs / "f.xyz"])
-    assert sorted((os.path.basename(bad.source), bad.at) for bad in summary.bad) == [
+    assert sorted((Path(bad.source).name, bad.at) for bad in summary.bad) == [
         ("a.pdf", None), ("b.txt", None), ("c.jsonl", 2), ("d.csv", None), ("f.xyz", None), ("gone.txt", None),
     ]  # fmt: skip
     assert summary.others == {".xyz": 1}
@@ -191,7 +191,7 @@ def test_the_model_is_remembered_and_no_other_is_taken(filled, tmp_path, minilm,
     again = Index.open(tmp_path / "my.lance")
     assert again.embedder.checkpoint.name == "me5-mini"
     assert again.search("bread", 1)[0].id == filled.search("bread", 1)[0].id
-    with pytest.raises(InputError, match="made with me5-mini .*, got .*model .*cannot be compared"):
+    with pytest.raises(InputError, match=r"made with me5-mini .*, got .*model .*cannot be compared"):
         Index.open(tmp_path / "my.lance", Embedder.load(minilm, prompts="none"))
     with pytest.raises(InputError, match="made with the prompts"):
         Index.open(tmp_path / "my.lance", Embedder.load(prompts="prefix"))
@@ -240,8 +240,8 @@ def many(count, dim, seed=0):
     vectors = clumps[draw.integers(50, size=count)] + 0.7 * draw.standard_normal((count, dim))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     rows = [
-        Row(f"{seed}-{n}", str(n), "s", "v", "", f"Sentence {n}. Another.", 0, 9, None, "en", "text", "{}", datetime.now(UTC))
-        for n in range(count)
+        Row(f"{seed}-{n}", str(n), "s", "v", "", f"Sentence {n}. Another.", 0, 9, None, "en", "text", "{}",
+        datetime.now(UTC)) for n in range(count)
     ]  # fmt: skip
     return rows, vectors
 
@@ -266,7 +266,9 @@ def test_recall_is_what_exact_search_says(tmp_path, embedder, quantization):
     questions = vectors[:50] + 0.3 * vectors[50:100]
     truth = np.argsort(-(questions @ vectors.T), axis=1)[:, :10]
     for exact in (True, False):
-        found = [[int(row["id"][2:]) for row in index.store.nearest(question, 10, exact=exact)] for question in questions]
+        found = [
+            [int(row["id"][2:]) for row in index.store.nearest(question, 10, exact=exact)] for question in questions
+        ]
         shares = [len(set(got) & set(right)) / 10 for got, right in zip(found, truth.tolist(), strict=True)]
         assert np.mean(shares) >= (0.99 if exact else 0.85)
 
@@ -286,15 +288,32 @@ def test_rows_added_later_are_found_and_the_index_is_renewed_when_it_has_doubled
 
 # ---- several processes ----------------------------------------------------------------------------------------------
 
-RUN = "import sys; from me5.cli import main; sys.argv = ['me5', 'index', *sys.argv[1:], '--threads', '1', '-p', 'f32']; main()"
+RUN = "import sys; from me5.cli import main; sys.argv[:1] = ['me5', 'index']; main()"
 
 
 def start(*arguments):
-    return subprocess.Popen([sys.executable, "-c", RUN, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, *map(str, arguments), "--threads", "1", "-p", "f32"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def write_rows(path, count, seed=0):
-    words = "mountain river bread stone winter summer village language paper engine yellow quiet".split()
+    words = [
+        "mountain",
+        "river",
+        "bread",
+        "stone",
+        "winter",
+        "summer",
+        "village",
+        "language",
+        "paper",
+        "engine",
+        "yellow",
+        "quiet",
+    ]
     choose = np.random.default_rng(seed)
     rows = [{"text": f"{n}: {' '.join(choose.choice(words, 60))}."} for n in range(count)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

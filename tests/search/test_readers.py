@@ -31,7 +31,8 @@ def pdf(*pages):
         kids.append(f"{len(objects) + 1} 0 R")
         content = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET" if text else ""
         font = "<< /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >>"
-        page = f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {len(objects) + 2} 0 R /Resources {font} >>"
+        box = "/MediaBox [0 0 612 792]"
+        page = f"<< /Type /Page /Parent 2 0 R {box} /Contents {len(objects) + 2} 0 R /Resources {font} >>"
         objects += [page, f"<< /Length {len(content)} >>\nstream\n{content}\nendstream"]
     objects[1] = f"<< /Type /Pages /Kids [{' '.join(kids)}] /Count {len(kids)} >>"
     objects.append("<< /Title (The manual) >>")
@@ -40,7 +41,9 @@ def pdf(*pages):
         offsets.append(len(body))
         body += f"{number} 0 obj\n{content}\nendobj\n"
     table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
-    trailer = f"trailer << /Size {len(objects) + 1} /Root 1 0 R /Info {len(objects)} 0 R >>\nstartxref\n{len(body)}\n%%EOF"
+    trailer = (
+        f"trailer << /Size {len(objects) + 1} /Root 1 0 R /Info {len(objects)} 0 R >>\nstartxref\n{len(body)}\n%%EOF"
+    )
     return f"{body}xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{trailer}".encode()
 
 
@@ -108,7 +111,8 @@ def test_pdf_by_page(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("raw", "reason"), [(b"%PDF-1.4 and no more", "cannot be read as PDF"), (pdf("", ""), "only pictures"), (b"", "PDF")]
+    ("raw", "reason"),
+    [(b"%PDF-1.4 and no more", "cannot be read as PDF"), (pdf("", ""), "only pictures"), (b"", "PDF")],
 )
 def test_pdf_without_text_or_broken(tmp_path, raw, reason):
     (tmp_path / "t.pdf").write_bytes(raw)
@@ -149,7 +153,9 @@ def test_jsonl_names_its_bad_lines_and_goes_on(tmp_path):
 
 @pytest.mark.parametrize(("suffix", "comma"), [("csv", ","), ("tsv", "\t")])
 def test_csv_counts_lines_and_joins_columns(tmp_path, suffix, comma):
-    (tmp_path / f"t.{suffix}").write_text(f'q{comma}a{comma}by\n"two\nlines"{comma}answer{comma}Ann\nonly\nx{comma}y{comma}z\n')
+    (tmp_path / f"t.{suffix}").write_text(
+        f'q{comma}a{comma}by\n"two\nlines"{comma}answer{comma}Ann\nonly\nx{comma}y{comma}z\n'
+    )
     complaints = []
     columns = Columns(("q", "a"), "by")
     documents = read(tmp_path / f"t.{suffix}", columns, lambda *told: complaints.append(told))
@@ -163,7 +169,13 @@ def test_csv_counts_lines_and_joins_columns(tmp_path, suffix, comma):
 
 def test_parquet_rows_and_metadata_that_json_can_write(tmp_path):
     day = datetime.date(2024, 2, 29)
-    columns = {"text": ["a", None], "day": [day, day], "x": [float("nan"), 1.5], "raw": [b"\xff", b""], "tags": [["p"], []]}
+    columns = {
+        "text": ["a", None],
+        "day": [day, day],
+        "x": [float("nan"), 1.5],
+        "raw": [b"\xff", b""],
+        "tags": [["p"], []],
+    }
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
     complaints = []
     (document,) = read(tmp_path / "t.parquet", complain=lambda *told: complaints.append(told))
@@ -176,5 +188,5 @@ def test_parquet_rows_and_metadata_that_json_can_write(tmp_path):
 
 
 def test_no_reader(tmp_path):
-    with pytest.raises(InputError, match="no reader for .png; known are .txt"):
+    with pytest.raises(InputError, match=r"no reader for \.png; known are \.txt"):
         kind_of(tmp_path / "a.png")

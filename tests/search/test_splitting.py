@@ -1,13 +1,15 @@
 """Passages: they fit, they say where they stand, nothing is lost, and they end where sentences do."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from me5 import InputError
 from me5.search.documents import Document, Section
-from me5.search.indexing import Indexing, Work
 from me5.search.files import Stamp
+from me5.search.indexing import Indexing, Work
 from me5.search.splitting import Splitter, sentences
 
 
@@ -37,7 +39,7 @@ def test_passages_fit_and_nothing_is_lost(index, text):
     assert len(passages) > 1
     assert max(map(len, sequences)) <= 64
     assert all(text[passage.start : passage.end] == passage.text for passage in passages)
-    assert all(left.end <= right.start for left, right in zip(passages, passages[1:], strict=False))
+    assert all(left.end <= right.start for left, right in pairwise(passages))
     assert "".join("".join(passage.text.split()) for passage in passages) == "".join(text.split())
 
 
@@ -46,15 +48,23 @@ def test_passages_fit_and_nothing_is_lost(index, text):
 def test_any_text_is_cut_without_loss(embedder, text):
     splitter = Splitter(embedder, 16)
     passages = list(splitter.split(Document(text)))
-    halves = [half for passage in passages for half in (splitter.halve(passage) if len(passage.text) > 1 else [passage])]
+    halves = [
+        half for passage in passages for half in (splitter.halve(passage) if len(passage.text) > 1 else [passage])
+    ]
     for pieces in (passages, halves):
         assert all(text[piece.start : piece.end] == piece.text for piece in pieces)
         assert "".join("".join(piece.text.split()) for piece in pieces) == "".join(text.split())
 
 
-@pytest.mark.parametrize(("text", "ends"), [(LONG["English"], ".?!"), (LONG["Chinese"], "。")], ids=["English", "Chinese"])
+@pytest.mark.parametrize(
+    ("text", "ends"), [(LONG["English"], ".?!"), (LONG["Chinese"], "。")], ids=["English", "Chinese"]
+)
 def test_passages_end_where_sentences_do_across_line_breaks(index, text, ends):
-    wrapped = "\n".join(text[at : at + 50] for at in range(0, len(text), 50)) if " " not in text else text.replace(", ", ",\n")
+    wrapped = (
+        "\n".join(text[at : at + 50] for at in range(0, len(text), 50))
+        if " " not in text
+        else text.replace(", ", ",\n")
+    )
     passages, _ = rows_of(index, Document(wrapped))
     assert all(passage.text[-1] in ends for passage in passages)
 
@@ -62,7 +72,10 @@ def test_passages_end_where_sentences_do_across_line_breaks(index, text, ends):
 def test_headings_become_titles(index):
     document = Document("Intro. Body.", "Guide", sections=(Section("", 0, 6), Section("Part: Deep", 7, 12)))
     passages, _ = rows_of(index, document)
-    assert [(passage.title, passage.text) for passage in passages] == [("Guide", "Intro."), ("Guide: Part: Deep", "Body.")]
+    assert [(passage.title, passage.text) for passage in passages] == [
+        ("Guide", "Intro."),
+        ("Guide: Part: Deep", "Body."),
+    ]
     assert passages[1].written(128) == "Guide: Part: Deep Body."
 
 

@@ -1,7 +1,7 @@
 """Haystack: `Me5TextEmbedder` for questions and `Me5DocumentEmbedder` for documents, as components of a pipeline.
 
-Both name their model, so that a pipeline can be written to a file and read back; it is loaded by `warm_up`, or at once from
-an `Embedder` that is given.
+Both name their model, so that a pipeline can be written to a file and read back; it is loaded by `warm_up`, or at once
+from an `Embedder` that is given.
 """
 
 from dataclasses import replace
@@ -74,10 +74,10 @@ class Me5DocumentEmbedder:
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, Any]:
         """The documents, each with its vector."""
-        texts = [
-            " ".join([*(str(document.meta[name]) for name in self.meta_fields if document.meta.get(name)), document.content or ""])
-            for document in documents
-        ]  # fmt: skip
+        texts = []
+        for document in documents:
+            fields = (document.meta.get(name) for name in self.meta_fields)
+            texts.append(" ".join([*(str(value) for value in fields if value), document.content or ""]))
         vectors = self._model.load().encode_document(texts).tolist() if texts else []
         return {
             "documents": [

@@ -39,8 +39,8 @@ class Me5Embeddings(Embeddings):
 class Me5VectorStore(VectorStore):
     """An `Index` as LangChain's `VectorStore`.
 
-    A document longer than the store's passages is split; its passages share its id. Searches take `where` (SQL), `hybrid`,
-    `task` and `exact` as `Index.search` does.
+    A document longer than the store's passages is split; its passages share its id. Searches take `where` (SQL),
+    `hybrid`, `task` and `exact` as `Index.search` does.
     """
 
     def __init__(self, index: Index) -> None:
@@ -65,7 +65,9 @@ class Me5VectorStore(VectorStore):
         # LangChain passes None for each document that has no id.
         names = [name or str(uuid4()) for name in (ids if ids is not None else [None] * len(listed))]
         if not len(listed) == len(tables) == len(names):
-            raise InputError(f"{len(listed)} texts, {len(tables)} metadatas and {len(names)} ids; expected as many of each")
+            raise InputError(
+                f"{len(listed)} texts, {len(tables)} metadatas and {len(names)} ids; expected as many of each"
+            )
         documents = {
             name: Me5Document(text, metadata=metadata)
             for name, text, metadata in zip(names, listed, tables, strict=True)

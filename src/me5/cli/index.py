@@ -3,9 +3,8 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -13,7 +12,7 @@ from me5.cli import options
 
 if TYPE_CHECKING:
     from me5.search.index import Index
-    from me5.search.indexing import BadFile, Summary
+    from me5.search.indexing import Summary
     from me5.search.recall import Recall
 
 _SHOWN = 20
@@ -22,19 +21,22 @@ _SHOWN = 20
 class _PathsOrCommand(TyperGroup):
     """`me5 index docs/` as well as `me5 index check my.lance`: what is no command's name is a path."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the name of the command that takes paths in front of them."""
         asks_for_help = bool({"-h", "--help"} & set(args[:1]))
         if args and args[0] not in self.commands and not asks_for_help:
             args = ["add", *args]
-        return super().parse_args(ctx, args)
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
 
 
 app = typer.Typer(cls=_PathsOrCommand, no_args_is_help=True)
 Store = Annotated[str, typer.Argument(metavar="STORE", help="The store: a folder, or an object-store URL.")]
 StorageOption = Annotated[
     list[str] | None,
-    typer.Option("--storage-option", metavar="NAME=VALUE", help="An option of the object store, as LanceDB takes them."),
+    typer.Option(
+        "--storage-option", metavar="NAME=VALUE", help="An option of the object store, as LanceDB takes them."
+    ),
 ]
 
 
@@ -58,22 +60,24 @@ def add(
     into: Annotated[str, typer.Option("--into", metavar="STORE", help="The store: a folder, or an object-store URL.")],
     field: Annotated[
         list[str] | None,
-        typer.Option("--field", metavar="NAME", show_default="text", help="The column of the text; several are joined."),
+        typer.Option("--field", metavar="NAME", show_default="text", help="The column of the text, or several."),
     ] = None,
-    title_field: Annotated[str, typer.Option("--title-field", metavar="NAME", help="The column of the title.")] = "title",
+    title_field: Annotated[
+        str, typer.Option("--title-field", metavar="NAME", help="The column of the title.")
+    ] = "title",
     passage_tokens: Annotated[
         int | None,
-        typer.Option("--passage-tokens", min=16, show_default="256", help="The longest passage. Settled with the store."),
+        typer.Option("--passage-tokens", min=16, show_default="256", help="The longest passage; settled at first."),
     ] = None,
     quantize: Annotated[
         Literal["none", "int8", "binary"] | None,
         typer.Option(
             "--quantize", show_default="none",
-            help="How an index over many vectors keeps them; results are compared again in full. Settled with the store.",
+            help="How an index over many vectors keeps them; the best are compared again in full. Settled at first.",
         ),
     ] = None,
     index_from: Annotated[
-        int, typer.Option("--index-from", min=1, metavar="PASSAGES", help="Build an index over the vectors from here on.")
+        int, typer.Option("--index-from", min=1, metavar="PASSAGES", help="Index the vectors from here on.")
     ] = 50_000,
     storage_option: StorageOption = None,
     model: options.Model = None,
@@ -179,7 +183,12 @@ def storage_options(given: list[str] | None) -> dict[str, str] | None:
 
 
 def _open_or_make(
-    into: str, storage_option: list[str] | None, *, passage_tokens: int | None, quantize: str | None, model: dict[str, object]
+    into: str,
+    storage_option: list[str] | None,
+    *,
+    passage_tokens: int | None,
+    quantize: str | None,
+    model: dict[str, object],
 ) -> "Index":
     """The store with its own model unless another one was asked for, which it may refuse."""
     from me5.search.index import Index
@@ -199,6 +208,7 @@ def _open_or_make(
 
 def _tell(summary: "Summary", index: "Index", built: "Recall | None") -> None:
     """The summary in words, bad files last."""
+
     def count(number: int, what: str) -> str:
         return f"{number:,} {what}{'' if number == 1 else 's'}"
 

@@ -25,7 +25,8 @@ _AROUND = 300
 def search(
     store: Store,
     question: Annotated[
-        str | None, typer.Argument(metavar="[QUESTION]", help="In any language. Without one: interactive, or a line each.")
+        str | None,
+        typer.Argument(metavar="[QUESTION]", help="In any language. Without one: interactive, or a line each."),
     ] = None,
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="How many passages.")] = 5,
     where: Annotated[

@@ -22,7 +22,8 @@ from weakref import WeakSet
 import numpy as np
 import numpy.typing as npt
 
-# Importing openvino would report itself to an analytics server, through a fork, unless its telemetry cannot be imported.
+# Importing openvino would report itself to an analytics server, through a fork, unless its telemetry cannot be
+# imported.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 import openvino as ov  # noqa: E402
 from openvino import opset13 as op  # noqa: E402

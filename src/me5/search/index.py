@@ -2,26 +2,24 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from time import perf_counter, time_ns
 from typing import Any
 
-import numpy as np
-
 from me5.embedder import Embedder
 from me5.errors import InputError
 from me5.progress import track
-from me5.search import recall
+from me5.search import files, recall
 from me5.search.documents import Document
-from me5.search.files import Found, Stamp, content_hash, find
+from me5.search.files import Found, Stamp, content_hash
 from me5.search.hits import Hit
 from me5.search.indexing import BadFile, Indexing, Summary, Work, plan
-from me5.search.readers import Columns, kind_of
-from me5.search.readers.tables import plain, rows_of
+from me5.search.readers import kind_of
+from me5.search.readers.tables import Columns, plain, rows_of
 from me5.search.recall import Recall
+from me5.search.searching import Question, find, highlighted, sentences_of
 from me5.search.settings import Quantization, Settings
-from me5.search.splitting import sentences
 from me5.search.store import Store
 
 # Long enough to hold an answer with what is around it, short enough to be about one thing.
@@ -36,8 +34,8 @@ class Index:
         for hit in index.search("how do I install it?"):
             print(hit.score, hit.place, hit.best_sentence)
 
-    `uri` is a folder, or the URL of an object store with its `storage_options` as LanceDB takes them. Several processes may
-    write and search at the same time. Safe to use from several threads.
+    `uri` is a folder, or the URL of an object store with its `storage_options` as LanceDB takes them. Several processes
+    may write and search at the same time. Safe to use from several threads.
     """
 
     def __init__(self, store: Store, embedder: Embedder) -> None:
@@ -58,9 +56,9 @@ class Index:
     ) -> "Index":
         """Open a store with the model it was made with, or, with `create`, make one where there is none.
 
-        `embedder` None loads that model; for a new store it is the bundled one. `passage_tokens` (256, or what the model
-        reads) and `quantization` (`none`, `int8`, `binary`: how an index over many vectors keeps them) are settled when a
-        store is made. Raises `InputError` for a store that is not there, or was made otherwise.
+        `embedder` None loads that model; for a new store it is the bundled one. `passage_tokens` (256, or what the
+        model reads) and `quantization` (`none`, `int8`, `binary`: how an index over many vectors keeps them) are
+        settled when a store is made. Raises `InputError` for a store that is not there, or was made otherwise.
         """
         store = Store.open(str(uri), storage_options)
         if store is None:
@@ -95,7 +93,7 @@ class Index:
         Raises `InputError` for a path that is not there; files that cannot be used are in the summary.
         """
         clock = perf_counter()
-        found = find(paths)
+        found = files.find(paths)
         known = self.store.known_files()
         todo = plan(found, known, self.store.versions())
         if todo.gone:
@@ -175,35 +173,18 @@ class Index:
         """The `k` passages that answer a question best, best first.
 
         `where` is an SQL filter over the columns of `Hit` (`language = 'de' AND source LIKE '%.pdf'`). `task` as in
-        `Embedder.encode_query`. `hybrid` also looks the words up in the full text. `highlight` finds the best sentence of
-        each passage. `exact` goes past the index over the vectors. Raises `InputError` for a filter that cannot be used.
+        `Embedder.encode_query`. `hybrid` also looks the words up in the full text. `highlight` finds the best sentence
+        of each passage. `exact` goes past the index over the vectors. Raises `InputError` for a filter that cannot be
+        used.
         """
-        if k < 1:
-            raise InputError(f"k must be at least 1, got {k}")
         (vector,) = self.embedder.encode_query([question], task=task)
-        if hybrid and question.strip():
-            self._check_text_index()
-            rows = self.store.hybrid(vector, question, k, where=where, exact=exact)
-        else:
-            rows = self.store.nearest(vector, k, where=where, exact=exact)
-        best = self._best_sentences(vector, [row["text"] for row in rows]) if highlight else [None] * len(rows)
-        return [_hit(row, span) for row, span in zip(rows, best, strict=True)]
+        hits = find(self.store, Question(question, k, where, hybrid, exact), vector)
+        texts = sentences_of(hits) if highlight else []
+        return highlighted(hits, (self.embedder.encode_document(texts) @ vector).tolist()) if texts else hits
 
     def check(self) -> Recall | None:
         """Measure the index over the vectors against exact search; None where there is none and searches are exact."""
         return recall.measure(self.store, self.embedder)
-
-    def _check_text_index(self) -> None:
-        if not self.store.has_text_index():
-            raise InputError(f"{self.store.uri} has no full-text index yet; finish indexing first (Index.finish, me5 index)")
-
-    def _best_sentences(self, vector: "np.ndarray", texts: Sequence[str]) -> list[tuple[int, int] | None]:
-        spans = [sentences(text) for text in texts]
-        flat = [text[start:end] for text, found in zip(texts, spans, strict=True) for start, end in found]
-        if not flat:
-            return [None] * len(texts)
-        scores = iter((self.embedder.encode_document(flat) @ vector).tolist())
-        return [max(((next(scores), span) for span in found), default=(0.0, None))[1] for found in spans]
 
 
 def load(settings: Settings, *, threads: int | None = None) -> Embedder:
@@ -234,23 +215,10 @@ def _work(source: str, found: Found, columns: Columns, bad: list[BadFile]) -> Wo
         bad.append(BadFile(source, at, reason))
 
     return Work(
-        source, kind.name, version, found.files[source], kind.read(Path(source), columns, complain), rows_of(source, kind.name)
-    )
-
-
-def _hit(row: Mapping[str, Any], best: tuple[int, int] | None) -> Hit:
-    metadata = row["metadata"]
-    return Hit(
-        score=float(row["_relevance_score"]) if "_relevance_score" in row else 1 - float(row["_distance"]),
-        source=row["source"],
-        title=row["title"],
-        text=row["text"],
-        start=row["start"],
-        end=row["end"],
-        at=row["at"],
-        language=row["language"],
-        kind=row["kind"],
-        metadata=json.loads(metadata) if metadata else {},
-        id=row["id"],
-        best=best,
+        source,
+        kind.name,
+        version,
+        found.files[source],
+        kind.read(Path(source), columns, complain),
+        rows_of(source, kind.name),
     )

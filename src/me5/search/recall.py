@@ -27,8 +27,8 @@ _GROWTH = 2.0
 class Recall:
     """How well the index finds what exact search finds, on `questions` sentences of the store's own passages.
 
-    `recall` is the share of the `k` nearest passages that the index found; times are medians per search in seconds, without
-    the model; sizes are bytes.
+    `recall` is the share of the `k` nearest passages that the index found; times are medians per search in seconds,
+    without the model; sizes are bytes.
     """
 
     rows: int
@@ -46,9 +46,11 @@ class Recall:
         kind = {"none": "full vectors", "int8": "int8 vectors", "binary": "binary vectors"}[self.quantization]
         refined = f", {self.tuning.refine} × {self.k} compared again in full" if self.tuning.refine > 1 else ""
         return (
-            f"recall@{self.k} {self.recall:.3f} against exact search ({self.questions} questions over {self.rows:,} passages); "
+            f"recall@{self.k} {self.recall:.3f} against exact search ({self.questions} questions over {self.rows:,} "
+            "passages); "
             f"{1e3 * self.index_seconds:.1f} ms instead of {1e3 * self.exact_seconds:.1f} ms; {kind}, "
-            f"{self.index_bytes / 1e6:,.1f} MB beside {self.vector_bytes / 1e6:,.1f} MB, {self.tuning.probes} probes{refined}"
+            f"{self.index_bytes / 1e6:,.1f} MB beside {self.vector_bytes / 1e6:,.1f} MB, "
+            f"{self.tuning.probes} probes{refined}"
         )
 
 

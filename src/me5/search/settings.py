@@ -5,17 +5,38 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from me5.checkpoint import Checkpoint
-from me5.embedder import Embedder
 from me5.errors import InputError
+from me5.prompts import Prompts, Side
 
 Quantization = Literal["none", "int8", "binary"]
 QUANTIZATIONS: tuple[Quantization, ...] = ("none", "int8", "binary")
 FORMAT = 1
 # Blocks of the weights that the fingerprint reads: training of any kind changes all of them.
 _BLOCKS, _BLOCK = 64, 4096
+_SIDES: tuple[Side, ...] = ("query", "document")
+
+
+class Model(Protocol):
+    """What makes vectors: an `Embedder`, or a service's pipeline."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Its files."""
+
+    @property
+    def prompts(self) -> Prompts:
+        """What stands in front of texts."""
+
+    @property
+    def precision(self) -> str:
+        """What it computes in."""
+
+    @property
+    def dim(self) -> int:
+        """The width of its vectors."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +44,8 @@ class Settings:
     """How a store was made.
 
     `model` is a name that `Embedder.load` takes, `fingerprint` the hash of its files, `prompts` the texts in front of
-    queries and documents. `passage_tokens` is the longest passage, `quantization` how an index over many rows keeps vectors.
+    queries and documents. `passage_tokens` is the longest passage, `quantization` how an index over many rows keeps
+    vectors.
     """
 
     model: str
@@ -36,16 +58,16 @@ class Settings:
     format: int = FORMAT
 
     @classmethod
-    def of(cls, embedder: Embedder, *, passage_tokens: int, quantization: Quantization) -> "Settings":
+    def of(cls, model: Model, *, passage_tokens: int, quantization: Quantization) -> "Settings":
         """The settings of a new store for this model."""
         if quantization not in QUANTIZATIONS:
             raise InputError(f"unknown quantization {quantization!r}; expected one of {', '.join(QUANTIZATIONS)}")
         return cls(
-            model=_loadable(embedder.checkpoint),
-            fingerprint=fingerprint(embedder.checkpoint),
-            prompts=_prompts(embedder),
-            precision=embedder.precision,
-            dim=embedder.dim,
+            model=_loadable(model.checkpoint),
+            fingerprint=fingerprint(model.checkpoint),
+            prompts={side: model.prompts.prefix(side) for side in _SIDES},
+            precision=model.precision,
+            dim=model.dim,
             passage_tokens=passage_tokens,
             quantization=quantization,
         )
@@ -62,14 +84,14 @@ class Settings:
             raise InputError(f"a store of format {content.get('format')}, this me5 reads {FORMAT}; update me5")
         return cls(**content)
 
-    def check(self, embedder: Embedder) -> None:
-        """Raise `InputError` unless vectors of this embedder can be compared with those in the store."""
-        came = Settings.of(embedder, passage_tokens=self.passage_tokens, quantization=self.quantization)
+    def check(self, model: Model) -> None:
+        """Raise `InputError` unless vectors of this model can be compared with those in the store."""
+        came = Settings.of(model, passage_tokens=self.passage_tokens, quantization=self.quantization)
         if came.fingerprint != self.fingerprint or came.dim != self.dim:
             raise InputError(
                 f"this store was made with {self.model} (weights {self.fingerprint[:12]}), got {came.model} (weights "
-                f"{came.fingerprint[:12]}); vectors of two models cannot be compared. Leave the model out, or index again into "
-                "another store"
+                f"{came.fingerprint[:12]}); vectors of two models cannot be compared. Leave the model out, or index again "
+                "into another store"
             )
         if came.prompts != self.prompts:
             raise InputError(
@@ -90,7 +112,7 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     return digest.hexdigest()
 
 
-def _sample(path: Path, digest: "hashlib._Hash") -> None:
+def _sample(path: Path, digest: hashlib.blake2b) -> None:
     size = path.stat().st_size
     digest.update(str(size).encode())
     with path.open("rb") as file:
@@ -103,8 +125,3 @@ def _loadable(checkpoint: Checkpoint) -> str:
     """The bundled name or hub id; a folder by its full path."""
     local = checkpoint.name == checkpoint.folder.name
     return str(checkpoint.folder.resolve()) if local else checkpoint.name
-
-
-def _prompts(embedder: Embedder) -> dict[str, str]:
-    prompts = embedder.prompts
-    return {side: prompts.prefix(side) for side in ("query", "document")}

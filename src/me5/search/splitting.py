@@ -48,7 +48,8 @@ class Splitter:
     def __init__(self, embedder: Embedder, limit: int) -> None:
         if not 16 <= limit <= embedder.max_seq_length:
             raise InputError(
-                f"passages must have between 16 and {embedder.max_seq_length} tokens (what the model reads), got {limit}"
+                f"passages must have between 16 and {embedder.max_seq_length} tokens (what the model reads), got "
+                f"{limit}"
             )
         self.limit = limit
         # A token is rarely less than a character, so that a title leaves half of the passage.

@@ -23,7 +23,7 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 from lancedb.index import FTS, IvfFlat, IvfRq, IvfSq
-from lancedb.query import MultiMatchQuery
+from lancedb.query import MultiMatchQuery, Operator
 from lancedb.rerankers import RRFReranker
 
 from me5.embedder import Float32
@@ -36,7 +36,8 @@ _SETTINGS_KEY, _TUNING_KEY = b"me5:settings", b"me5:tuning"
 _KEEP_VERSIONS = timedelta(minutes=5)
 # LanceDB tries again by itself where it can rebase a write; the others wait 0.1 to 6 seconds in between.
 _ATTEMPTS = 8
-# Built in a hundredth of the time of a graph (HNSW), and with a higher recall at the same speed (100,000 vectors of 256).
+# Built in a hundredth of the time of a graph (HNSW), and with a higher recall at the same speed (100,000 vectors of
+# 256).
 _INDEXES = {"none": IvfFlat, "int8": IvfSq, "binary": IvfRq}
 # Pairs and triples of characters find words in every script, with or without spaces, and most spellings of them.
 _NGRAMS = FTS(base_tokenizer="ngram", ngram_min_length=2, ngram_max_length=3, stem=False, remove_stop_words=False)
@@ -220,7 +221,7 @@ class Store:
         """The best of `nearest` and of the full text by reciprocal rank fusion, as rows with `_relevance_score`."""
         with _explained(where):
             query = self.passages.search(query_type="hybrid", vector_column_name="vector", fts_columns=list(_TEXTS))
-            words = MultiMatchQuery(text, list(_TEXTS))
+            words = MultiMatchQuery(text, list(_TEXTS), boosts=None, operator=Operator.OR)
             query = self._tuned(query.vector(vector).text(words), exact, self.tuning)
             query = query.rerank(RRFReranker()).limit(max(k, _FUSED))
             rows: list[dict[str, Any]] = (query if where is None else query.where(where)).to_list()
@@ -270,7 +271,9 @@ class Store:
         """Passages drawn at random: rows of title and text."""
         rows = self.count()
         offsets = np.random.default_rng(seed).choice(rows, min(count, rows), replace=False)
-        drawn: list[dict[str, Any]] = self.passages.take_offsets(sorted(offsets.tolist())).select(["title", "text"]).to_list()
+        drawn: list[dict[str, Any]] = (
+            self.passages.take_offsets(sorted(offsets.tolist())).select(["title", "text"]).to_list()
+        )
         return drawn
 
     def tidy(self) -> None:
@@ -280,7 +283,9 @@ class Store:
 
     def size(self) -> int:
         """Bytes on disk; 0 for a store that is elsewhere."""
-        return 0 if "://" in self.uri else sum(path.stat().st_size for path in Path(self.uri).rglob("*") if path.is_file())
+        return (
+            0 if "://" in self.uri else sum(path.stat().st_size for path in Path(self.uri).rglob("*") if path.is_file())
+        )
 
 
 @contextmanager

@@ -29,8 +29,8 @@ def _whole(read: Callable[[Path], Iterator[Document]]) -> Reader:
 
 
 _CODE = """
-    .bash .c .cc .clj .cpp .cs .css .dart .ex .exs .fs .go .h .hpp .hs .java .jl .js .jsx .kt .lua .mjs .ml .php .pl .proto
-    .ps1 .py .pyi .r .rb .rs .scala .sh .sql .swift .toml .ts .tsx .vue .yaml .yml .zig
+    .bash .c .cc .clj .cpp .cs .css .dart .ex .exs .fs .go .h .hpp .hs .java .jl .js .jsx .kt .lua .mjs .ml .php .pl
+    .proto .ps1 .py .pyi .r .rb .rs .scala .sh .sql .swift .toml .ts .tsx .vue .yaml .yml .zig
 """
 _KINDS: Mapping[Kind, str] = {
     Kind("text", _whole(plain.read_text)): ".txt .text .rst .adoc .org .tex",

@@ -11,8 +11,40 @@ from me5.search.documents import Document, Section
 
 _UNSEEN = ["script", "style", "noscript", "template", "svg", "nav", "footer", "form", "iframe", "button"]
 _BLOCKS = frozenset(
-    "address article aside blockquote body br dd div dl dt fieldset figcaption figure h1 h2 h3 h4 h5 h6 header hr li main ol p "
-    "pre section table td th tr ul".split()
+    [
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "br",
+        "dd",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "header",
+        "hr",
+        "li",
+        "main",
+        "ol",
+        "p",
+        "pre",
+        "section",
+        "table",
+        "td",
+        "th",
+        "tr",
+        "ul",
+    ]
 )
 _HEADING = re.compile(r"h[1-6]")
 _CHARSET = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?([A-Za-z0-9_:.-]+)""", re.IGNORECASE)
@@ -34,7 +66,9 @@ def read(path: Path) -> Iterator[Document]:
 def _decode(raw: bytes) -> str:
     """By byte order mark, else what the page states in its first 1,024 bytes (as browsers look), else UTF-8."""
     stated = _CHARSET.search(raw[:1024])
-    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else stated[1].decode("ascii") if stated else "utf-8-sig"
+    encoding = (
+        "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else stated[1].decode("ascii") if stated else "utf-8-sig"
+    )
     try:
         return raw.decode(encoding)
     except (UnicodeDecodeError, LookupError) as error:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -32,7 +32,7 @@ def _headings(text: str, offset: int) -> list[tuple[int, str, int, int]]:
     starts = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
     tokens = MarkdownIt("commonmark").parse(text)
     found = []
-    for token, inline in zip(tokens, tokens[1:], strict=False):
+    for token, inline in pairwise(tokens):
         if token.type == "heading_open" and token.level == 0 and token.map:
             title = " ".join(_MARKUP.sub(r"\1", inline.content).split())
             first, last = (min(starts[line], len(text)) + offset for line in token.map)

@@ -25,8 +25,8 @@ def decode(raw: bytes) -> str:
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:
         raise InputError(
-            f"byte {error.start + 1:,} is not valid {encoding.removesuffix('-sig').upper()}; convert the file, for example with "
-            "`iconv -f WINDOWS-1252 -t UTF-8`"
+            f"byte {error.start + 1:,} is not valid {encoding.removesuffix('-sig').upper()}; convert the file, for "
+            "example with `iconv -f WINDOWS-1252 -t UTF-8`"
         ) from error
     if "\0" in text:
         raise InputError("holds NUL characters, so it is no text; rename it, or leave it out")

@@ -43,7 +43,7 @@ def read_jsonl(path: Path, columns: Columns, complain: Complain) -> Iterator[Doc
                 complain(at, f"no valid JSON ({error})")
                 continue
             if not isinstance(row, dict):
-                complain(at, f"a JSON {type(row).__name__}, expected an object such as {{\"text\": \"…\"}}")
+                complain(at, f'a JSON {type(row).__name__}, expected an object such as {{"text": "…"}}')
             elif row:
                 yield from _document(row, at, columns, complain)
 
@@ -87,7 +87,8 @@ def read_parquet(path: Path, columns: Columns, complain: Complain) -> Iterator[D
 def _check(columns: Columns, names: Sequence[str]) -> None:
     if missing := [name for name in columns.text if name not in names]:
         raise InputError(
-            f"has no column {missing[0]!r}; its columns are {', '.join(map(repr, names[:12]))}. Name the text with --field"
+            f"has no column {missing[0]!r}; its columns are {', '.join(map(repr, names[:12]))}. "
+            "Name the text with --field"
         )
 
 

@@ -1,0 +1,130 @@
+"""The load: a process that sends prepared requests to one server and notes how long each took.
+
+Started by `run`; reads one job as JSON on stdin, writes one JSON line when done. It speaks HTTP/1.1 over plain sockets
+and parses nothing but status and length, so that on a small machine the load takes little from the server.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.processes import PACKAGE_ROOT
+
+
+@dataclass(frozen=True)
+class Job:
+    """`clients` connections share the bodies of `file` (one JSON document a line) and each waits for its reply.
+
+    Every body is sent once; with `seconds` they are sent again and again for that long. `pause` is the wait of a client
+    between its requests, in seconds.
+    """
+
+    port: int
+    path: str
+    file: str
+    clients: int
+    seconds: float = 0.0
+    pause: float = 0.0
+
+
+@dataclass
+class Outcome:
+    """Seconds of the whole job and of every request; statuses; the bytes of all replies."""
+
+    seconds: float
+    requests: list[float] = field(default_factory=list)
+    statuses: dict[str, int] = field(default_factory=dict)
+    received: int = 0
+
+    @property
+    def failures(self) -> int:
+        return sum(count for status, count in self.statuses.items() if status != "200")
+
+
+def start(job: Job) -> subprocess.Popen:
+    """Begin a job in a process of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness.traffic"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=PACKAGE_ROOT,
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(asdict(job)))
+    process.stdin.close()
+    return process
+
+
+def finish(process: subprocess.Popen) -> Outcome:
+    """What a job measured."""
+    assert process.stdout is not None
+    line = process.stdout.read()
+    if process.wait() or not line:
+        raise RuntimeError(f"the load ended with {process.returncode}")
+    return Outcome(**json.loads(line))
+
+
+def run(job: Job) -> Outcome:
+    return finish(start(job))
+
+
+def write_bodies(path: Path, groups: list[list[str]], extra: dict[str, Any]) -> Path:
+    """One OpenAI request for embeddings per group of texts."""
+    with path.open("w", encoding="utf-8") as file:
+        for group in groups:
+            file.write(json.dumps({"input": group, "encoding_format": "base64"} | extra, ensure_ascii=False) + "\n")
+    return path
+
+
+async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> tuple[str, int]:
+    """Send a request, read its reply: status and length of the body."""
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    status, *lines = head.decode("latin-1").split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines if ": " in line)
+    length = int(headers["content-length"])
+    await reader.readexactly(length)
+    return status.split()[1], length
+
+
+async def drive(job: Job) -> Outcome:
+    bodies = [line.rstrip("\n").encode() for line in Path(job.file).read_text(encoding="utf-8").splitlines()]
+    head = (
+        f"POST {job.path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    )
+    requests = [head.encode() % len(body) + body for body in bodies]
+    outcome, statuses, turn = Outcome(0.0), Counter[str](), iter(range(sys.maxsize))
+    began = time.perf_counter()
+
+    async def client() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", job.port, limit=1 << 24)
+        while True:
+            number = next(turn)
+            if number >= len(requests) and not job.seconds:
+                break
+            if job.seconds and time.perf_counter() - began >= job.seconds:
+                break
+            sent = time.perf_counter()
+            status, length = await exchange(reader, writer, requests[number % len(requests)])
+            outcome.requests.append(time.perf_counter() - sent)
+            outcome.received += length
+            statuses[status] += 1
+            if job.pause:
+                await asyncio.sleep(job.pause)
+        writer.close()
+
+    await asyncio.gather(*(client() for _ in range(job.clients)))
+    outcome.seconds = time.perf_counter() - began
+    outcome.statuses = dict(statuses)
+    return outcome
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(asyncio.run(drive(Job(**json.load(sys.stdin)))))))

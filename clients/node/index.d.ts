@@ -1,0 +1,74 @@
+/** One text, or any number of them. */
+export type Texts = string | Iterable<string>;
+
+/** What becomes of a text longer than the model reads: lose its end or start, be read in chunks, or be refused. */
+export type Truncation = "end" | "start" | "chunk" | "error";
+
+export interface Me5ClientOptions {
+  /** Where `me5 serve` listens; a `/v1` at the end is allowed. Default `http://127.0.0.1:8080`. */
+  baseUrl?: string;
+  /** Default: the environment's `ME5_API_KEY`. */
+  apiKey?: string;
+  /** Default: the service's own. */
+  model?: string;
+  /** Default: the service's own. */
+  truncation?: Truncation;
+  /** Texts per request; of long texts fewer are sent. Default 128. */
+  batchSize?: number;
+  /** Milliseconds for one reply. Default 300,000, which is also the most that Node's `fetch` waits. */
+  timeout?: number;
+  /** How often a request is tried again after a lost connection or a 429, 502 or 503. Default 4. */
+  retries?: number;
+  /** Requests that a large input keeps going at once. Default 4. */
+  concurrency?: number;
+}
+
+export interface CallOptions {
+  /** Ends the call, waits between tries included; the promise is rejected with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+export interface TaskOptions extends CallOptions {
+  /** A name that `GET /v1/tasks` lists, or a sentence. Instruct models only. Default: the model's own task. */
+  task?: string;
+}
+
+/** What the service tells of itself; further fields are those of text-embeddings-inference. */
+export interface Info {
+  model_id: string;
+  dim: number;
+  precision: string;
+  max_input_length: number;
+  [field: string]: unknown;
+}
+
+/**
+ * A me5 service. Vectors have unit length and come in input order. Texts that were cut are told of once per call by a
+ * process warning of the type `Me5TruncationWarning`. Calls reject with a `TypeError` for what is no text, and with a
+ * `Me5Error` for everything else that goes wrong.
+ */
+export class Me5Client {
+  constructor(options?: Me5ClientOptions);
+  readonly baseUrl: string;
+  /** Vectors of search queries. */
+  encodeQuery(texts: Texts, options?: TaskOptions): Promise<Float32Array[]>;
+  /** Vectors of the texts that are searched. */
+  encodeDocument(texts: Texts, options?: CallOptions): Promise<Float32Array[]>;
+  /** Vectors for symmetric use: similarity, bitext, clustering, classification. */
+  encode(texts: Texts, options?: TaskOptions): Promise<Float32Array[]>;
+  /** Dot products × 100 of every query with every document, a row per query. */
+  score(queries: Texts, documents: Texts, options?: TaskOptions): Promise<number[][]>;
+  /** `GET /info`. */
+  info(options?: CallOptions): Promise<Info>;
+  /** Whether the service is ready; false while it starts, drains or repairs itself. Asked once. */
+  health(options?: CallOptions): Promise<boolean>;
+}
+
+/** What the service refused, or that it could not be reached. */
+export class Me5Error extends Error {
+  constructor(message: string, options?: { status?: number | null; tries?: number; cause?: unknown });
+  /** The last HTTP status; null where no reply came. */
+  readonly status: number | null;
+  /** How often the service was asked. */
+  readonly tries: number;
+}

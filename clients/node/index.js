@@ -1,0 +1,295 @@
+// Client of `me5 serve`: sides, splitting of large inputs, retries with Retry-After, and nothing else.
+//
+// Retries: a lost connection and the statuses 429, 502 and 503 are tried again, `retries` times at most. The wait is
+// 0.25 seconds, doubled each time up to 8, or what Retry-After asks where that is longer; times 1 to 1.5 at random, so
+// that many clients do not return at once. A Retry-After above a minute is not waited for. NODE_DEBUG=me5 shows every
+// retry. A reply that takes longer than `timeout` is not asked for again: the service may still be at work on it.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { debuglog } from "node:util";
+
+const BATCH_CHARS = 50_000;
+const RETRIED = [429, 502, 503];
+const FIRST_WAIT = 0.25; // seconds, as all waits here
+const LONGEST_WAIT = 8;
+const LONGEST_ASKED = 60;
+const OWN_TIMEOUTS_OF_FETCH = ["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT"];
+const TRUNCATIONS = ["end", "start", "chunk", "error"];
+const RAW = "application/octet-stream";
+
+const debug = debuglog("me5");
+
+/** What the service refused, or that it could not be reached. */
+export class Me5Error extends Error {
+  constructor(message, { status = null, tries = 1, cause } = {}) {
+    super(message, { cause });
+    this.name = "Me5Error";
+    this.status = status;
+    this.tries = tries;
+  }
+}
+
+export class Me5Client {
+  #apiKey;
+  #fields;
+  #batchSize;
+  #timeout;
+  #retries;
+  #concurrency;
+
+  constructor({
+    baseUrl = "http://127.0.0.1:8080",
+    apiKey = process.env.ME5_API_KEY,
+    model,
+    truncation,
+    batchSize = 128,
+    timeout = 300_000,
+    retries = 4,
+    concurrency = 4,
+  } = {}) {
+    if (!/^https?:\/\//.test(baseUrl)) {
+      throw new TypeError(`baseUrl must start with http:// or https://, got ${JSON.stringify(baseUrl)}`);
+    }
+    if (truncation !== undefined && !TRUNCATIONS.includes(truncation)) {
+      throw new TypeError(`unknown truncation '${truncation}'; expected one of ${TRUNCATIONS.join(", ")}`);
+    }
+    for (const [name, value, least] of [
+      ["batchSize", batchSize, 1],
+      ["timeout", timeout, 1],
+      ["retries", retries, 0],
+      ["concurrency", concurrency, 1],
+    ]) {
+      if (!(Number.isInteger(value) && value >= least)) {
+        throw new RangeError(`${name} must be a whole number from ${least}, got ${value}`);
+      }
+    }
+    // Other libraries want the /v1 in their base URL: theirs works here as well.
+    this.baseUrl = baseUrl.replace(/\/+$/, "").replace(/\/v1$/, "");
+    this.#apiKey = apiKey;
+    this.#fields = { model, truncation };
+    this.#batchSize = batchSize;
+    this.#timeout = timeout;
+    this.#retries = retries;
+    this.#concurrency = concurrency;
+  }
+
+  encodeQuery(texts, { task, signal } = {}) {
+    return this.#encode(texts, { side: "query", task }, signal);
+  }
+
+  encodeDocument(texts, { signal } = {}) {
+    return this.#encode(texts, { side: "document" }, signal);
+  }
+
+  encode(texts, { task, signal } = {}) {
+    return this.#encode(texts, { side: "both", task }, signal);
+  }
+
+  async score(queries, documents, { task, signal } = {}) {
+    const [left, right] = await Promise.all([
+      this.encodeQuery(queries, { task, signal }),
+      this.encodeDocument(documents, { signal }),
+    ]);
+    return left.map((query) => right.map((document) => 100 * dot(query, document)));
+  }
+
+  async info({ signal } = {}) {
+    const reply = await this.#send({ method: "GET", path: "/info" }, signal);
+    try {
+      return JSON.parse(new TextDecoder().decode(reply.body));
+    } catch (cause) {
+      throw notOurs(this.baseUrl, reply, cause);
+    }
+  }
+
+  async health({ signal } = {}) {
+    const request = { method: "GET", path: "/health" };
+    const outcome = await this.#try(request, signal);
+    if (outcome.status === 503) return false;
+    if (!outcome.ok) throw this.#failure(request, outcome, 1);
+    return true;
+  }
+
+  // Several requests at a time take their texts from one place; the first failure ends them all.
+  async #encode(texts, fields, signal) {
+    const failed = new AbortController();
+    const signals = AbortSignal.any(signal ? [signal, failed.signal] : [failed.signal]);
+    const parts = split(texts, this.#batchSize);
+    const blocks = [];
+    const work = async () => {
+      try {
+        for (const part of parts) {
+          const body = JSON.stringify({ input: part.texts, encoding_format: "base64", ...this.#fields, ...fields });
+          const request = { method: "POST", path: "/v1/embeddings", accept: RAW, body, first: part.first };
+          const reply = await this.#send(request, signals);
+          blocks[part.number] = read(this.baseUrl, reply, part);
+        }
+      } catch (error) {
+        failed.abort(error);
+      }
+    };
+    await Promise.all(Array.from({ length: this.#concurrency }, work));
+    if (failed.signal.aborted) throw failed.signal.reason;
+    warnOfTruncation(blocks);
+    return blocks.flatMap((block) => block.vectors);
+  }
+
+  async #send(request, signal) {
+    for (let tries = 1; ; tries++) {
+      const outcome = await this.#try(request, signal);
+      if (outcome.ok) return outcome;
+      const asked = retryAfter(outcome);
+      if (!outcome.mayPass || tries > this.#retries || asked > LONGEST_ASKED) {
+        throw this.#failure(request, outcome, tries, asked);
+      }
+      const wait = Math.max(asked, Math.min(FIRST_WAIT * 2 ** (tries - 1), LONGEST_WAIT)) * (1 + Math.random() / 2);
+      debug("%s %s: try %d of %d in %d s", request.path, tell(outcome), tries + 1, this.#retries + 1, wait);
+      await sleep(wait * 1000, undefined, { signal }).catch((error) => {
+        throw signal?.reason ?? error;
+      });
+    }
+  }
+
+  // One try: {ok, status, headers, body} of a reply, {ok: false, error, mayPass} of a connection.
+  async #try({ method, path, accept = "application/json", body }, signal) {
+    const late = AbortSignal.timeout(this.#timeout);
+    const headers = { accept };
+    if (body !== undefined) headers["content-type"] = "application/json";
+    if (this.#apiKey) headers.authorization = `Bearer ${this.#apiKey}`;
+    try {
+      const reply = await fetch(this.baseUrl + path, {
+        method,
+        headers,
+        body,
+        redirect: "manual",
+        signal: signal ? AbortSignal.any([signal, late]) : late,
+      });
+      const { ok, status } = reply;
+      return { ok, status, headers: reply.headers, body: await reply.arrayBuffer(), mayPass: RETRIED.includes(status) };
+    } catch (error) {
+      signal?.throwIfAborted();
+      const timedOut = late.aborted || OWN_TIMEOUTS_OF_FETCH.includes(error.cause?.code);
+      return { ok: false, status: null, error, timedOut, mayPass: !timedOut };
+    }
+  }
+
+  #failure(request, outcome, tries, asked = 0) {
+    let hint = HINTS[outcome.status] ?? "";
+    if (outcome.timedOut) {
+      hint = "; it may still be at work on it: send less at once (batchSize), or give a longer timeout";
+    } else if (outcome.error) {
+      hint = "; is `me5 serve` running there?";
+    } else if (asked) {
+      hint = `. It asks to come back in ${Math.round(asked)} s`;
+    } else if ([400, 413, 422].includes(outcome.status) && request.first) {
+      hint = ` (counted from item ${request.first} of the input)`;
+    }
+    const message = `${request.method} ${this.baseUrl}${request.path}: ${tell(outcome)}, after ${tries} ${tries === 1 ? "try" : "tries"}${hint}`;
+    return new Me5Error(message, { status: outcome.status, tries, cause: outcome.error });
+  }
+}
+
+const HINTS = {
+  401: ". Pass apiKey, or set ME5_API_KEY",
+  403: ". Pass another apiKey",
+  404: ". baseUrl must be where `me5 serve` listens, and model one that GET /v1/models lists",
+};
+
+// {number, first, texts} in order: at most `batchSize` texts and BATCH_CHARS characters; a longer text goes alone.
+function* split(texts, batchSize) {
+  if (typeof texts === "string") texts = [texts];
+  if (typeof texts?.[Symbol.iterator] !== "function") {
+    throw new TypeError(`expected a string or an iterable of strings, got ${texts === null ? "null" : typeof texts}`);
+  }
+  let part = { number: 0, first: 0, texts: [] };
+  let chars = 0;
+  let index = 0;
+  for (const text of texts) {
+    check(text, index);
+    if (part.texts.length === batchSize || (part.texts.length && chars + text.length > BATCH_CHARS)) {
+      yield part;
+      part = { number: part.number + 1, first: index, texts: [] };
+      chars = 0;
+    }
+    part.texts.push(text);
+    chars += text.length;
+    index++;
+  }
+  if (part.texts.length) yield part;
+}
+
+function check(text, index) {
+  if (typeof text !== "string") {
+    throw new TypeError(`text ${index} is ${text === null ? "null" : typeof text}, expected a string`);
+  }
+  if (text === "") throw new TypeError(`text ${index} is empty, which the service refuses; leave it out`);
+  // With the u flag, halves of a pair do not match on their own.
+  if (/\p{Surrogate}/u.test(text)) throw new TypeError(`text ${index} holds a lone surrogate, which is no valid Unicode`);
+}
+
+function read(baseUrl, reply, { first, texts }) {
+  const [rows, dim, ...more] = (reply.headers.get("x-me5-shape") ?? "").split(",").map(Number);
+  const [truncated, lost] = ["x-me5-truncated", "x-me5-tokens-lost"].map((name) => Number(reply.headers.get(name) ?? NaN));
+  if (rows !== texts.length || more.length || rows * dim * 4 !== reply.body.byteLength || Number.isNaN(truncated + lost)) {
+    throw notOurs(baseUrl, reply);
+  }
+  const view = new DataView(reply.body);
+  const vectors = [];
+  for (let at = 0; at < reply.body.byteLength; at += 4 * dim) {
+    const vector = new Float32Array(dim);
+    // Little-endian wherever this runs. Float32Array.from would take nine times as long.
+    for (let column = 0; column < dim; column++) vector[column] = view.getFloat32(at + 4 * column, true);
+    vectors.push(vector);
+  }
+  return { vectors, truncated, lost, first, texts: rows };
+}
+
+function notOurs(baseUrl, reply, cause) {
+  const kind = reply.headers.get("content-type") ?? "of no type";
+  return new Me5Error(
+    `${baseUrl}: the reply (${kind}) is not what a me5 service sends; baseUrl must be where \`me5 serve\` listens`,
+    { status: reply.status, cause },
+  );
+}
+
+function warnOfTruncation(blocks) {
+  const cut = blocks.filter((block) => block.truncated);
+  if (!cut.length) return;
+  const sum = (name, among) => among.reduce((total, block) => total + block[name], 0);
+  const items = cut.slice(0, 5).map(({ first, texts }) => `${first} to ${first + texts - 1}`).join(", ");
+  process.emitWarning(
+    `texts longer than the service's model reads were cut: ${sum("truncated", cut)} of ${sum("texts", blocks)} ` +
+      `(among items ${items}${cut.length > 5 ? ", …" : ""}), ${sum("lost", cut)} tokens lost. ` +
+      "Truncation 'chunk' reads everything",
+    "Me5TruncationWarning",
+  );
+}
+
+// The seconds that Retry-After asks for, as a number or as a date; 0 where it asks for none.
+function retryAfter(outcome) {
+  const asked = outcome.headers?.get("retry-after")?.trim() ?? "";
+  const seconds = /^\d/.test(asked) ? Number(asked) : (Date.parse(asked) - Date.now()) / 1000;
+  return Number.isFinite(seconds) ? Math.max(0, seconds) : 0;
+}
+
+// One line on what happened: the lost connection, or the status and its message in any dialect of the service.
+function tell(outcome) {
+  if (outcome.timedOut) return "no reply in time";
+  if (outcome.error) return String(outcome.error.cause?.message || outcome.error.cause?.code || outcome.error.message);
+  const text = new TextDecoder().decode(outcome.body);
+  let said = text;
+  try {
+    const fields = JSON.parse(text);
+    const error = fields?.error ?? fields?.message ?? fields?.detail;
+    said = error?.message ?? error ?? text;
+  } catch {
+    // A proxy's page, most likely.
+  }
+  return `${outcome.status} ${String(said).replace(/\s+/g, " ").trim().slice(0, 500)}`.trim();
+}
+
+function dot(left, right) {
+  let sum = 0;
+  for (let index = 0; index < left.length; index++) sum += left[index] * right[index];
+  return sum;
+}

@@ -1,0 +1,265 @@
+"""Client and AsyncClient: an `Embedder` that lives behind `me5 serve`, with the same methods and the same vectors.
+
+`exchange` says what is sent, read and tried again; here are a connection and a clock, once for threads and once for
+asyncio.
+
+Retries: a lost connection and the statuses 429, 502 and 503 are tried again, `retries` times at most. The wait is 0.25
+seconds, doubled each time up to 8, or what `Retry-After` asks where that is longer; times 1 to 1.5 at random, so that
+many clients do not return at once. A `Retry-After` above a minute is not waited for. Every retry is logged (logger
+`me5.client`, a warning). A reply that takes longer than `timeout` is not asked for again: the service may still be at
+work on it.
+"""
+
+import asyncio
+import os
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Coroutine, Sized
+from typing import Any, Generic, Self, TypeVar
+
+import httpx2
+import numpy as np
+
+from me5.client.exchange import (
+    BATCH_SIZE,
+    HEALTH,
+    INFO,
+    Float32,
+    Job,
+    Outcome,
+    Request,
+    Texts,
+    Tries,
+    read_health,
+    read_info,
+)
+from me5.embedder import Embedder
+from me5.errors import InputError
+from me5.progress import track
+from me5.prompts import Side
+from me5.tokenizer import TRUNCATIONS, Report, Truncation
+
+__all__ = ["AsyncClient", "Client"]
+
+_CONNECT_TIMEOUT = 5.0
+_PERCENT = np.float32(100)
+Vectors = TypeVar("Vectors")  # Float32, or a coroutine of it
+
+
+class _Service(ABC, Generic[Vectors]):
+    """Where the service is, how it is asked, and the methods of `Embedder`."""
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8080",
+        *,
+        api_key: str | None = None,
+        model: str | None = None,
+        truncation: Truncation | None = None,
+        batch_size: int = BATCH_SIZE,
+        timeout: float = 300.0,
+        retries: int = 4,
+    ) -> None:
+        if truncation is not None and truncation not in TRUNCATIONS:
+            raise InputError(f"unknown truncation {truncation!r}; expected one of {', '.join(TRUNCATIONS)}")
+        if batch_size < 1 or retries < 0 or timeout <= 0:
+            raise InputError(
+                "batch_size must be at least 1, retries at least 0 and timeout above 0 seconds, "
+                f"got {batch_size}, {retries} and {timeout}"
+            )
+        if not base_url.startswith(("http://", "https://")):
+            raise InputError(f"base_url must start with http:// or https://, got {base_url!r}")
+        # Other libraries want the /v1 in their base URL: theirs works here as well.
+        self.base_url = base_url.rstrip("/").removesuffix("/v1")
+        self._batch_size = batch_size
+        self._retries = retries
+        self._options = {name: value for name, value in (("model", model), ("truncation", truncation)) if value}
+        key = os.environ.get("ME5_API_KEY") if api_key is None else api_key
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._open(headers, httpx2.Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT)))
+
+    def encode_query(
+        self, texts: Texts, *, task: str | None = None, report: Report | None = None, show_progress_bar: bool = False
+    ) -> Vectors:
+        """Vectors of search queries. `task` None is the model card's web search; see `me5.TASKS`."""
+        return self._encode(texts, self._job("query", task, report), show_progress_bar)
+
+    def encode_document(
+        self, texts: Texts, *, report: Report | None = None, show_progress_bar: bool = False
+    ) -> Vectors:
+        """Vectors of the texts that are searched."""
+        return self._encode(texts, self._job("document", None, report), show_progress_bar)
+
+    def encode(
+        self, texts: Texts, *, task: str | None = None, report: Report | None = None, show_progress_bar: bool = False
+    ) -> Vectors:
+        """Vectors for symmetric use: similarity, bitext, clustering, classification. The same prompt on every text."""
+        return self._encode(texts, self._job("both", task, report), show_progress_bar)
+
+    similarity = staticmethod(Embedder.similarity)
+
+    @abstractmethod
+    def _open(self, headers: dict[str, str], timeout: httpx2.Timeout) -> None:
+        """Make the pool of connections; the first request opens one."""
+
+    @abstractmethod
+    def _encode(self, texts: Texts, job: Job, show: bool) -> Vectors:
+        """Send the requests of a job and join what comes back."""
+
+    def _job(self, side: Side, task: str | None, report: Report | None = None) -> Job:
+        options = {**self._options, "side": side} if task is None else {**self._options, "side": side, "task": task}
+        return Job(options, self._batch_size, report)
+
+    def _tries(self, request: Request) -> Tries:
+        return Tries(request, self.base_url, self._retries)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_url!r})"
+
+
+class Client(_Service[Float32]):
+    """A me5 service, called as an `Embedder` is.
+
+        with Client("http://127.0.0.1:8080") as client:
+            scores = client.similarity(client.encode_query(["how tall is K2?"]), client.encode_document(["8,611 m"]))
+
+    `api_key` None is the environment's `ME5_API_KEY`; `model` and `truncation` None are the service's own. An input of
+    any length is sent `batch_size` texts at a time (long texts fewer). `timeout` in seconds is for one reply; a request
+    is tried again `retries` times after a lost connection or a 429, 502 or 503. Safe to call from several threads.
+
+    Raises `InputError` for what cannot be embedded, `ServiceError` for everything else that goes wrong.
+    """
+
+    def score(self, queries: Texts, documents: Texts, *, task: str | None = None) -> Float32:
+        """Dot products × 100 of every query with every document, (queries, documents), as `POST /v1/score` has them."""
+        query_vectors = self._encode(queries, self._job("query", task), False)
+        return query_vectors @ self._encode(documents, self._job("document", None), False).T * _PERCENT
+
+    def info(self) -> dict[str, Any]:
+        """What the service tells of itself at `GET /info`: model_id, dim, precision, max_input_length and more."""
+        return read_info(self._send(INFO))
+
+    def health(self) -> bool:
+        """Whether the service is ready; False while it starts, drains or repairs itself. Asked once."""
+        return read_health(self._try(HEALTH), self.base_url)
+
+    @property
+    def dim(self) -> int:
+        """The width of the vectors; asks the service."""
+        return int(self.info()["dim"])
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _open(self, headers: dict[str, str], timeout: httpx2.Timeout) -> None:
+        self._http = httpx2.Client(base_url=self.base_url, headers=headers, timeout=timeout)
+
+    def _encode(self, texts: Texts, job: Job, show: bool) -> Float32:
+        blocks: list[Float32] = []
+        with track(_count(texts), show=show) as advance:
+            for request in job.requests(texts):
+                vectors, tokens = job.read(request, self._send(request))
+                blocks.append(vectors)
+                advance(len(vectors), tokens)
+        job.warn()
+        return np.concatenate(blocks) if blocks else np.empty((0, self.dim), np.float32)
+
+    def _send(self, request: Request) -> httpx2.Response:
+        tries = self._tries(request)
+        while (wait := tries.wait_after(self._try(request))) is not None:
+            time.sleep(wait)
+        return tries.reply
+
+    def _try(self, request: Request) -> Outcome:
+        try:
+            return self._http.request(request.method, request.path, content=request.body, headers=request.headers)
+        except httpx2.TransportError as error:
+            return error
+
+
+class AsyncClient(_Service[Coroutine[Any, Any, Float32]]):
+    """`Client` for asyncio: the same arguments, methods and errors.
+
+        async with AsyncClient() as client:
+            vectors = await client.encode_document(texts)
+
+    A large input keeps `in_flight` requests going at once, and its vectors in order.
+    """
+
+    in_flight = 4
+
+    async def score(self, queries: Texts, documents: Texts, *, task: str | None = None) -> Float32:
+        """Dot products × 100 of every query with every document, (queries, documents), as `POST /v1/score` has them."""
+        query_vectors = await self._encode(queries, self._job("query", task), False)
+        return query_vectors @ (await self._encode(documents, self._job("document", None), False)).T * _PERCENT
+
+    async def info(self) -> dict[str, Any]:
+        """What the service tells of itself at `GET /info`: model_id, dim, precision, max_input_length and more."""
+        return read_info(await self._send(INFO))
+
+    async def health(self) -> bool:
+        """Whether the service is ready; False while it starts, drains or repairs itself. Asked once."""
+        return read_health(await self._try(HEALTH), self.base_url)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    def _open(self, headers: dict[str, str], timeout: httpx2.Timeout) -> None:
+        self._http = httpx2.AsyncClient(base_url=self.base_url, headers=headers, timeout=timeout)
+
+    async def _encode(self, texts: Texts, job: Job, show: bool) -> Float32:
+        blocks: list[Float32] = []
+        sent: deque[tuple[Request, asyncio.Task[httpx2.Response]]] = deque()
+
+        async def receive() -> None:
+            vectors, tokens = job.read(sent[0][0], await sent[0][1])
+            sent.popleft()
+            blocks.append(vectors)
+            advance(len(vectors), tokens)
+
+        with track(_count(texts), show=show) as advance:
+            try:
+                for request in job.requests(texts):
+                    if len(sent) >= self.in_flight:
+                        await receive()
+                    sent.append((request, asyncio.create_task(self._send(request))))
+                while sent:
+                    await receive()
+            finally:
+                for _, task in sent:
+                    task.cancel()
+                await asyncio.gather(*(task for _, task in sent), return_exceptions=True)
+        job.warn()
+        return np.concatenate(blocks) if blocks else np.empty((0, int((await self.info())["dim"])), np.float32)
+
+    async def _send(self, request: Request) -> httpx2.Response:
+        tries = self._tries(request)
+        while (wait := tries.wait_after(await self._try(request))) is not None:
+            await asyncio.sleep(wait)
+        return tries.reply
+
+    async def _try(self, request: Request) -> Outcome:
+        try:
+            return await self._http.request(request.method, request.path, content=request.body, headers=request.headers)
+        except httpx2.TransportError as error:
+            return error
+
+
+def _count(texts: Texts) -> int | None:
+    """How many texts the progress bar should expect; None where that is not known."""
+    return 1 if isinstance(texts, str) else len(texts) if isinstance(texts, Sized) else None

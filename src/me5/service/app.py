@@ -1,0 +1,183 @@
+"""The web server around the pipeline: routes, layers, life and death.
+
+A request passes, from the outside in:
+
+    Recording          request id, one record for log, metrics and spans
+    _SecureHeaders     headers that keep a browser from doing more than it should
+    CORS               only where origins are named
+    routes             `wire/`, the page, and what needs no key: /health, /ping, /metrics, /openapi.json
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from me5._version import __version__
+from me5.service.auth import Keys, read_keys
+from me5.service.errors import NotFound, ServingError, Unhealthy, WrongMethod
+from me5.service.metrics import Metrics
+from me5.service.page.routes import pages
+from me5.service.pipeline import Pipeline
+from me5.service.record import Recording
+from me5.service.settings import Settings
+from me5.service.tracing import Tracer, open_tracer
+from me5.service.wire import cohere, openai, score, search, tei
+from me5.service.wire.call import Service
+from me5.service.wire.dialects import OPENAI, TEI, refuse
+from me5.service.wire.search import open_store
+
+# Headers of ours that a page of another origin may read.
+EXPOSED = (
+    "x-request-id", "retry-after", "x-me5-side", "x-me5-prompt", "x-me5-tokens", "x-me5-truncated",
+    "x-me5-tokens-lost", "x-me5-ignored", "x-me5-warning", "x-me5-shape",
+)  # fmt: skip
+SECURE = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-store",
+}
+DESCRIPTION = """Texts in, vectors out, in three dialects: OpenAI's, TEI's and Cohere's; and me5's own /v1/score.
+
+Every reply with vectors tells in headers which prompt stood in front of the texts (`x-me5-side`, `x-me5-prompt`,
+URL-quoted) and what was cut (`x-me5-truncated` texts, `x-me5-tokens-lost`)."""
+
+
+def create_app(settings: Settings, pipeline: Pipeline | None = None) -> FastAPI:
+    """The app. It starts and stops its pipeline. Raises `InputError` for keys that cannot be read."""
+    metrics = Metrics()
+    keys = read_keys(settings.keys_file, settings.keys, settings.key_tokens_per_minute)
+    tracer = open_tracer(settings.otlp_endpoint)
+    pipeline = pipeline or Pipeline(settings, metrics)
+    store = open_store(settings.search) if settings.search else None
+    service = Service(settings, pipeline, keys, metrics, int(time.time()), store)
+    metrics.watch(service.pipeline)
+    app = FastAPI(
+        title="me5",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=_lifespan(service, tracer),
+        # Their pages load scripts from elsewhere; the page at / is ours, and /openapi.json opens in any viewer.
+        docs_url=None,
+        redoc_url=None,
+        # Spans are made in `tracing`, without texts; FastAPI's own would record bodies that do not validate.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    app.state.service = service
+    for router in (openai.router, tei.router, cohere.router, score.router, _open_routes(service)):
+        app.include_router(router)
+    if store is not None:
+        app.include_router(search.router)
+    if settings.page:
+        app.include_router(pages(search=store is not None))
+    app.add_exception_handler(HTTPException, _refuse_path)
+    _describe_keys(app, keys)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED,
+            max_age=86_400,
+        )
+    app.add_middleware(_SecureHeaders)
+    app.add_middleware(Recording, metrics=metrics, tracer=tracer)
+    return app
+
+
+def _lifespan(service: Service, tracer: Tracer | None) -> Callable[[FastAPI], Any]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await service.pipeline.start()
+        try:
+            if service.store is not None:
+                service.store.settings.check(service.pipeline)
+            yield
+        finally:
+            await service.pipeline.stop()
+            if tracer is not None:
+                tracer.close()
+
+    return lifespan
+
+
+def _open_routes(service: Service) -> APIRouter:
+    """What needs no key."""
+    router = APIRouter(tags=["Watching"])
+
+    @router.get("/health", responses={503: {"model": TEI.shape}}, response_class=Response)
+    @router.get("/ping", responses={503: {"model": TEI.shape}}, response_class=Response)
+    async def health(request: Request) -> Response:
+        """200 while requests are answered, else 503."""
+        if service.pipeline.healthy:
+            return Response()
+        return refuse(TEI, Unhealthy(f"the service is {service.pipeline.state}"), request.state.record)
+
+    if service.settings.metrics:
+
+        @router.get("/metrics", response_class=Response)
+        async def metrics() -> Response:
+            """Prometheus metrics, TEI's names among them."""
+            return Response(service.metrics.render(), media_type=service.metrics.media_type)
+
+    if not service.settings.page:
+        router.add_api_route("/", health, include_in_schema=False)
+    return router
+
+
+async def _refuse_path(request: Request, error: Exception) -> Response:
+    """No such path, or another method: the router's own complaints."""
+    assert isinstance(error, HTTPException)
+    path = f"{request.method} {request.url.path}"
+    told: ServingError = NotFound(f"there is no {path} here; /openapi.json lists what there is")
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        told = WrongMethod(f"{path} is not served; this path takes {allowed}", allowed)
+    return refuse(OPENAI, told, request.state.record)
+
+
+def _describe_keys(app: FastAPI, keys: Keys) -> None:
+    """Put the ways to send a key into the OpenAPI document."""
+    openapi = app.openapi
+
+    def described() -> dict[str, Any]:
+        document = openapi()
+        schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
+        if keys and not schemes:
+            schemes["bearer"] = {"type": "http", "scheme": "bearer"}
+            schemes["header"] = {"type": "apiKey", "in": "header", "name": "x-api-key"}
+            document["security"] = [{"bearer": []}, {"header": []}]
+            for path in ("/health", "/ping", "/metrics"):
+                if path in document["paths"]:
+                    document["paths"][path]["get"]["security"] = []
+        return document
+
+    app.openapi = described  # type: ignore[method-assign]
+
+
+class _SecureHeaders:
+    """The ASGI layer that adds `SECURE` where a route says nothing else."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification."""
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURE.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, sending if scope["type"] == "http" else send)

@@ -1,0 +1,152 @@
+"""Who may call, and how much: API keys from a file or a variable, kept as SHA-256 only, each with tokens per minute.
+
+A key file has one key a line; empty lines and those that start with `#` say nothing:
+
+    search:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08:60000     name:sha256[:tokens per minute]
+    a-key-as-it-is                                                                    named key-2, after its line
+
+`printf %s "$KEY" | sha256sum` makes such a hash. Keys should be random (`openssl rand -hex 32`): the hash has no salt.
+Without any key the service is open, and the caller is known by address. /health, /ping, /metrics, /openapi.json and
+the page's own files never need a key: they hold no text, and probes and browsers cannot send one.
+"""
+
+import hmac
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from me5.errors import InputError
+from me5.service.errors import RateLimited, Unauthorized
+
+_HASHED = re.compile(r"(?P<name>[^:\s]+):(?P<hash>[0-9a-fA-F]{64})(?::(?P<limit>[1-9]\d*))?")
+# Longer ones are refused unseen: hashing a header costs time.
+_LONGEST = 1024
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key: a name for logs and fair shares, the SHA-256 of its text, and its tokens per minute."""
+
+    name: str
+    digest: bytes
+    tokens_per_minute: int | None = None
+
+
+class Allowance:
+    """What one key may still use: a bucket that fills evenly and holds a minute's tokens.
+
+    A request is let in while anything is left, and paid when its tokens are known: the level may fall below zero, and
+    the next request waits that out. So a request larger than the bucket is served, and none gets more in the long run.
+    """
+
+    def __init__(self, key: str, tokens_per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._key = key
+        self._size = float(tokens_per_minute)
+        self._per_second = tokens_per_minute / 60
+        self._level = self._size
+        self._clock = clock
+        self._seen = clock()
+
+    def admit(self) -> None:
+        """Raise `RateLimited` when nothing is left."""
+        now = self._clock()
+        self._level = min(self._size, self._level + (now - self._seen) * self._per_second)
+        self._seen = now
+        if self._level <= 0:
+            raise RateLimited(
+                f"the key {self._key!r} has used its {self._size:,.0f} tokens per minute; come back later",
+                retry_after=(1 - self._level) / self._per_second,
+            )
+
+    def pay(self, tokens: int) -> None:
+        """Take tokens out; a negative number gives back what was taken too many."""
+        self._level -= tokens
+
+
+class Keys:
+    """The keys of a service; none means that it is open to all."""
+
+    def __init__(self, keys: tuple[Key, ...] = (), clock: Callable[[], float] = time.monotonic) -> None:
+        self._keys = keys
+        self._allowances = {
+            key.name: Allowance(key.name, key.tokens_per_minute, clock)
+            for key in keys
+            if key.tokens_per_minute is not None
+        }
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def find(self, headers: Mapping[str, str]) -> Key | None:
+        """The key that a request carries; None where none is needed. Raises `Unauthorized`.
+
+        It may stand in `Authorization`, behind `Bearer` or alone (llama-index sends it so), or in `x-api-key`.
+        """
+        if not self._keys:
+            return None
+        scheme, _, rest = headers.get("authorization", "").strip().partition(" ")
+        bearer = rest.strip() if scheme.lower() == "bearer" else scheme if not rest else ""
+        presented = bearer or headers.get("x-api-key", "").strip()
+        if not presented:
+            raise Unauthorized(
+                "this service needs an API key: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`"
+            )
+        found = self._match(presented)
+        if found is None:
+            raise Unauthorized(
+                "the API key is not one of this service's; look for a typing error, or ask for a new one"
+            )
+        return found
+
+    def allowance(self, key: Key | None) -> Allowance | None:
+        """The bucket of a key, where it has one."""
+        return self._allowances.get(key.name) if key is not None else None
+
+    def _match(self, presented: str) -> Key | None:
+        """Every key is compared, in constant time each: how long it takes tells nothing about which one is near."""
+        digest = sha256(presented[:_LONGEST].encode("utf-8", "surrogateescape")).digest()
+        found = None
+        for key in self._keys:
+            if hmac.compare_digest(key.digest, digest):
+                found = key
+        return found if len(presented) <= _LONGEST else None
+
+
+def read_keys(file: Path | None, listed: str | None, tokens_per_minute: int | None) -> Keys:
+    """The keys of a file and of a comma-separated list; `tokens_per_minute` holds for those that name no number.
+
+    Raises `InputError` for a file that cannot be read or holds no key, or a name that occurs twice.
+    """
+    keys: list[Key] = []
+    if file is not None:
+        try:
+            lines = file.read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"the key file {file} cannot be read: {error}") from error
+        keys += _keys(lines, tokens_per_minute)
+        if not keys:
+            raise InputError(
+                f"the key file {file} holds no key, which would leave the service open; leave it out for that"
+            )
+    if listed is not None:
+        keys += _keys(listed.split(","), tokens_per_minute, first=len(keys) + 1)
+    names = [key.name for key in keys]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"two API keys are named {', '.join(sorted(twice))}; give each a name of its own")
+    return Keys(tuple(keys))
+
+
+def _keys(lines: list[str], tokens_per_minute: int | None, first: int = 1) -> list[Key]:
+    keys = []
+    for number, line in enumerate(map(str.strip, lines), first):
+        if not line or line.startswith("#"):
+            continue
+        if hashed := _HASHED.fullmatch(line):
+            limit = int(hashed["limit"]) if hashed["limit"] else tokens_per_minute
+            keys.append(Key(hashed["name"], bytes.fromhex(hashed["hash"]), limit))
+        else:
+            keys.append(Key(f"key-{number}", sha256(line.encode()).digest(), tokens_per_minute))
+    return keys

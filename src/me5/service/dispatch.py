@@ -1,0 +1,327 @@
+"""One thread carries batches from the queue to the worker and results to who waits, and replaces a worker that dies.
+
+A batch is made when the worker can take it, of what waits by then. One runs; where batches are short, a second lies
+ready at the worker. When a batch fails or takes its worker with it, each of its requests runs once more, alone: the
+request that fails alone too is given up, and its neighbours never notice.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Literal, Protocol
+
+from me5.engine.base import Float32
+from me5.errors import EngineError, Me5Error
+from me5.service.errors import Overloaded, Unhealthy
+from me5.service.queue import Job, Queue, Work
+from me5.service.worker import About, Plan, Result, Worker, WorkerDied
+
+State = Literal["starting", "ready", "draining", "broken"]
+
+# While batches are shorter than this, in seconds, the next one lies ready at the worker. A query then waits for up to
+# two batches before its own instead of one, so by less than this more.
+SHORT_BATCH = 0.025
+# Far longer than any batch takes, in seconds: a worker that is silent for this long hangs.
+PATIENCE = 300.0
+# How often an idle worker is looked at, in seconds, so that /health tells of a death before a request meets it.
+GLANCE = 0.5
+# Seconds before a worker that died is replaced, doubled with each one that did nothing before it died; the first is
+# replaced at once.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+# After so many in a row that did not even load, requests are refused at once.
+HOPELESS = 3
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What waits and what runs now; `rate` is the tokens per second of late, 0 before the first batch."""
+
+    requests: int
+    tokens: int
+    running: int
+    rate: float
+
+
+class Observer(Protocol):
+    """Who is told of batches and of workers that died; called from the dispatching thread."""
+
+    def batch(self, *, sequences: int, tokens: int, cells: int, seconds: float) -> None:
+        """The engine ran a batch: `tokens` in a grid of `cells`."""
+
+    def worker_restarted(self) -> None:
+        """A worker died, and another takes its place."""
+
+
+class Ticket:
+    """A request in the dispatcher's hands. `blocks`, in the end, holds the rows (n, dim) of every sequence.
+
+    `done` is called once, from any thread: with None, or with the error. Times are in seconds.
+    """
+
+    def __init__(self, job: Job, done: Callable[[Exception | None], None]) -> None:
+        self.job = job
+        self.done = done
+        self.blocks: dict[int, Float32] = {}
+        self.inference = 0.0
+        self.submitted = self.finished = monotonic()
+
+    @property
+    def queued(self) -> float:
+        """Seconds in which nothing of it was in the engine."""
+        return max(0.0, self.finished - self.submitted - self.inference)
+
+
+class Dispatcher:
+    """The thread, its queue and its worker. All methods may be called from any thread."""
+
+    def __init__(
+        self, plan: Plan, *, max_tokens: int, batch_tokens: int | None = None, observer: Observer | None = None
+    ) -> None:
+        self._plan = plan
+        self._batch_tokens = batch_tokens or 0
+        self._observer = observer
+        self._queue = Queue(max_tokens)
+        self._tickets: dict[Job, Ticket] = {}
+        self._flights: deque[Work] = deque()
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="me5-dispatch", daemon=True)
+        self._worker: Worker | None = None
+        self._about: About | None = None
+        self._state: State = "starting"
+        self._ending = False
+        self._failed_loads = 0
+        self._deaths = 0  # in a row, without a batch between them
+        self._tokens = self._seconds = 0.0  # of late batches, for the rate
+
+    @property
+    def state(self) -> State:
+        """For /health: `broken` while a worker that died is being replaced."""
+        return self._state
+
+    @property
+    def about(self) -> About | None:
+        """What the engine says of itself, once it has loaded."""
+        return self._about
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The process of the worker; None while there is none."""
+        worker = self._worker
+        return worker.pid if worker else None
+
+    def start(self) -> None:
+        """Open the worker, wait until its engine has loaded, and begin. Raises the engine's error."""
+        try:
+            self._open()
+        except WorkerDied as death:
+            raise EngineError(f"{death} while it loaded the model") from death
+        self._thread.start()
+
+    def check(self, tokens: int, *, urgent: bool) -> None:
+        """Raise `Overloaded` or `Unhealthy` unless a request of so many tokens would be taken now."""
+        with self._changed:
+            if self._ending or self._state in ("starting", "draining"):
+                raise Unhealthy(f"the service is {self._state}", 5.0)
+            if self._failed_loads >= HOPELESS:
+                raise Unhealthy("the engine does not load any more; the service's log says why", LONGEST_PAUSE)
+            if not self._queue.takes(tokens, urgent=urgent):
+                waiting, most = self._queue.tokens, self._queue.max_tokens
+                seconds = (waiting + tokens - most) / self._rate if self._rate else 0.0
+                raise Overloaded(
+                    f"{waiting:,} tokens wait for the engine, and {tokens:,} more would exceed the service's {most:,}",
+                    max(1.0, seconds),
+                )
+
+    def submit(self, ticket: Ticket) -> None:
+        """Let a request wait for the engine. Raises `Overloaded` or `Unhealthy`."""
+        with self._changed:
+            self.check(sum(ticket.job.lengths), urgent=ticket.job.urgent)
+            ticket.submitted = monotonic()
+            self._queue.add(ticket.job, ticket.submitted)
+            self._tickets[ticket.job] = ticket
+            self._changed.notify_all()
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Forget a request; of what runs already, the result is dropped."""
+        with self._changed:
+            if self._tickets.pop(ticket.job, None):
+                self._queue.cancel(ticket.job)
+                self._changed.notify_all()
+
+    def load(self) -> Load:
+        """What waits and runs now."""
+        with self._changed:
+            running = sum(work.tokens for work in self._flights)
+            return Load(self._queue.jobs, self._queue.tokens, running, self._rate)
+
+    def stop(self, patience: float) -> None:
+        """Refuse new requests, give the others `patience` seconds to finish, fail the rest and end the worker."""
+        with self._changed:
+            self._state = "draining"
+            self._changed.wait_for(lambda: not self._tickets, patience)
+            self._ending = True
+            self._changed.notify_all()
+        self._fail(self._tickets, Unhealthy("the service ended before the request was finished", 5.0))
+        if worker := self._worker:
+            worker.kill()
+        if self._thread.ident is not None:
+            self._thread.join()
+        if worker := self._worker:
+            worker.close()
+
+    @property
+    def _rate(self) -> float:
+        return self._tokens / self._seconds if self._seconds else 0.0
+
+    def _open(self) -> None:
+        """Open a worker and wait until its engine has loaded."""
+        self._worker = worker = Worker(self._plan)
+        if self._ending:
+            worker.kill()
+        try:
+            self._about = worker.ready()
+        except BaseException:
+            worker.close()
+            raise
+        with self._changed:
+            self._batch_tokens = self._batch_tokens or self._about.batch_tokens
+            self._failed_loads = 0
+            if self._state != "draining":
+                self._state = "ready"
+
+    def _run(self) -> None:
+        while not self._ending:
+            try:
+                self._wait_for_work()
+                self._feed()
+                if self._flights:
+                    self._finish_one()
+            except WorkerDied as death:
+                self._replace(death)
+            except Exception as error:  # a fault of ours: no request may wait for ever
+                log.exception("the dispatcher failed")
+                self._fail([job for work in self._flights for job in work.jobs], error)
+                self._replace(WorkerDied("the engine's process is out of step"))
+
+    def _wait_for_work(self) -> None:
+        with self._changed:
+            while not (self._ending or self._flights or self._queue.tokens):
+                self._changed.wait(GLANCE)
+                self._living()
+
+    def _living(self) -> Worker:
+        if self._worker is None or not self._worker.alive:
+            raise WorkerDied("the engine's process ended while it had nothing to do")
+        return self._worker
+
+    def _feed(self) -> None:
+        """Give the worker what it may have."""
+        short = self._rate > self._batch_tokens / SHORT_BATCH
+        while len(self._flights) < (2 if short else 1):
+            with self._changed:
+                work = self._queue.take(self._batch_tokens, monotonic())
+                if work is None:
+                    return
+                self._flights.append(work)
+            rows = [[job.sequences[index] for job, index in row] for row in work.rows]
+            self._living().send(rows, work.width, work.output)
+
+    def _finish_one(self) -> None:
+        """Wait for the oldest batch. The next one goes first, for the engine is idle; then the result to who waits."""
+        result, error = None, None
+        try:
+            result = self._living().receive(PATIENCE)
+        except EngineError as raised:
+            error = raised
+        with self._changed:
+            work = self._flights.popleft()
+        try:
+            self._feed()
+        finally:
+            if result:
+                self._deliver(work, result)
+            else:
+                self._retry(work, error or EngineError(""))
+
+    def _deliver(self, work: Work, result: Result) -> None:
+        counts = [job.lengths[index] if work.output == "states" else 1 for job, index in work.items]
+        rows, at, done = result.rows.reshape(sum(counts), -1), 0, []
+        with self._changed:
+            for (job, index), count in zip(work.items, counts, strict=True):
+                if ticket := self._tickets.get(job):
+                    ticket.blocks[index] = rows[at : at + count]
+                at += count
+            for job in work.jobs:
+                if ticket := self._tickets.get(job):
+                    ticket.inference += result.seconds
+                    if len(ticket.blocks) == len(job.lengths):
+                        done.append(self._tickets.pop(job))
+            # Averages over about ten batches.
+            self._tokens += (work.tokens - self._tokens) / 10
+            self._seconds += (result.seconds - self._seconds) / 10
+            self._deaths = 0
+            self._changed.notify_all()
+        for ticket in done:
+            ticket.finished = monotonic()
+            ticket.done(None)
+        if self._observer:
+            self._observer.batch(
+                sequences=len(work.items), tokens=work.tokens, cells=work.cells, seconds=result.seconds
+            )
+
+    def _retry(self, work: Work, error: EngineError) -> None:
+        """Run each request of a batch that failed alone; or give it up, if it was alone."""
+        if work.alone:
+            self._fail(work.jobs, error)
+        else:
+            with self._changed:
+                self._queue.put_back_alone(work)
+
+    def _fail(self, jobs: Iterable[Job], error: Exception) -> None:
+        with self._changed:
+            tickets = [self._tickets.pop(job) for job in list(jobs) if job in self._tickets]
+            for ticket in tickets:
+                self._queue.cancel(ticket.job)
+            self._changed.notify_all()
+        for ticket in tickets:
+            ticket.done(error)
+
+    def _replace(self, death: WorkerDied) -> None:
+        """Open another worker, after what the dead one had was put back. Ends early when the service ends."""
+        if self._ending:
+            return
+        log.error("%s; another takes its place", death)
+        if self._observer:
+            self._observer.worker_restarted()
+        with self._changed:
+            if self._state == "ready":
+                self._state = "broken"
+            flights, self._flights = list(self._flights), deque()
+            # Only the first was running: it is the suspect, and what lay ready behind it was not touched.
+            for work in reversed(flights[1:]):
+                self._queue.put_back(work)
+        for work in flights[:1]:
+            self._retry(work, EngineError(f"the request was given up: {death} while it ran alone"))
+        if self._worker:
+            self._worker.close()
+        while not self._ending:
+            self._pause()
+            try:
+                self._open()
+                return
+            except (Me5Error, WorkerDied) as error:
+                log.error("the engine did not load: %s", error)
+                self._failed_loads += 1
+                if self._failed_loads >= HOPELESS:
+                    self._fail(self._tickets, Unhealthy(f"the engine does not load any more: {error}", LONGEST_PAUSE))
+
+    def _pause(self) -> None:
+        pause = min(FIRST_PAUSE * 2 ** (self._deaths - 1), LONGEST_PAUSE) if self._deaths else 0.0
+        self._deaths += 1
+        with self._changed:
+            self._changed.wait_for(lambda: self._ending, pause)

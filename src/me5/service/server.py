@@ -1,0 +1,153 @@
+"""The service as a process: listen, load, answer until a signal asks to end, then drain.
+
+The port is taken first, so that a port in use is told before a model has loaded, but nothing connects until it has.
+"""
+
+import asyncio
+import errno
+import math
+import os
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+
+from me5.errors import InputError
+from me5.service import logs
+from me5.service.app import create_app
+from me5.service.connection import patient
+from me5.service.pipeline import Pipeline
+from me5.service.settings import Settings
+
+# Connections that the system holds for us between two turns of the event loop.
+BACKLOG = 1024
+
+
+def run(settings: Settings, announce: Callable[[str, Pipeline], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what runs; `announce` is called with the URL when it answers.
+
+    A second signal ends it without waiting. Raises as `Pipeline`, and `InputError` for an address, a certificate or
+    keys that cannot be used.
+    """
+    logs.configure(settings.log_format, settings.log_level)
+    if settings.tls_cert and settings.tls_key:
+        _check_certificate(settings.tls_cert, settings.tls_key)
+    with bound(settings.host, settings.port) as listener:
+        app = create_app(settings)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, app, listener, announce))
+
+
+@contextmanager
+def bound(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that has its address but does not listen yet."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except (socket.gaierror, UnicodeError) as error:
+        raise InputError(f"--host {host!r} is no address that is known here: {error}") from error
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+        except OSError as error:
+            raise InputError(_why_not(host, port, error)) from error
+        yield listener
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} of {host} is in use; choose another with --port, or a free one with --port 0"
+    if error.errno == errno.EACCES:
+        return f"port {port} is for the system's own services; choose one from 1024 on with --port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"--host {host} is no address of this machine; 127.0.0.1 is for this machine only, 0.0.0.0 for all"
+    return f"cannot listen on port {port} of {host}: {os.strerror(error.errno or 0)}"
+
+
+def _check_certificate(certificate: Path, key: Path) -> None:
+    for flag, path in (("--tls-cert", certificate), ("--tls-key", key)):
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{flag} {path} cannot be read: {error.strerror}") from error
+    try:
+        # With a password of its own, a key that is encrypted fails here instead of asking on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
+    except ssl.SSLError as error:
+        raise InputError(
+            f"{certificate} and {key} are no certificate and its private key, both PEM and without a password: "
+            f"{error.reason or error}"
+        ) from error
+
+
+async def _serve(
+    settings: Settings, app: FastAPI, listener: socket.socket, announce: Callable[[str, Pipeline], None]
+) -> None:
+    server = _Server(_config(settings, app), lambda: announce(url(settings, listener), app.state.service.pipeline))
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    ended_by: list[int] = []
+
+    def end(number: int) -> None:
+        ended_by.append(number)
+        if server.started:
+            server.force_exit = server.should_exit
+            server.should_exit = True
+        elif task:
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end, number)
+    try:
+        # Here and not in uvicorn, which would tell an error of the model as a traceback.
+        async with app.router.lifespan_context(app):
+            await server.serve([listener])
+    except asyncio.CancelledError:
+        raise SystemExit(128 + ended_by[0] if ended_by else 1) from None
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, telling when it answers. Signals are handled around it, also while the model loads."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=patient(settings.receive_timeout),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        limit_concurrency=settings.max_connections,
+        timeout_keep_alive=math.ceil(settings.keep_alive),
+        timeout_graceful_shutdown=math.ceil(settings.drain),
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+
+
+def url(settings: Settings, listener: socket.socket) -> str:
+    """Where the service answers, from this machine."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    scheme = "https" if settings.tls_cert else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

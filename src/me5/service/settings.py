@@ -1,0 +1,198 @@
+"""Every option of the service, once: name, type, default and help. Flags, variables and the documentation follow.
+
+A field `max_items` is the flag `--max-items` and the variable `ME5_MAX_ITEMS`. A secret has a variable only, for what
+stands in a command line can be read by every user of the machine.
+"""
+
+import dataclasses
+import types
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from me5.engine import Precision
+from me5.errors import InputError
+from me5.tokenizer import Truncation
+
+Group = Literal["Model", "Address", "Access", "Limits", "Behaviour", "Watching"]
+
+
+@dataclass(frozen=True)
+class About:
+    """What users are told of an option. `shown` says what a default of None or nothing means."""
+
+    group: Group
+    help: str
+    shown: str = ""
+    least: float | None = None
+    secret: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of one service. Raises `InputError` for a value that cannot be used."""
+
+    model: Annotated[
+        str | None,
+        About(
+            "Model", "A folder, a hub id such as intfloat/multilingual-e5-large-instruct, or me5-mini.",
+            shown="the bundled me5-mini",
+        ),
+    ] = None  # fmt: skip
+    revision: Annotated[
+        str | None, About("Model", "The hub's revision: a commit, tag or branch.", shown="the pinned one, else main")
+    ] = None
+    precision: Annotated[
+        Precision, About("Model", "What the engine computes in; auto is bf16 where the CPU has it, else f32.")
+    ] = "auto"
+    threads: Annotated[int | None, About("Model", "CPU threads of the engine.", shown="every core", least=1)] = None
+    prompts: Annotated[
+        Literal["instruct", "prefix", "none"] | None,
+        About("Model", "Override the style of prompts.", shown="what the model is known for"),
+    ] = None
+    max_tokens: Annotated[
+        int | None, About("Model", "Read at most this many tokens per text.", shown="the model's limit", least=3)
+    ] = None
+    truncation: Annotated[
+        Truncation,
+        About("Model", "Texts that are longer: lose the end, the start, read in chunks, or refuse; a request may say."),
+    ] = "end"  # fmt: skip
+    served_name: Annotated[
+        tuple[str, ...],
+        About("Model", "Names that requests may use, by commas; replies tell the first.", shown="the model's own"),
+    ] = ()
+    strict_model: Annotated[bool, About("Model", "Refuse requests for a model of another name (404).")] = True
+    allow_dimensions: Annotated[
+        bool, About("Model", "Let requests shorten vectors, which costs quality: the models were not trained for it.")
+    ] = False
+
+    host: Annotated[str, About("Address", "The address to listen on; 0.0.0.0 is every IPv4 one.")] = "127.0.0.1"
+    port: Annotated[int, About("Address", "The port; 0 takes a free one.", shown="8080", least=0)] = 8080
+    tls_cert: Annotated[Path | None, About("Address", "Certificate chain for HTTPS, PEM.", shown="plain HTTP")] = None
+    tls_key: Annotated[Path | None, About("Address", "Private key of the certificate, PEM.", shown="plain HTTP")] = None
+    cors_origins: Annotated[
+        tuple[str, ...], About("Address", "Web pages of these origins may call, by commas; * is any.", shown="none")
+    ] = ()
+
+    keys_file: Annotated[
+        Path | None, About("Access", "A file of API keys; requests then need one of them.", shown="no key needed")
+    ] = None
+    keys: Annotated[
+        str | None, About("Access", "API keys, by commas, instead of or beside a file.", "no key needed", secret=True)
+    ] = field(default=None, repr=False)
+    key_tokens_per_minute: Annotated[
+        int | None,
+        About("Access", "Tokens that each key may use, where its line names no number.", shown="no limit", least=1),
+    ] = None
+
+    max_items: Annotated[int, About("Limits", "Texts in a request.", least=1)] = 2048
+    max_request_tokens: Annotated[int, About("Limits", "Tokens that the model reads for a request.", least=1)] = 300_000
+    max_body_bytes: Annotated[int, About("Limits", "Bytes of a request's body.", least=1)] = 16 * 2**20
+    max_connections: Annotated[int, About("Limits", "Connections at a time; more are answered 503.", least=1)] = 1000
+    max_queue_tokens: Annotated[
+        int, About("Limits", "Tokens that may wait for the engine; more are answered 429 with Retry-After.", least=1)
+    ] = 2_000_000
+    max_batch_tokens: Annotated[
+        int | None,
+        About(
+            "Limits", "Cells of a batch; fewer answer a query sooner under bulk work, at some cost of throughput.",
+            shown="where the engine runs best", least=1,
+        ),
+    ] = None  # fmt: skip
+
+    request_timeout: Annotated[
+        float, About("Behaviour", "Seconds from arrival after which a request is given up (504).", least=0.001)
+    ] = 600.0
+    receive_timeout: Annotated[
+        float, About("Behaviour", "Seconds that a client may take to send a request.", least=0.001)
+    ] = 30.0
+    keep_alive: Annotated[float, About("Behaviour", "Seconds that an idle connection is kept.", least=0)] = 75.0
+    drain: Annotated[
+        float, About("Behaviour", "Seconds that requests get to finish when the service is asked to end.", least=0)
+    ] = 30.0
+    page: Annotated[bool, About("Behaviour", "Serve the page to try the model, at /.")] = True
+    search: Annotated[
+        str | None,
+        About("Behaviour", "A store that `me5 index` made with this model, to be searched at /search.", shown="none"),
+    ] = None
+
+    log_format: Annotated[
+        Literal["auto", "json", "text"],
+        About("Watching", "Log lines for machines or for people; auto is text on a terminal, else json."),
+    ] = "auto"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], About("Watching", "What is worth a line in the log.")
+    ] = "info"
+    metrics: Annotated[bool, About("Watching", "Serve Prometheus metrics at /metrics.")] = True
+    otlp_endpoint: Annotated[
+        str | None,
+        About("Watching", "Send spans to this OTLP/HTTP collector, such as http://localhost:4318.", shown="none"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        for option in OPTIONS:
+            option.check(getattr(self, option.name))
+        if self.port > 65535:
+            raise InputError(f"--port must be at most 65535, got {self.port}")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, missing = ("--tls-cert", "--tls-key") if self.tls_cert else ("--tls-key", "--tls-cert")
+            raise InputError(f"{given} without {missing}: HTTPS needs the certificate and its private key")
+        if self.max_request_tokens > self.max_queue_tokens:
+            raise InputError(
+                f"--max-request-tokens {self.max_request_tokens:,} is more than may wait at all: lower it, or raise "
+                f"--max-queue-tokens, now {self.max_queue_tokens:,}"
+            )
+
+
+@dataclass(frozen=True)
+class Option:
+    """One field of `Settings` as users meet it.
+
+    `kind` is str, int, float, bool, Path, tuple (of str) or a Literal; `optional` says that None is a value too.
+    """
+
+    name: str
+    kind: Any
+    optional: bool
+    default: Any
+    about: About
+
+    @property
+    def flag(self) -> str:
+        """Such as `--max-items`, and for a switch `--page/--no-page`; empty for a secret."""
+        if self.about.secret:
+            return ""
+        words = self.name.replace("_", "-")
+        return f"--{words}/--no-{words}" if self.kind is bool else f"--{words}"
+
+    @property
+    def variable(self) -> str:
+        """Such as `ME5_MAX_ITEMS`."""
+        return f"ME5_{self.name.upper()}"
+
+    def check(self, value: Any) -> None:
+        """Raise `InputError` for a value below the least, or none of the choices."""
+        if value is None and self.optional:
+            return
+        label = self.flag.partition("/")[0] or self.variable
+        if get_origin(self.kind) is Literal and value not in get_args(self.kind):
+            raise InputError(f"{label} must be one of {', '.join(get_args(self.kind))}, got {value!r}")
+        if self.about.least is not None and not value >= self.about.least:
+            raise InputError(f"{label} must be at least {self.about.least:g}, got {value!r}")
+
+
+def _options() -> tuple[Option, ...]:
+    hints = get_type_hints(Settings, include_extras=True)
+    found = []
+    for one in dataclasses.fields(Settings):
+        kind, about = get_args(hints[one.name])
+        optional = get_origin(kind) in (Union, types.UnionType)
+        if optional:
+            (kind,) = (part for part in get_args(kind) if part is not type(None))
+        found.append(
+            Option(one.name, get_origin(kind) if get_origin(kind) is tuple else kind, optional, one.default, about)
+        )
+    return tuple(found)
+
+
+OPTIONS = _options()

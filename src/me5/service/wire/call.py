@@ -1,0 +1,138 @@
+"""One request on its way: whose it is, what it asks of the pipeline, and what its reply says of that."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+from fastapi import Depends, Request
+
+from me5.errors import InputError
+from me5.service.auth import Keys
+from me5.service.errors import ClientGone, FieldError
+from me5.service.metrics import Metrics
+from me5.service.pipeline import Answer, Ask, Pipeline
+from me5.service.record import Record
+from me5.service.settings import Settings
+from me5.service.wire.reading import Names, Reading
+
+if TYPE_CHECKING:
+    from me5.search.store import Store
+
+# Characters that a token takes at least, in the languages where it takes few: a guess until the tokens are counted.
+_CHARS_PER_TOKEN = 2
+
+
+@dataclass(frozen=True)
+class Service:
+    """What every request shares, at `app.state.service`. `started` is in seconds since 1970, `store` is searched."""
+
+    settings: Settings
+    pipeline: Pipeline
+    keys: Keys
+    metrics: Metrics
+    started: int
+    store: "Store | None" = None
+
+    @property
+    def names(self) -> Names:
+        """The names of the model."""
+        settings = self.settings
+        return Names.of(self.pipeline.checkpoint, settings.served_name, strict=settings.strict_model)
+
+
+class Call:
+    """One request that was let in. Raises `Unauthorized` or `RateLimited`."""
+
+    def __init__(self, service: Service, request: Request) -> None:
+        self.service = service
+        self.request = request
+        self.record: Record = request.state.record
+        key = service.keys.find(request.headers)
+        self._caller = key.name if key is not None else request.client.host if request.client else ""
+        self.record.caller = self._caller
+        self._allowance = service.keys.allowance(key)
+        if self._allowance is not None:
+            self._allowance.admit()
+
+    def ask(self, texts: Sequence[str], reading: Reading, **options: Any) -> Ask:
+        """An `Ask` on this caller's behalf; `options` are further fields of it."""
+        return Ask(texts, reading.side, reading.task, caller=self._caller, **options)
+
+    async def embed(self, **asks: Ask) -> list[Answer]:
+        """An answer to each, side by side, until the caller hangs up. An ask goes by the field that holds its texts."""
+        guess = sum(len(text) // _CHARS_PER_TOKEN for ask in asks.values() for text in ask.texts)
+        used = 0
+        if self._allowance is not None:
+            self._allowance.pay(guess)
+        try:
+            answers = await self._while_wanted([self._embed(param, ask) for param, ask in asks.items()])
+            used = sum(map(tokens_read, answers))
+        finally:
+            if self._allowance is not None:
+                self._allowance.pay(used - guess)
+        for ask, answer in zip(asks.values(), answers, strict=True):
+            self.record.answered(ask.side, answer)
+        return answers
+
+    async def _embed(self, param: str, ask: Ask) -> Answer:
+        try:
+            return await self.service.pipeline.embed(ask)
+        except InputError as error:
+            raise FieldError(f"`{param}`: {error}", param) from error
+
+    async def _while_wanted(self, works: Sequence[Coroutine[Any, Any, Answer]]) -> list[Answer]:
+        """The results of all, unless one fails or the caller hangs up: then none goes on."""
+        tasks = [asyncio.ensure_future(work) for work in works]
+        answers = asyncio.gather(*tasks)
+        gone = asyncio.ensure_future(self._gone())
+        try:
+            either: set[asyncio.Future[Any]] = {answers, gone}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not answers.done():
+                raise ClientGone("the caller hung up")
+            return answers.result()
+        finally:
+            for task in (*tasks, gone):
+                task.cancel()
+            await asyncio.gather(answers, *tasks, gone, return_exceptions=True)
+
+    async def _gone(self) -> None:
+        """Return when the caller has hung up."""
+        while (await self.request.receive())["type"] != "http.disconnect":
+            pass
+
+    @property
+    def milliseconds(self) -> float:
+        """Since the request arrived."""
+        return (perf_counter() - self.record.began) * 1000
+
+    def headers(self, reading: Reading, *answers: Answer) -> dict[str, str]:
+        """What every reply with vectors says of them: side, prompt, what was cut, what was not understood."""
+        told = {
+            "x-me5-side": reading.side,
+            "x-me5-prompt": quote(reading.prompt),
+            "x-me5-tokens": str(sum(tokens_read(answer) for answer in answers)),
+            "x-me5-truncated": str(sum(1 for answer in answers for lost in answer.lost if lost)),
+            "x-me5-tokens-lost": str(sum(sum(answer.lost) for answer in answers)),
+        }
+        if reading.ignored:
+            told["x-me5-ignored"] = quote(",".join(reading.ignored)[:1000], safe=",")
+        if reading.warnings:
+            told["x-me5-warning"] = quote(" ".join(reading.warnings)[:1000], safe=" ,;:`'")
+        return told
+
+
+def tokens_read(answer: Answer) -> int:
+    """How many tokens the model read."""
+    return sum(answer.tokens) - sum(answer.lost)
+
+
+def _call(request: Request) -> Call:
+    call: Call = request.state.call
+    return call
+
+
+CurrentCall = Annotated[Call, Depends(_call)]

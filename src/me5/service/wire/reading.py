@@ -1,0 +1,209 @@
+"""The fields that all dialects share: which model, which side, which task, which texts.
+
+A side comes from `side`, from `input_type`, from TEI's `prompt_name`, or from the end of the model's name
+(`me5-mini:query`). Two that disagree are refused, never ranked.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from me5.checkpoint import Checkpoint
+from me5.errors import PromptError
+from me5.prompts import SIDES, Prompts, Side
+from me5.service.errors import EmptyInput, FieldError, UnknownModel, shown
+from me5.tokenizer import Truncation
+
+# What other services call a side. The last two are for symmetric use: both sides alike, behind the task of that name.
+INPUT_TYPES: Mapping[str, tuple[Side, str | None]] = {
+    "query": ("query", None),
+    "document": ("document", None),
+    "passage": ("document", None),
+    "search_query": ("query", None),
+    "search_document": ("document", None),
+    "classification": ("both", "classification"),
+    "clustering": ("both", "clustering"),
+}
+
+
+class Fields(BaseModel):
+    """A request body. Fields that no one knows are let through, and named in the reply."""
+
+    model_config = ConfigDict(extra="allow", strict=True, protected_namespaces=())
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """The names of fields that had no effect."""
+        return tuple(sorted(self.model_extra or ()))
+
+
+class SideFields(Fields):
+    """The fields that choose a prompt."""
+
+    model: str | None = Field(
+        None, description="The served model's name, with `:query`, `:document` or `:both` for a side."
+    )
+    side: Side | None = Field(None, description="How the texts are used. None of the fields: as documents.")
+    task: str | None = Field(
+        None, description="What queries are for: a name that /v1/tasks lists, or a sentence. Instruct models only."
+    )
+    input_type: str | None = Field(None, description=f"Other services' word for a side: {', '.join(INPUT_TYPES)}.")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the texts of a request are read: the side and task that were asked for, and the literal prompt they mean.
+
+    `warnings` are sentences for the caller, `ignored` the names of fields without effect.
+    """
+
+    side: Side
+    task: str | None
+    prompt: str
+    warnings: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names under which the model may be asked for; the first stands in replies."""
+
+    known: tuple[str, ...]
+    strict: bool
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, served: Sequence[str], *, strict: bool) -> "Names":
+        """The given names, the model's own, and the part of that behind the slash."""
+        own = checkpoint.name
+        return cls(tuple(dict.fromkeys([*served, own, own.rpartition("/")[2]])), strict)
+
+    @property
+    def served(self) -> str:
+        """The name in replies."""
+        return self.known[0]
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """The served name, and the same with each side."""
+        return (self.served, *(f"{self.served}:{side}" for side in SIDES))
+
+    def split(self, asked: str) -> tuple[str, Side | None]:
+        """(a name, the side that it ends in)."""
+        base, colon, end = asked.rpartition(":")
+        side = next((side for side in SIDES if colon and side == end), None)
+        return (asked, None) if side is None or asked in self.known else (base, side)
+
+    def check(self, name: str) -> None:
+        """Raise `UnknownModel` unless that is a name of the model."""
+        if name not in self.known:
+            raise UnknownModel(f"there is no model {shown(name)} here; this service has {', '.join(self.aliases)}")
+
+
+def read_side(
+    fields: SideFields, names: Names, prompts: Prompts, *, prompt_name: str | None = None, default: Side = "document"
+) -> Reading:
+    """The side, task and prompt that the fields ask for. Raises `FieldError` or `UnknownModel`."""
+    ended, warnings = _model_name(fields.model, names)
+    named, named_task = (None, None) if prompt_name is None else _prompt_name(prompt_name, prompts)
+    typed, typed_task = (None, None) if fields.input_type is None else _input_type(fields.input_type)
+    said = _given({"model": ended, "side": fields.side, "prompt_name": named, "input_type": typed})
+    tasks = _given({"task": fields.task, "prompt_name": named_task})
+    side = _agreed(said, default)
+    task = _agreed(tasks, None) or _implied(typed_task, prompts)
+    if prompts.style == "instruct" and not said and task is not None:
+        raise FieldError(
+            'a `task` needs a side: add `"side": "query"`, or `"both"` where all texts are compared with each other; '
+            "documents of this model stay bare",
+            "side",
+        )
+    try:
+        prompt = prompts.prefix(side, task)
+    except PromptError as error:
+        raise FieldError(str(error), "prompt_name" if "prompt_name" in tasks else "task") from error
+    return Reading(side, task, prompt, warnings, fields.ignored)
+
+
+def _model_name(asked: str | None, names: Names) -> tuple[Side | None, tuple[str, ...]]:
+    """(the side that a model's name ends in, warnings)."""
+    if asked is None:
+        return None, ()
+    name, side = names.split(asked)
+    try:
+        names.check(name)
+    except UnknownModel as error:
+        if names.strict:
+            raise
+        return side, (f"{error}: {names.served} answered",)
+    return side, ()
+
+
+def _input_type(word: str) -> tuple[Side, str | None]:
+    """(side, task) of another service's word for a side."""
+    if word not in INPUT_TYPES:
+        raise FieldError(f"`input_type` should be one of {', '.join(INPUT_TYPES)}, got {shown(word)}", "input_type")
+    return INPUT_TYPES[word]
+
+
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _agreed(said: Mapping[str, Any], default: Any) -> Any:
+    """The one value that all fields name."""
+    (first, value), *others = [*said.items()] or [("", default)]
+    for name, other in others:
+        if other != value:
+            raise FieldError(f"`{first}` asks for {value!r} and `{name}` for {other!r}; send one of them", name)
+    return value
+
+
+def _implied(task: str | None, prompts: Prompts) -> str | None:
+    """The task of an input type, for models that have a place for it."""
+    return task if prompts.style == "instruct" or task in prompts.named else None
+
+
+def _prompt_name(name: str, prompts: Prompts) -> tuple[Side, str | None]:
+    """(side, task) of a name that the checkpoint lists, of a side, or of a task."""
+    side, task = INPUT_TYPES.get(name, ("both" if name == "both" else "query", name if name != "both" else None))
+    if name in prompts.named:
+        return side, name
+    return side, task
+
+
+# What other services call a policy: NVIDIA and Cohere in words, TEI, Ollama and Voyage by yes and no.
+TRUNCATIONS: Mapping[Any, Truncation | None] = {
+    "NONE": "error", "END": "end", "START": "start", False: "error", True: None,
+    "end": "end", "start": "start", "chunk": "chunk", "error": "error",
+}  # fmt: skip
+
+
+def read_truncation(said: Mapping[str, str | bool | None], default: Truncation) -> Truncation:
+    """The policy that the fields ask for, else the service's own.
+
+    "Yes" is that too, or the end where it is to refuse.
+    """
+    words = {name: TRUNCATIONS[word] for name, word in said.items() if word is not None}
+    policy: Truncation | None = _agreed(words, default)
+    return policy or ("end" if default == "error" else default)
+
+
+def read_texts(value: Any, param: str, limit: int) -> list[str]:
+    """A text or a list of texts. Raises `FieldError` naming the first item that is none."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list):
+        raise FieldError(f"`{param}` should be a string or a list of strings, got {shown(value)}", param)
+    if not value:
+        raise EmptyInput(f"`{param}` is an empty list: send at least one text", param)
+    if len(value) > limit:
+        raise FieldError(
+            f"`{param}` has {len(value):,} texts, at most {limit:,} are read at once: send it in parts", param
+        )
+    for index, text in enumerate(value):
+        if not isinstance(text, str):
+            raise FieldError(f"`{param}` should hold strings, item {index} is {shown(text)}", param)
+        if not text:
+            raise FieldError(f"`{param}` holds an empty string, item {index}: leave it out", param)
+    return value

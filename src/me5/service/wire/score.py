@@ -1,0 +1,252 @@
+"""me5's own routes: POST /v1/score compares queries with documents, GET /v1/tasks lists what queries can be for."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from me5.prompts import TASKS
+from me5.service.errors import FieldError
+from me5.service.pipeline import Answer
+from me5.service.wire import writing
+from me5.service.wire.call import Call, CurrentCall, tokens_read
+from me5.service.wire.dialects import OPENAI
+from me5.service.wire.reading import Fields, Reading, SideFields, read_side, read_texts
+from me5.service.wire.routing import speaking
+from me5.tokenizer import Token, Truncation
+
+router = APIRouter(route_class=speaking(OPENAI), tags=["me5"])
+
+# A reply with details has some 100 bytes for every token.
+DETAILED_TEXTS = 256
+Texts = Annotated[Any, WithJsonSchema({"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1})]
+
+
+class ScoreRequest(Fields):
+    """Queries and documents to compare."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "queries": ["how tall is K2?"],
+                    "documents": ["K2 rises to 8,611 metres.", "Bake for an hour."],
+                    "task": "web-search",
+                }
+            ]
+        }
+    )
+
+    queries: Texts
+    documents: Texts
+    task: str | None = Field(None, description="What the queries are for: a name that /v1/tasks lists, or a sentence.")
+    truncation: Truncation | None = None
+    model: str | None = Field(None, description="The served model's name.")
+    details: bool = Field(False, description="Tell the tokens of every text, and a map of the vectors.")
+
+
+class Prompt(BaseModel):
+    """What stands in front of the texts of each side."""
+
+    query: str
+    document: str
+
+
+class ScoreUsage(BaseModel):
+    """Tokens that the model read, and what was cut."""
+
+    prompt_tokens: int
+    total_tokens: int
+    truncated: int
+    tokens_lost: int
+
+
+class ScoreTimings(BaseModel):
+    """Milliseconds by stage."""
+
+    tokenization_ms: float
+    queue_ms: float
+    inference_ms: float
+    total_ms: float
+
+
+class DetailedToken(BaseModel):
+    """One token; `start` and `end` count characters of the prompted text."""
+
+    id: int
+    piece: str
+    start: int | None
+    end: int | None
+    special: bool
+    prompt: bool
+    lost: bool
+
+
+class DetailedText(BaseModel):
+    """One text as the model reads it."""
+
+    side: Literal["query", "document"]
+    index: int
+    text: str
+    tokens: list[DetailedToken]
+    token_count: int
+    lost: int
+    truncated: bool
+
+
+class MapPoint(BaseModel):
+    """Where a text's vector lies on the plane in which they differ most."""
+
+    side: Literal["query", "document"]
+    index: int
+    x: float
+    y: float
+
+
+class ScoreReply(BaseModel):
+    """Dot products × 100, queries × documents; and the documents of each query, best first."""
+
+    object: Literal["score"]
+    model: str
+    precision: str
+    scores: list[list[float]]
+    ranking: list[list[int]]
+    prompt: Prompt
+    usage: ScoreUsage
+    timings: ScoreTimings
+    texts: list[DetailedText] | None = None
+    map: list[MapPoint] | None = None
+
+
+class Task(BaseModel):
+    """A name for the sentence that tells what queries are for."""
+
+    name: str
+    sentence: str
+
+
+class TaskList(BaseModel):
+    """What queries can be for; empty where the model's prompts are fixed."""
+
+    default: str
+    style: Literal["instruct", "prefix", "none"]
+    tasks: list[Task]
+
+
+@dataclass(frozen=True)
+class _Half:
+    """One side of a comparison."""
+
+    side: Literal["query", "document"]
+    texts: list[str]
+    reading: Reading
+    answer: Answer
+
+
+@router.post("/v1/score", response_model=ScoreReply, responses=OPENAI.responses())
+async def score(body: ScoreRequest, call: CurrentCall) -> Response:
+    """Compare every query with every document, each side behind its own prompt. Only the order in a row means much."""
+    service = call.service
+    limit = DETAILED_TEXTS if body.details else service.settings.max_items
+    queries = read_texts(body.queries, "queries", limit)
+    documents = read_texts(body.documents, "documents", limit)
+    if len(queries) + len(documents) > limit:
+        raise FieldError(
+            f"{len(queries):,} queries and {len(documents):,} documents are more than the {limit:,} texts that are "
+            f"compared at once{' with details' if body.details else ''}: send them in parts",
+            "documents",
+        )
+    names, prompts = service.names, service.pipeline.prompts
+    asked = read_side(SideFields(model=body.model, side="query", task=body.task), names, prompts)
+    searched = read_side(SideFields(side="document"), names, prompts)
+    answers = await call.embed(
+        queries=call.ask(queries, asked, truncation=body.truncation),
+        documents=call.ask(documents, searched, truncation=body.truncation),
+    )
+    halves = (_Half("query", queries, asked, answers[0]), _Half("document", documents, searched, answers[1]))
+    tokens = [await _tokens(call, half, body.truncation) for half in halves] if body.details else [[], []]
+    headers = call.headers(replace(asked, ignored=body.ignored), *answers)
+
+    def content() -> dict[str, Any]:
+        if not body.details:
+            return _scored(call, halves)
+        texts = [text for half, looked in zip(halves, tokens, strict=True) for text in _detailed(half, looked)]
+        return _scored(call, halves) | {"texts": texts, "map": _map(halves)}
+
+    numbers = len(queries) * len(documents) + sum(len(text) for looked in tokens for text in looked)
+    return await writing.json_reply(content, headers, call.record, numbers=numbers)
+
+
+@router.get("/v1/tasks", response_model=TaskList, responses=OPENAI.responses())
+async def tasks(call: CurrentCall) -> Response:
+    """What queries can be for, by name; an instruct model also takes a sentence of one's own."""
+    prompts = call.service.pipeline.prompts
+    named = TASKS if prompts.style == "instruct" else prompts.named
+    listed = [{"name": name, "sentence": sentence} for name, sentence in named.items()]
+    default = prompts.default_task if prompts.style == "instruct" else ""
+    return await writing.json_reply(
+        lambda: {"default": default, "style": prompts.style, "tasks": listed}, {}, call.record
+    )
+
+
+async def _tokens(call: Call, half: _Half, truncation: Truncation | None) -> list[list[Token]]:
+    reading = half.reading
+    return await call.service.pipeline.tokens(half.texts, reading.side, task=reading.task, truncation=truncation)
+
+
+def _scored(call: Call, halves: tuple[_Half, _Half]) -> dict[str, Any]:
+    queries, documents = (half.answer for half in halves)
+    scores = queries.vectors @ documents.vectors.T * np.float32(100)
+    read = tokens_read(queries) + tokens_read(documents)
+    lost = [*queries.lost, *documents.lost]
+    stages = ("tokenization", "queue", "inference")
+    slowest = {stage: max(getattr(half.answer.timings, stage) for half in halves) for stage in stages}
+    return {
+        "object": "score",
+        "model": call.service.names.served,
+        "precision": call.service.pipeline.precision,
+        "scores": scores,
+        "ranking": np.argsort(-scores, axis=1, kind="stable"),
+        "prompt": {half.side: half.answer.prompt for half in halves},
+        "usage": {
+            "prompt_tokens": read,
+            "total_tokens": read,
+            "truncated": sum(1 for tokens in lost if tokens),
+            "tokens_lost": sum(lost),
+        },
+        "timings": {
+            **{f"{stage}_ms": round(seconds * 1000, 3) for stage, seconds in slowest.items()},
+            "total_ms": round(call.milliseconds, 3),
+        },
+    }
+
+
+def _detailed(half: _Half, looked: list[list[Token]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "side": half.side,
+            "index": index,
+            "text": half.answer.prompt + text,
+            "tokens": [asdict(token) for token in tokens],
+            "token_count": half.answer.tokens[index],
+            "lost": half.answer.lost[index],
+            "truncated": half.answer.lost[index] > 0,
+        }
+        for index, (text, tokens) in enumerate(zip(half.texts, looked, strict=True))
+    ]
+
+
+def _map(halves: tuple[_Half, _Half]) -> list[dict[str, Any]]:
+    """The vectors' two principal components; each is turned so that its largest number is positive."""
+    vectors = np.concatenate([half.answer.vectors for half in halves])
+    left, strengths, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
+    plane = np.zeros((len(vectors), 2), np.float32)
+    found = (left * strengths)[:, :2]
+    plane[:, : found.shape[1]] = found * np.where(found.max(axis=0) < -found.min(axis=0), np.float32(-1), np.float32(1))
+    places = ((half.side, index) for half in halves for index in range(len(half.texts)))
+    return [
+        {"side": side, "index": index, "x": float(x), "y": float(y)}
+        for (side, index), (x, y) in zip(places, plane, strict=True)
+    ]

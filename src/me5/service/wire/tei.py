@@ -1,0 +1,229 @@
+"""TEI's dialect: POST / and /embed, /embed_all, /similarity, /tokenize, /decode; GET /info.
+
+Where TEI and me5 differ in nature:
+
+    prompt_name   a name that the checkpoint lists, a side (`query`, `document`, `both`) or a task (`web-search`);
+                  without one, texts are read as documents, and by /similarity as `both`
+    truncate      true cuts, false refuses with 422; without it the service's own policy holds (its option
+                  --truncation, by default the end is cut), which /info tells as `auto_truncate`
+    inputs        token ids are taken where TEI takes them: they are this model's own, from /tokenize
+    /             takes a similarity request too: huggingface_hub posts everything to the address it was given
+"""
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from me5._version import __version__
+from me5.service.errors import FieldError, NotServed, shown
+from me5.service.pipeline import Answer, Ask
+from me5.service.wire import writing
+from me5.service.wire.call import Call, CurrentCall, tokens_read
+from me5.service.wire.dialects import TEI
+from me5.service.wire.reading import Reading, read_side, read_texts, read_truncation
+from me5.service.wire.routing import speaking
+from me5.service.wire.tei_fields import (
+    DecodeRequest,
+    EmbedAllRequest,
+    EmbedRequest,
+    Info,
+    ModelType,
+    Pooling,
+    RootRequest,
+    SimilarityInputs,
+    SimilarityParameters,
+    SimilarityRequest,
+    TeiFields,
+    Token,
+    TokenizeRequest,
+)
+from me5.tokenizer import Truncation
+
+router = APIRouter(route_class=speaking(TEI), tags=["TEI"])
+
+_DTYPES = {"f32": "float32", "bf16": "bfloat16", "int8": "int8"}
+
+
+@router.post("/embed", response_model=list[list[float]], responses=TEI.responses(424))
+async def embed(body: EmbedRequest, call: CurrentCall) -> Response:
+    """Embed texts, as TEI does; with `Accept: application/octet-stream` as raw float32."""
+    service = call.service
+    texts = await _texts(body.inputs, call)
+    reading = read_side(body, service.names, service.pipeline.prompts, prompt_name=body.prompt_name)
+    writing.check_dimensions(body.dimensions, service.pipeline.dim, service.settings, "dimensions")
+    ask = call.ask(texts, reading, truncation=_truncation(body, call), output="unit" if body.normalize else "raw")
+    (answer,) = await call.embed(inputs=ask)
+    vectors = writing.shortened(answer.vectors, body.dimensions, unit=body.normalize)
+    headers = _headers(call, reading, ask, answer)
+    if writing.wants_octets(call.request.headers.get("accept", "")):
+        return writing.octets(vectors, headers)
+    return await writing.json_reply(lambda: writing.number_rows(vectors), headers, call.record, numbers=vectors.size)
+
+
+@router.post("/", response_model=list[list[float]] | list[float], responses=TEI.responses(424))
+async def root(body: RootRequest, call: CurrentCall) -> Response:
+    """The same as /embed; or, with a source sentence and others, as /similarity."""
+    if isinstance(body.inputs, SimilarityInputs):
+        return await similarity(SimilarityRequest.model_construct(**dict(body)), call)
+    return await embed(body, call)
+
+
+@router.post("/embed_all", response_model=list[list[list[float]]], responses=TEI.responses(424))
+async def embed_all(body: EmbedAllRequest, call: CurrentCall) -> Response:
+    """The model's last hidden state of every token, special ones too, as they are before pooling."""
+    service = call.service
+    texts = await _texts(body.inputs, call)
+    reading = read_side(body, service.names, service.pipeline.prompts, prompt_name=body.prompt_name)
+    ask = call.ask(texts, reading, truncation=_truncation(body, call), output="states")
+    (answer,) = await call.embed(inputs=ask)
+    return await writing.json_reply(
+        lambda: writing.number_rows(answer.states),
+        _headers(call, reading, ask, answer),
+        call.record,
+        numbers=sum(state.size for state in answer.states),
+    )
+
+
+@router.post("/similarity", response_model=list[float], responses=TEI.responses(424))
+async def similarity(body: SimilarityRequest, call: CurrentCall) -> Response:
+    """The cosine of a text with each of several."""
+    service = call.service
+    texts = [body.inputs.source_sentence, *body.inputs.sentences]
+    read_texts(texts, "inputs", service.settings.max_items)
+    fields = body.parameters or SimilarityParameters()
+    reading = read_side(fields, service.names, service.pipeline.prompts, prompt_name=fields.prompt_name, default="both")
+    ask = call.ask(texts, reading, truncation=_truncation(fields, call))
+    (answer,) = await call.embed(inputs=ask)
+    cosines = answer.vectors[1:] @ answer.vectors[0]
+    return await writing.json_reply(lambda: cosines, _headers(call, reading, ask, answer), call.record)
+
+
+@router.post("/tokenize", response_model=list[list[Token]], responses=TEI.responses())
+async def tokenize(body: TokenizeRequest, call: CurrentCall) -> Response:
+    """Every token of the prompted texts, before truncation."""
+    service = call.service
+    texts = read_texts(body.inputs, "inputs", service.settings.max_items)
+    reading = read_side(body, service.names, service.pipeline.prompts, prompt_name=body.prompt_name)
+    found = await service.pipeline.tokens(texts, reading.side, task=reading.task, truncation="end")
+
+    def content() -> list[list[dict[str, Any]]]:
+        return [
+            [
+                {
+                    "id": token.id,
+                    "text": token.piece if token.special else prompted[token.start : token.end],
+                    "special": token.special,
+                    "start": token.start,
+                    "stop": token.end,
+                }
+                for token in tokens
+                if body.add_special_tokens or not token.special
+            ]
+            for tokens, prompted in ((tokens, reading.prompt + text) for tokens, text in zip(found, texts, strict=True))
+        ]
+
+    return await writing.json_reply(content, {}, call.record, numbers=sum(map(len, found)))
+
+
+@router.post("/decode", response_model=list[str], responses=TEI.responses())
+async def decode(body: DecodeRequest, call: CurrentCall) -> Response:
+    """The texts of token ids."""
+    several = isinstance(body.ids, list) and body.ids and all(isinstance(ids, list) for ids in body.ids)
+    lists = body.ids if several else [body.ids]
+    for index, ids in enumerate(lists):
+        _check_ids(ids, call, "ids", index)
+    texts = await asyncio.to_thread(_decoded, lists, call, body.skip_special_tokens)
+    return await writing.json_reply(lambda: texts, {}, call.record)
+
+
+@router.get("/info", response_model=Info, responses=TEI.responses())
+async def info(call: CurrentCall) -> Response:
+    """The model and the limits."""
+    settings, pipeline = call.service.settings, call.service.pipeline
+    checkpoint = pipeline.checkpoint
+    told = Info(
+        dim=pipeline.dim,
+        precision=pipeline.precision,
+        model_id=checkpoint.name,
+        model_sha=settings.revision or (checkpoint.known.revision or None if checkpoint.known else None),
+        model_dtype=_DTYPES[pipeline.precision],
+        served_model_name=call.service.names.served,
+        model_type=ModelType(embedding=Pooling(pooling=checkpoint.config.pooling)),
+        max_concurrent_requests=settings.max_connections,
+        max_input_length=pipeline.max_tokens,
+        max_batch_tokens=settings.max_batch_tokens,
+        max_batch_requests=None,
+        max_client_batch_size=settings.max_items,
+        auto_truncate=settings.truncation != "error",
+        tokenization_workers=None,
+        version=__version__,
+        sha=None,
+        docker_label=None,
+    )
+    return await writing.json_reply(told.model_dump, {}, call.record)
+
+
+@router.post("/rerank", status_code=424, responses=TEI.responses(424))
+@router.post("/predict", status_code=424, responses=TEI.responses(424))
+@router.post("/embed_sparse", status_code=424, responses=TEI.responses(424))
+async def not_served(call: CurrentCall) -> Response:
+    """What other kinds of models do."""
+    raise NotServed(
+        f"{call.service.names.served} is an embedding model, which {call.request.url.path} needs another kind for; "
+        "see /embed, /similarity and /v1/score"
+    )
+
+
+async def _texts(inputs: Any, call: Call) -> list[str]:
+    """Texts, and token ids as the texts that they stand for."""
+    if isinstance(inputs, dict):
+        raise FieldError("`inputs` needs `source_sentence` and `sentences`, or is a text or a list of texts", "inputs")
+    if isinstance(inputs, list) and inputs and all(type(token) is int for token in inputs):
+        inputs = [inputs]
+    if isinstance(inputs, list) and any(isinstance(item, list) for item in inputs):
+        places = [index for index, item in enumerate(inputs) if isinstance(item, list)]
+        for index in places:
+            _check_ids(inputs[index], call, "inputs", index)
+        texts = await asyncio.to_thread(_decoded, [inputs[index] for index in places], call, True)
+        inputs = inputs.copy()
+        for index, text in zip(places, texts, strict=True):
+            inputs[index] = text
+    return read_texts(inputs, "inputs", call.service.settings.max_items)
+
+
+def _check_ids(ids: Any, call: Call, param: str, index: int) -> None:
+    size = call.service.pipeline.checkpoint.config.vocab_size
+    if not isinstance(ids, list) or not ids:
+        raise FieldError(f"`{param}`, item {index}: expected token ids, got {shown(ids)}", param)
+    for token in ids:
+        if type(token) is not int or not 0 <= token < size:
+            raise FieldError(f"`{param}`, item {index}: expected ids from 0 to {size - 1}, got {shown(token)}", param)
+
+
+def _decoded(lists: list[list[int]], call: Call, skip_special: bool) -> list[str]:
+    return [call.service.pipeline.tokenizer.decode(ids, skip_special=skip_special) for ids in lists]
+
+
+def _truncation(fields: TeiFields, call: Call) -> Truncation:
+    policy = read_truncation({"truncate": fields.truncate}, call.service.settings.truncation)
+    if policy == "error" or fields.truncation_direction is None:
+        return policy
+    return "start" if fields.truncation_direction.lower() == "left" else "end"
+
+
+def _headers(call: Call, reading: Reading, ask: Ask, answer: Answer) -> dict[str, str]:
+    """TEI's headers, in milliseconds, and our own."""
+    times = answer.timings
+    total = f"{call.milliseconds:.0f}"
+    return {
+        **call.headers(reading, answer),
+        "x-compute-type": "cpu",
+        "x-compute-time": total,
+        "x-compute-characters": str(sum(map(len, ask.texts))),
+        "x-compute-tokens": str(tokens_read(answer)),
+        "x-total-time": total,
+        "x-tokenization-time": f"{times.tokenization * 1000:.0f}",
+        "x-queue-time": f"{times.queue * 1000:.0f}",
+        "x-inference-time": f"{times.inference * 1000:.0f}",
+    }

@@ -1,0 +1,204 @@
+"""The engine in a process of its own: batches go in, vectors or hidden states come out.
+
+A crash of the engine, or the kernel's kill for memory, then costs a batch and not the service. The process is a fresh
+interpreter in a session of its own, so that neither Ctrl-C nor a signal to the group ends it before the service has
+drained; when the service ends, however it does, it ends itself at once.
+
+Batches and results are arrays of numbers over a socket; only the plan and the engine's answer to it are JSON.
+"""
+
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from me5 import errors
+from me5.checkpoint import Pooling, read_folder
+from me5.engine import Precision, open_engine
+from me5.engine.base import Engine, Float32, TokenIds
+from me5.errors import EngineError, Me5Error
+from me5.service.queue import OUTPUTS, Output
+
+# A reply is two numbers, whether it worked and the microseconds, and then float32 rows or the error's text.
+_HEAD_BYTES = 8
+
+
+class WorkerDied(Exception):  # noqa: N818
+    """The process ended or hangs; what it was given is lost."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which engine to open. `opener` is `module:function`, called with this plan for an engine and its pooling."""
+
+    folder: str
+    name: str
+    precision: Precision = "auto"
+    threads: int | None = None
+    opener: str = "me5.service.worker:open_model"
+
+
+@dataclass(frozen=True)
+class About:
+    """What the engine says of itself: see `Engine`."""
+
+    dim: int
+    precision: str
+    batch_tokens: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """Rows (n, dim) of a batch, one for each sequence, or for `states` one for each token; and the engine's seconds."""
+
+    rows: Float32
+    seconds: float
+
+
+class Worker:
+    """One engine's process, as the service sees it. Batches are answered in order. For one thread, but for `kill`."""
+
+    def __init__(self, plan: Plan) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # `-P`: the folder in which someone starts the service is no place to import from.
+            command = [sys.executable, "-P", "-c", f"from me5.service.worker import serve; serve({theirs.fileno()})"]
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
+                start_new_session=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )  # fmt: skip
+        self.pid = self._process.pid
+        self._connection = Connection(ours.detach())
+        self._send(json.dumps(asdict(plan)).encode())
+
+    def ready(self) -> About:
+        """Wait until the engine has loaded. Raises its error, such as `CheckpointError`, or `WorkerDied`."""
+        reply: dict[str, Any] = json.loads(self._receive(None))
+        if "error" in reply:
+            raise getattr(errors, reply["error"])(reply["text"])
+        return About(**reply)
+
+    def send(self, rows: Sequence[Sequence[TokenIds]], width: int, output: Output) -> None:
+        """Give it a batch, as `Engine.embed` takes it."""
+        sequences = [sequence for row in rows for sequence in row]
+        head = [OUTPUTS.index(output), width, len(rows), len(sequences), *map(len, rows), *map(len, sequences)]
+        self._send(np.concatenate([np.array(head, np.uint32), *sequences], dtype=np.uint32, casting="unsafe").tobytes())
+
+    def receive(self, patience: float) -> Result:
+        """The result of the oldest batch. Raises its `EngineError`, or `WorkerDied`, also after `patience` seconds."""
+        reply = self._receive(patience)
+        failed, microseconds = np.frombuffer(reply, np.uint32, 2).tolist()
+        if failed:
+            raise EngineError(reply[_HEAD_BYTES:].decode())
+        return Result(np.frombuffer(reply, np.float32, offset=_HEAD_BYTES), microseconds / 1e6)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        """End the process and wait for it."""
+        self.kill()
+        self._process.wait()
+        self._connection.close()
+        if self._process.stdin:
+            self._process.stdin.close()
+
+    def kill(self) -> None:
+        """End the process now; from any thread."""
+        self._process.kill()
+
+    def _send(self, message: bytes) -> None:
+        try:
+            self._connection.send_bytes(message)
+        except OSError as error:
+            raise self._died() from error
+
+    def _receive(self, patience: float | None) -> bytes:
+        try:
+            if not self._connection.poll(patience):
+                self.kill()
+                raise WorkerDied(f"the engine's process gave no answer for {patience:g} seconds")
+            return self._connection.recv_bytes()
+        except (EOFError, OSError) as error:
+            raise self._died() from error
+
+    def _died(self) -> WorkerDied:
+        self.kill()  # it closed the connection: whatever it still does is for nobody
+        status = self._process.wait()
+        how = f"was killed by signal {-status} ({signal.strsignal(-status)})" if status < 0 else f"exited with {status}"
+        return WorkerDied(f"the engine's process {how}")
+
+
+def open_model(plan: Plan) -> tuple[Engine, Pooling]:
+    """The engine of a checkpoint's folder."""
+    checkpoint = read_folder(Path(plan.folder), name=plan.name)
+    return open_engine(checkpoint, precision=plan.precision, threads=plan.threads), checkpoint.config.pooling
+
+
+def serve(descriptor: int) -> None:
+    """What the process does: open an engine, and run batches until the service goes away."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a supervisor may signal every process of the service
+    threading.Thread(target=_end_with_the_service, daemon=True).start()
+    connection = Connection(descriptor)
+    plan = Plan(**json.loads(connection.recv_bytes()))
+    try:
+        module, _, function = plan.opener.partition(":")
+        engine, pooling = getattr(importlib.import_module(module), function)(plan)
+    except Me5Error as error:
+        connection.send_bytes(json.dumps({"error": type(error).__name__, "text": str(error)}).encode())
+        return
+    about = About(engine.dim, engine.precision, engine.batch_tokens)
+    connection.send_bytes(json.dumps(asdict(about)).encode())
+    while True:
+        try:
+            batch = connection.recv_bytes()
+        except EOFError:
+            return
+        connection.send_bytes(_answer(engine, pooling, batch))
+
+
+def _end_with_the_service() -> None:
+    """Wait on standard input, of which the service holds the other end; also while the engine loads or computes."""
+    os.read(0, 1)
+    os._exit(0)
+
+
+def _answer(engine: Engine, pooling: Pooling, batch: bytes) -> bytes:
+    """Run a batch. No exception ends the process: the next batch may be a better one."""
+    started = perf_counter()
+    try:
+        rows = _run(engine, pooling, batch)
+    except Exception as error:
+        text = str(error) if isinstance(error, EngineError) else f"the engine failed: {type(error).__name__}: {error}"
+        return np.array([1, 0], np.uint32).tobytes() + text.encode()
+    microseconds = min(int((perf_counter() - started) * 1e6), 2**32 - 1)
+    return np.array([0, microseconds], np.uint32).tobytes() + rows.tobytes()
+
+
+def _run(engine: Engine, pooling: Pooling, batch: bytes) -> Float32:
+    numbers = np.frombuffer(batch, np.uint32).astype(np.int64)
+    output, width, row_count, sequence_count = numbers[:4].tolist()
+    per_row, lengths, ids = np.split(numbers[4:], [row_count, row_count + sequence_count])
+    sequences = iter(np.split(ids, np.cumsum(lengths)[:-1]))
+    rows = [[next(sequences) for _ in range(count)] for count in per_row.tolist()]
+    if OUTPUTS[output] == "unit":
+        return engine.embed(rows, width)
+    states = engine.states(rows, width)
+    if OUTPUTS[output] == "raw":
+        return np.stack([state.mean(axis=0) if pooling == "mean" else state[0] for state in states])
+    return np.concatenate(states)

@@ -1,0 +1,108 @@
+"""A live `me5 serve` in a process of its own, and the app within this one.
+
+`server` asks for no key, `locked_server` for its own; both serve the bundled model and live as long as the test run.
+`launch` starts further ones with other options. `app_client` calls the app without a socket.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+KEY = "sk-test-of-the-service"
+START_SECONDS = 60
+STOP_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running service. `key` is accepted by it; without one set, any is."""
+
+    url: str
+    key: str
+    process: subprocess.Popen[bytes]
+    log_file: Path
+
+    def log(self) -> str:
+        """Everything that it has written so far."""
+        return self.log_file.read_text("utf-8", "replace")
+
+    def client(self, **options: Any) -> httpx.Client:
+        """An HTTP client with the address and the key."""
+        headers = {"authorization": f"Bearer {self.key}", **options.pop("headers", {})}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60, **options)
+
+
+Launch = Callable[..., Server]
+
+
+def start(log_file: Path, *flags: str, keys: str = "") -> Server:
+    """Start a service on a free port, and wait until it is ready."""
+    command = [sys.executable, "-m", "me5", "serve", "--port", "0", "--threads", "1", *flags]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ME5_")}
+    if keys:
+        environment["ME5_KEYS"] = keys
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
+        )
+    server = Server("", keys.partition(",")[0] or "any", process, log_file)
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            pytest.fail(f"{' '.join(command)} ended with {process.returncode}:\n{server.log()}")
+        if found := re.search(r"https?://[\d.]+:[1-9]\d*", server.log()):
+            url = found[0]
+            try:
+                if httpx.get(f"{url}/health", verify=False).status_code == 200:
+                    return Server(url, server.key, process, log_file)
+            except httpx.TransportError:
+                pass
+        time.sleep(0.05)
+    process.kill()
+    pytest.fail(f"{' '.join(command)} was not ready after {START_SECONDS} s:\n{server.log()}")
+
+
+def stop(server: Server) -> None:
+    """End a service; one that does not drain in time is killed."""
+    server.process.terminate()
+    try:
+        server.process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.process.kill()
+        server.process.wait(STOP_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
+    """Start a service: `launch("--no-page", keys="name-of-a-key")`. It ends with the test run at the latest."""
+    servers: list[Server] = []
+
+    def started(*flags: str, keys: str = "") -> Server:
+        server = start(tmp_path_factory.mktemp("serve") / "log", *flags, keys=keys)
+        servers.append(server)
+        return server
+
+    yield started
+    for server in servers:
+        stop(server)
+
+
+@pytest.fixture(scope="session")
+def server(launch: Launch) -> Server:
+    """A service of the bundled model that anyone may call."""
+    return launch()
+
+
+@pytest.fixture(scope="session")
+def locked_server(launch: Launch) -> Server:
+    """A service of the bundled model that asks for its key."""
+    return launch(keys=KEY)

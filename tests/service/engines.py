@@ -1,0 +1,115 @@
+"""Engines that misbehave on cue, for the worker's process. What they do follows from the ids in a batch.
+
+Each function is an opener: see `me5.service.worker.Plan`. `Plan.folder` is a scratch folder for what must outlive a
+crash.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from me5.engine.base import Engine
+from me5.engine.fake import FakeEngine
+from me5.errors import CheckpointError, EngineError
+
+DIM, BUNDLED_DIM = 8, 256
+# Token ids that make an engine do something else than embed.
+KILL, FAIL, BUG, SLEEP, KILL_ONCE, NOT_FINITE = 900, 901, 902, 903, 904, 905
+
+
+class CuedEngine(Engine):
+    """A `FakeEngine` that dies, fails or dawdles when it meets the id for it. It writes down what it runs."""
+
+    precision = "f32"
+    batch_tokens = 64
+
+    def __init__(self, folder, seconds=0.0):
+        self.dim = DIM
+        self._folder = Path(folder)
+        self._fake = FakeEngine(DIM)
+        self._seconds = seconds
+
+    def embed(self, rows, width):
+        self._act(rows)
+        return self._fake.embed(rows, width)
+
+    def states(self, rows, width):
+        self._act(rows)
+        return self._fake.states(rows, width)
+
+    def _act(self, rows):
+        ids = {int(token) for row in rows for sequence in row for token in sequence}
+        sequences = sum(map(len, rows))
+        with (self._folder / "batches").open("a") as file:
+            file.write(f"{sequences}\n")
+        time.sleep(self._seconds)
+        if KILL in ids or (KILL_ONCE in ids and self._first_time()):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if FAIL in ids:
+            raise EngineError("the engine said no")
+        if BUG in ids:
+            raise ZeroDivisionError("a bug of the engine")
+        if SLEEP in ids:
+            time.sleep(3600)
+
+    def _first_time(self):
+        flag = self._folder / "killed"
+        if flag.exists():
+            return False
+        flag.touch()
+        return True
+
+
+def cued(plan):
+    return CuedEngine(plan.folder), "mean"
+
+
+def slow(plan):
+    """50 milliseconds a batch."""
+    return CuedEngine(plan.folder, 0.05), "mean"
+
+
+def unloadable(plan):
+    raise CheckpointError("the weights are gone")
+
+
+def loads_once(plan):
+    """Loads the first time only."""
+    flag = Path(plan.folder) / "loaded"
+    if flag.exists():
+        raise CheckpointError("the weights are gone")
+    flag.touch()
+    return CuedEngine(plan.folder), "mean"
+
+
+def dies_loading(plan):
+    os._exit(3)
+
+
+class WideEngine(CuedEngine):
+    """As wide as the bundled model, and deaf to cues."""
+
+    def __init__(self, seconds=0.0):
+        super().__init__("", seconds)
+        self.dim = BUNDLED_DIM
+        self._fake = FakeEngine(BUNDLED_DIM)
+
+    def _act(self, rows):
+        time.sleep(self._seconds)
+
+
+def fake(plan):
+    return WideEngine(), "mean"
+
+
+def slow_as_wide(plan):
+    """50 milliseconds a batch."""
+    return WideEngine(0.05), "mean"
+
+
+def ids(*tokens):
+    """A sequence of token ids."""
+    return np.array(tokens, np.int64)

@@ -1,0 +1,209 @@
+"""The pipeline: the library's vectors for many callers at once, refusals that say why, nothing left of who gave up."""
+
+import asyncio
+import warnings
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+from checkpoints import SENTENCES, passages
+
+from me5 import Embedder, InputError, Report
+from me5.prompts import INSTRUCT
+from me5.service.errors import DeadlineExceeded, Overloaded, Unhealthy
+from me5.service.pipeline import Ask, Pipeline
+from me5.service.settings import Settings
+from me5.tokenizer import TRUNCATIONS
+
+# A text alone and in company differ by less than this at float32.
+TOLERANCE = 1e-5
+LONG = " ".join(SENTENCES * 3)
+
+
+def run(use, **options):
+    """Run `use(pipeline)` on a pipeline of the bundled model, or of a fake engine, with further settings."""
+    opener = options.pop("opener", None)
+    settings = Settings(precision="f32", threads=1, **options)
+
+    @asynccontextmanager
+    async def opened():
+        pipeline = Pipeline(settings, **({"opener": opener} if opener else {}))
+        await pipeline.start()
+        try:
+            yield pipeline
+        finally:
+            await pipeline.stop()
+
+    async def body():
+        async with opened() as pipeline:
+            return await use(pipeline)
+
+    return asyncio.run(body())
+
+
+@pytest.fixture(scope="module")
+def embedder():
+    return Embedder.load(precision="f32", threads=1)
+
+
+def test_vectors_are_the_embedder_s_whoever_else_asks(embedder):
+    texts = {side: passages(30 + at) for at, side in enumerate(("query", "document", "both"))}
+
+    async def use(pipeline):
+        return await asyncio.gather(*(pipeline.embed(Ask(some, side)) for side, some in texts.items()))
+
+    answers = dict(zip(texts, run(use), strict=True))
+    expected = {
+        "query": embedder.encode_query(texts["query"]),
+        "document": embedder.encode_document(texts["document"]),
+        "both": embedder.encode(texts["both"]),
+    }
+    for side, answer in answers.items():
+        np.testing.assert_allclose(answer.vectors, expected[side], atol=TOLERANCE)
+        assert answer.prompt == embedder.prompts.prefix(side, None)
+
+
+@pytest.mark.parametrize("policy", [policy for policy in TRUNCATIONS if policy != "error"])
+def test_long_texts_are_read_as_the_embedder_reads_them(policy):
+    texts, report = [LONG, "short", LONG[: len(LONG) // 2]], Report()
+    with warnings.catch_warnings(action="ignore"):
+        expected = Embedder.load(precision="f32", threads=1, truncation=policy).encode_document(texts, report=report)
+
+    answer = run(lambda pipeline: pipeline.embed(Ask(texts, truncation=policy)))
+    np.testing.assert_allclose(answer.vectors, expected, atol=TOLERANCE)
+    for name in ("tokens", "lost", "chunks"):
+        assert list(getattr(answer, name)) == list(getattr(report, name))
+    assert (max(answer.chunks) > 1) == (policy == "chunk")
+
+
+def test_states_and_raw_vectors_are_what_unit_vectors_are_made_of(embedder):
+    texts = ["how tall is K2?", LONG]
+
+    async def use(pipeline):
+        return [
+            await pipeline.embed(Ask(texts, output=output, truncation="chunk")) for output in ("unit", "raw", "states")
+        ]
+
+    unit, raw, states = run(use)
+    assert len(states.states) == 2
+    assert states.states[0].shape == (states.tokens[0], embedder.dim)
+    np.testing.assert_allclose(states.states[0].mean(axis=0), raw.vectors[0], atol=TOLERANCE)
+    np.testing.assert_allclose(raw.vectors[0] / np.linalg.norm(raw.vectors[0]), unit.vectors[0], atol=TOLERANCE)
+    assert not np.isclose(np.linalg.norm(raw.vectors), 2**0.5, atol=0.01)
+
+
+def test_a_task_changes_the_prompt_where_the_model_takes_one():
+    async def use(pipeline):
+        return [await pipeline.embed(Ask(["K2"], "query", task)) for task in (None, "bitext")]
+
+    first, second = run(use, prompts="instruct", opener="engines:fake")
+    assert (first.prompt, second.prompt) == (INSTRUCT.prefix("query", None), INSTRUCT.prefix("query", "bitext"))
+    assert first.tokens != second.tokens
+
+
+def test_no_text_needs_no_engine(embedder):
+    answer = run(lambda pipeline: pipeline.embed(Ask([])), opener="engines:fake")
+    assert answer.vectors.shape == (0, embedder.dim)
+
+
+def test_a_text_that_is_none_is_named():
+    with pytest.raises(InputError, match="text 1"):
+        run(lambda pipeline: pipeline.embed(Ask(["fine", "\ud800"])), opener="engines:fake")
+
+
+def test_a_text_that_may_not_be_cut_is_refused():
+    with pytest.raises(InputError, match=r"text 1 .*tokens"):
+        run(lambda pipeline: pipeline.embed(Ask(["fine", LONG], truncation="error")), opener="engines:fake")
+
+
+def test_requests_have_a_bound_in_tokens_and_in_bytes_of_states():
+    async def tokens(pipeline):
+        await pipeline.embed(Ask(["one two three"] * 20))
+
+    with pytest.raises(InputError, match="the service takes 50; send fewer texts at a time"):
+        run(tokens, max_request_tokens=50, opener="engines:fake")
+
+    async def states(pipeline):
+        await pipeline.embed(Ask([LONG] * 200, output="states"))
+
+    with pytest.raises(InputError, match="bytes, the service takes"):
+        run(states, opener="engines:fake")
+
+
+def test_a_request_past_its_time_is_given_up_and_forgotten(tmp_path):
+    async def use(pipeline):
+        with pytest.raises(DeadlineExceeded, match=r"not ready in 0\.2 seconds"):
+            await pipeline.embed(Ask(["one"] * 2000, timeout=0.2))
+        return pipeline.load().tokens
+
+    assert run(use, opener="engines:slow_as_wide") == 0
+
+
+def test_who_gives_up_leaves_nothing_in_the_queue():
+    async def use(pipeline):
+        asked = asyncio.create_task(pipeline.embed(Ask(["one"] * 2000)))
+        while not pipeline.load().tokens:
+            await asyncio.sleep(0.01)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        return pipeline.load().tokens
+
+    assert run(use, opener="engines:slow_as_wide") == 0
+
+
+def test_more_than_may_wait_is_refused():
+    async def use(pipeline):
+        asked = [asyncio.create_task(pipeline.embed(Ask(["one two three"] * 100))) for _ in range(30)]
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        refused = [result for result in results if isinstance(result, Overloaded)]
+        served = [result for result in results if not isinstance(result, Exception)]
+        assert refused
+        assert served
+        assert len(refused) + len(served) == len(results)
+        assert all(error.retry_after >= 1 for error in refused)
+
+    run(use, max_queue_tokens=4000, max_request_tokens=4000, opener="engines:slow_as_wide")
+
+
+def test_a_query_overtakes_bulk_work():
+    async def use(pipeline):
+        bulk = asyncio.create_task(pipeline.embed(Ask(["one two three"] * 400)))
+        while not pipeline.load().running:
+            await asyncio.sleep(0.01)
+        await pipeline.embed(Ask(["K2"], "query"))
+        assert not bulk.done()
+        await bulk
+
+    run(use, opener="engines:slow_as_wide")
+
+
+def test_stopping_finishes_what_was_asked_and_refuses_the_rest():
+    async def body():
+        pipeline = Pipeline(Settings(threads=1), opener="engines:slow_as_wide")
+        await pipeline.start()
+        asked = asyncio.create_task(pipeline.embed(Ask(["one"] * 200)))
+        while not pipeline.load().tokens:
+            await asyncio.sleep(0.01)
+        stopping = asyncio.create_task(pipeline.stop())
+        while pipeline.healthy:
+            await asyncio.sleep(0.01)
+        with pytest.raises(Unhealthy, match="draining"):
+            await pipeline.embed(Ask(["late"]))
+        await stopping
+        assert (await asked).vectors.shape == (200, pipeline.dim)
+
+    asyncio.run(body())
+
+
+def test_tokens_show_the_prompt_and_what_is_cut():
+    async def use(pipeline):
+        return pipeline.prompts.prefix("query", None), await pipeline.tokens(["K2", LONG], "query")
+
+    prompt, (short, long) = run(use, opener="engines:fake")
+    assert prompt
+    of_prompt = [token for token in short if token.prompt]
+    assert max(token.end for token in of_prompt) <= len(prompt)
+    assert all(token.end > len(prompt) for token in short if not token.prompt and not token.special)
+    assert not any(token.lost for token in short)
+    assert sum(token.lost for token in long) > 0
