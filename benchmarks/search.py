@@ -271,13 +271,18 @@ def report(figures: dict[str, Any], name: str) -> str:
         f"| store on disk, of that the full-text index | {made['store_mb']:,.0f} MB, {made['text_index_mb']:,.0f} MB |",
         "", "| search, one question at a time | p50 ms | p99 ms |", "|---|--:|--:|",
         *(f"| {way} | {told['p50_ms']:.1f} | {told['p99_ms']:.1f} |" for way, told in asked["ways"].items()),
-        "", f"recall@10 of the index at its default, {asked['questions']} titles as questions:
-        **{asked['recall_at_10']:.4f}**; " f"by `me5 index check`, sentences as questions: {asked['recall_by_check'] or
-        1:.4f}. " f"Peak memory of the searching process: {asked['peak_memory_mb']:,.0f} MB.", "", "| vectors in the
-        index | recall@10 | ms | MB | build and tuning, s |", "|---|--:|--:|--:|--:|", *( f"| {kind} |
-        {told['recall']:.4f} | {1e3 * told['index_seconds']:.1f} | {told['index_bytes'] / 1e6:,.1f} | "
-        f"{told['build_and_tune_seconds']:.0f} |" for kind, told in figures["quantize"].items() if isinstance(told,
-        dict) ),
+        "",
+        f"recall@10 of the index at its default, {asked['questions']} titles as questions: "
+        f"**{asked['recall_at_10']:.4f}**; by `me5 index check`, sentences as questions: "
+        f"{asked['recall_by_check'] or 1:.4f}. Peak memory of the searching process: "
+        f"{asked['peak_memory_mb']:,.0f} MB.",
+        "", "| vectors in the index | recall@10 | ms | MB | build and tuning, s |", "|---|--:|--:|--:|--:|",
+        *(
+            f"| {kind} | {told['recall']:.4f} | {1e3 * told['index_seconds']:.1f} | {told['index_bytes'] / 1e6:,.1f} | "
+            f"{told['build_and_tune_seconds']:.0f} |"
+            for kind, told in figures["quantize"].items()
+            if isinstance(told, dict)
+        ),
     ]  # fmt: skip
     if "chroma" in figures:
         other = figures["chroma"]

@@ -21,16 +21,13 @@ ARGUMENTS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def site() -> Iterator[str]:
-    """The address of a served bundled model, such as http://127.0.0.1:49152/."""
-    if os.environ.get("ME5_BROWSER_URL"):
-        yield os.environ["ME5_BROWSER_URL"]
-        return
+@contextlib.contextmanager
+def served(*flags: str) -> Iterator[str]:
+    """The address of a served bundled model, such as http://127.0.0.1:49152/, with further flags."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "me5", "serve", "--port", str(port), "--threads", "1"]
+    command = [sys.executable, "-m", "me5", "serve", "--port", str(port), "--threads", "1", *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}/"
     try:
@@ -47,6 +44,22 @@ def site() -> Iterator[str]:
     finally:
         process.terminate()
         process.communicate(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def serving() -> Any:
+    """Start further services."""
+    return served
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[str]:
+    """The address of a served bundled model."""
+    if os.environ.get("ME5_BROWSER_URL"):
+        yield os.environ["ME5_BROWSER_URL"]
+        return
+    with served() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

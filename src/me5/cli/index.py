@@ -251,10 +251,11 @@ def _facts(index: "Index") -> "dict[str, str | int | dict[str, int]]":
 
 
 def _as_json(summary: "Summary", index: "Index", built: "Recall | None") -> dict[str, object]:
-    from dataclasses import asdict
+    from dataclasses import asdict, fields
 
-    recall = None if built is None else _recall_json(built)
-    return {**asdict(summary), "bad": [asdict(bad) for bad in summary.bad], "stored": len(index), "recall": recall}
+    told = {field.name: getattr(summary, field.name) for field in fields(summary)}
+    told |= {"bad": [asdict(bad) for bad in summary.bad], "others": dict(summary.others), "stored": len(index)}
+    return {**told, "recall": None if built is None else _recall_json(built)}
 
 
 def _recall_json(recall: "Recall") -> dict[str, object]:

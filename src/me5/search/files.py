@@ -55,7 +55,7 @@ def find(paths: Iterable[Path | str]) -> Found:
         elif root.exists():
             _stamp(root, found)
         else:
-            raise InputError(f"{root} does not exist; to drop what was indexed from it, use --remove")
+            raise InputError(f"{root} does not exist; to drop what was indexed from it, use `me5 index remove`")
     return found
 
 

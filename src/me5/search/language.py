@@ -13,3 +13,8 @@ def detect(text: str) -> str:
         return ""
     code: str = classify(head)[0]
     return code
+
+
+def detect_question(text: str) -> str:
+    """The same for a question, or nothing where it is too short to tell: one or two words in Latin letters."""
+    return "" if text.isascii() and len(text.split()) < 3 else detect(text)

@@ -90,8 +90,8 @@ class Settings:
         if came.fingerprint != self.fingerprint or came.dim != self.dim:
             raise InputError(
                 f"this store was made with {self.model} (weights {self.fingerprint[:12]}), got {came.model} (weights "
-                f"{came.fingerprint[:12]}); vectors of two models cannot be compared. Leave the model out, or index again "
-                "into another store"
+                f"{came.fingerprint[:12]}); vectors of two models cannot be compared. Leave the model out, or index "
+                "again into another store"
             )
         if came.prompts != self.prompts:
             raise InputError(

@@ -23,7 +23,7 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 from lancedb.index import FTS, IvfFlat, IvfRq, IvfSq
-from lancedb.query import MultiMatchQuery, Operator
+from lancedb.query import FullTextOperator, MultiMatchQuery
 from lancedb.rerankers import RRFReranker
 
 from me5.embedder import Float32
@@ -221,7 +221,7 @@ class Store:
         """The best of `nearest` and of the full text by reciprocal rank fusion, as rows with `_relevance_score`."""
         with _explained(where):
             query = self.passages.search(query_type="hybrid", vector_column_name="vector", fts_columns=list(_TEXTS))
-            words = MultiMatchQuery(text, list(_TEXTS), boosts=None, operator=Operator.OR)
+            words = MultiMatchQuery(text, list(_TEXTS), boosts=None, operator=FullTextOperator.OR)
             query = self._tuned(query.vector(vector).text(words), exact, self.tuning)
             query = query.rerank(RRFReranker()).limit(max(k, _FUSED))
             rows: list[dict[str, Any]] = (query if where is None else query.where(where)).to_list()

@@ -1,5 +1,4 @@
-"""Serve the pages from memory: `/`, `/search` and the files beside them, under a policy that allows nothing from
-elsewhere."""
+"""Serve the pages from memory: `/`, `/search` and their files, under a policy that allows nothing from elsewhere."""
 
 import hashlib
 from dataclasses import dataclass

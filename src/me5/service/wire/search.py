@@ -109,7 +109,7 @@ async def search(body: SearchRequest, call: CurrentCall) -> Response:
     content = {
         "object": "search",
         "model": names.served,
-        "language": language.detect(text),
+        "language": language.detect_question(text),
         "passages": passages,
         "hits": [{**asdict(hit), "place": hit.place} for hit in hits],
         "total_ms": round(call.milliseconds, 3),
