@@ -11,7 +11,7 @@ from me5 import Embedder
 from me5.search import Index
 
 DOCUMENTS = {
-    "bread.md": "# Bread & <b>butter</b>\n\nBread needs flour, water, salt, yeast. Bake it for an hour. 👩‍👩‍👧‍👦 like it.\n",
+    "bread.md": "# Bread & <b>butter</b>\n\nBread needs flour, water, salt, yeast. Bake it. 👩‍👩‍👧‍👦 like it.\n",
     "berg.txt": "Die Zugspitze ist der höchste Berg Deutschlands. Sie ist 2.962 Meter hoch.\n",
     "ja/fuji.txt": "富士山は標高3,776メートルで、日本の最高峰である。冬は雪が多い。\n",
 }

@@ -363,11 +363,11 @@ def test_a_rerun_embeds_only_what_is_missing(rows, index, monkeypatch):
     calls = []
     write = Indexing._write
 
-    def killed_in_the_third_batch(self, pairs):
-        calls.append(len(pairs))
+    def killed_in_the_third_batch(self, rows, sequences):
+        calls.append(len(rows))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        write(self, pairs)
+        write(self, rows, sequences)
 
     monkeypatch.setattr(Indexing, "_write", killed_in_the_third_batch)
     with pytest.raises(KeyboardInterrupt):

@@ -99,8 +99,10 @@ class Index:
         if todo.gone:
             self.store.remove(todo.gone)
         size = sum(found.files[source].size for source in todo.changed)
-        with track(size, show=show_progress_bar, description="Indexing", unit="bytes") as advance:
-            indexing = Indexing(self.store, self.embedder, advance)
+        with (
+            track(size, show=show_progress_bar, description="Indexing", unit="bytes") as advance,
+            Indexing(self.store, self.embedder, advance) as indexing,
+        ):
             summary = indexing.summary
             summary.bad += [BadFile(path, None, reason) for path, reason in found.unreadable.items()]
             for source in todo.changed:
@@ -113,7 +115,6 @@ class Index:
                     indexing.touch(work, known[source])
                 else:
                     indexing.add(work)
-            indexing.flush()
         summary.unchanged += todo.unchanged
         summary.removed = len(todo.gone)
         summary.others = found.others
@@ -124,18 +125,17 @@ class Index:
         """Index documents that are no files, by names that stay theirs: the same name again replaces."""
         clock = perf_counter()
         known = self.store.known_files()
-        indexing = Indexing(self.store, self.embedder)
-        for name, document in documents.items():
-            content = json.dumps(
-                [document.text, document.title, plain(dict(document.metadata)), document.language], sort_keys=True
-            )
-            version = hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-            if name in known and known[name].version == version:
-                indexing.summary.unchanged += 1
-            else:
-                stamp = Stamp(len(document.text), time_ns())
-                indexing.add(Work(name, "text", version, stamp, [document]))
-        indexing.flush()
+        with Indexing(self.store, self.embedder) as indexing:
+            for name, document in documents.items():
+                content = json.dumps(
+                    [document.text, document.title, plain(dict(document.metadata)), document.language], sort_keys=True
+                )
+                version = hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+                if name in known and known[name].version == version:
+                    indexing.summary.unchanged += 1
+                else:
+                    stamp = Stamp(len(document.text), time_ns())
+                    indexing.add(Work(name, "text", version, stamp, [document]))
         indexing.summary.seconds = perf_counter() - clock
         return indexing.summary
 

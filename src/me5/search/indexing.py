@@ -1,5 +1,7 @@
 """One run of indexing: what has changed, through the model, into the store, a batch at a time.
 
+While the model reads one batch, the next is read from files, split, tokenized and told its languages.
+
 A run that is killed loses the batch in flight. The next one asks the store which passages are there, so that it embeds
 only what is missing; the vectors of passages that a changed file still holds are taken over as they are.
 """
@@ -9,7 +11,8 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -97,8 +100,18 @@ def plan(found: Found, known: Mapping[str, IndexedFile], versions: Iterable[str]
     return Plan(changed, gone, len(found.files) - len(changed))
 
 
+@dataclass
+class _Batch:
+    """Passages on their way, the files that end with them, and the bytes of files that they stand for."""
+
+    pairs: list[tuple[Work, Passage]] = field(default_factory=list)
+    ended: dict[str, IndexedFile] = field(default_factory=dict)
+    replaced: list[str] = field(default_factory=list)
+    bytes: float = 0.0
+
+
 class Indexing:
-    """A run. `advance` is told the bytes of files and the tokens that every batch finished."""
+    """A run, to be used in a `with` block. `advance` is told the bytes of files and the tokens that are done."""
 
     def __init__(self, store: Store, embedder: Embedder, advance: Advance = lambda *_: None) -> None:
         self.summary = Summary()
@@ -107,75 +120,94 @@ class Indexing:
         self._splitter = Splitter(embedder, store.settings.passage_tokens)
         self._advance = advance
         self._versions = store.versions()
-        self._waiting: list[tuple[Work, Passage]] = []
-        self._ended: dict[str, IndexedFile] = {}
-        self._replaced: list[str] = []
+        self._next = _Batch()
         self._counts: Counter[str] = Counter()
-        self._batch = _FIRST_BATCH
-        self._bytes = 0.0
+        self._size = _FIRST_BATCH
+        self._worker = ThreadPoolExecutor(1, "me5-indexing")
+        self._running: Future[None] | None = None
+
+    def __enter__(self) -> "Indexing":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Write what is left; after an error nothing more than the batch in flight."""
+        try:
+            if kind is None:
+                self._flush()
+                self._wait()
+        finally:
+            self._worker.shutdown()
 
     def add(self, work: Work) -> None:
         """Index one source. One that cannot be read is noted, and what the store held of it stays."""
-        before = self._versions.get(work.source, set())
         step = work.stamp.size / max(work.parts, 1)
         credited = 0.0
         try:
             for document in work.documents:
                 for passage in self._splitter.split(document, wrapped=work.kind not in _LINES):
-                    self._waiting.append((work, passage))
-                    if len(self._waiting) >= self._batch:
-                        self.flush()
+                    self._next.pairs.append((work, passage))
+                    if len(self._next.pairs) >= self._size:
+                        self._flush()
                 credited += (credit := min(step, work.stamp.size - credited))
-                self._bytes += credit
+                self._next.bytes += credit
         except Exception as error:  # whatever a damaged file makes a library raise: the others go on
+            self._wait()  # an error of the batch in flight is none of the file's
             self._give_up(work, error)
             return
-        self._bytes += work.stamp.size - credited
-        self._ended[work.source] = IndexedFile(work.source, work.stamp, work.version, 0)
-        if before - {work.version}:
-            self._replaced.append(work.source)
+        self._next.bytes += work.stamp.size - credited
+        self._next.ended[work.source] = IndexedFile(work.source, work.stamp, work.version, 0)
+        if self._versions.get(work.source, set()) - {work.version}:
+            self._next.replaced.append(work.source)
         self.summary.indexed += 1
-        if len(self._ended) >= self._batch:
-            self.flush()
+        if len(self._next.ended) >= self._size:
+            self._flush()
 
     def touch(self, work: Work, known: IndexedFile) -> None:
         """A file that was written again with the content it had: only its looks are recorded."""
         self.summary.unchanged += 1
-        self._ended[work.source] = IndexedFile(work.source, work.stamp, work.version, known.passages)
+        self._next.ended[work.source] = IndexedFile(work.source, work.stamp, work.version, known.passages)
         self._counts[work.source] = known.passages
-        self._bytes += work.stamp.size
+        self._next.bytes += work.stamp.size
 
-    def flush(self) -> None:
-        """Write everything that waits, and record the files that have ended."""
-        if self._waiting:
-            started = perf_counter()
-            pairs, self._waiting = self._waiting, []
-            self._write(pairs)
-            seconds = perf_counter() - started
-            if seconds < _BATCH_SECONDS / 2:
-                self._batch = min(self._batch * 2, _LARGEST_BATCH)
-            elif seconds > _BATCH_SECONDS * 2:
-                self._batch = max(self._batch // 2, _FIRST_BATCH)
-        ended = [
-            IndexedFile(file.source, file.stamp, file.version, self._counts.pop(file.source, 0))
-            for file in self._ended.values()
-        ]
-        self._store.finish(ended, self._replaced)
-        self._ended, self._replaced = {}, []
-        self._advance(round(self._bytes), 0)
-        self._bytes = 0.0
+    def _flush(self) -> None:
+        """Hand the batch to the worker as soon as it has written the one before."""
+        batch, self._next = self._next, _Batch()
+        fitted, sequences = self._fit(batch.pairs)
+        rows = [self._row(work, passage) for work, passage in fitted]
+        self._counts.update(row.source for row in rows)
+        batch.ended = {
+            source: replace(file, passages=self._counts.pop(source, 0)) for source, file in batch.ended.items()
+        }
+        self._wait()
+        self._running = self._worker.submit(self._finish, batch, rows, sequences)
+
+    def _wait(self) -> None:
+        """Until the worker is done. Raises what it raised."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.result()
+
+    def _finish(self, batch: _Batch, rows: list[Row], sequences: "list[np.ndarray]") -> None:
+        """The worker's part: embed a batch, write it, and record the files that end with it."""
+        started = perf_counter()
+        self._write(rows, sequences)
+        self._store.finish(list(batch.ended.values()), batch.replaced)
+        self._advance(round(batch.bytes), 0)
+        seconds = perf_counter() - started
+        if seconds < _BATCH_SECONDS / 2:
+            self._size = min(self._size * 2, _LARGEST_BATCH)
+        elif seconds > _BATCH_SECONDS * 2:
+            self._size = max(self._size // 2, _FIRST_BATCH)
 
     def _give_up(self, work: Work, error: Exception) -> None:
-        self._waiting = [pair for pair in self._waiting if pair[0] is not work]
+        self._next.pairs = [pair for pair in self._next.pairs if pair[0] is not work]
         if self._counts.pop(work.source, 0) or work.version in self._versions.get(work.source, ()):
             version = f"source = {quoted(work.source)} AND version = {quoted(work.version)}"
             self._store.delete_passages(version)  # half a file would look like a whole one
         reason = str(error) if isinstance(error, InputError) else f"cannot be read: {error or type(error).__name__}"
         self.summary.bad.append(BadFile(work.source, None, reason))
 
-    def _write(self, pairs: list[tuple[Work, Passage]]) -> None:
-        fitted, sequences = self._fit(pairs)
-        rows = [self._row(work, passage) for work, passage in fitted]
+    def _write(self, rows: list[Row], sequences: "list[np.ndarray]") -> None:
         present, known = self._look_up(rows)
         new = [index for index, row in enumerate(rows) if row.id not in present]
         # A text that stands in a batch several times is read once.
@@ -186,7 +218,6 @@ class Indexing:
             matrix = np.stack([np.asarray(known[rows[index].key], np.float32) for index in new])
             self.summary.passages += self._store.add([rows[index] for index in new], matrix)
             self.summary.reused += len(new) - len(firsts)
-        self._counts.update(row.source for row in rows)
 
     def _fit(self, pairs: list[tuple[Work, Passage]]) -> "tuple[list[tuple[Work, Passage]], list[np.ndarray]]":
         """Passages within the limit, and their token sequences; those that are too long are cut again."""
