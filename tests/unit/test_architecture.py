@@ -19,7 +19,17 @@ HOMES = {
     "huggingface_hub": ("hub.py",),
     "safetensors": ("weights.py",),
     "tokenizers": ("tokenizer.py",),
-    "pyarrow": ("bulk/",),
+    "pyarrow": ("bulk/", "search/store.py", "search/readers/tables.py"),
+    "lancedb": ("search/store.py",),
+    "semantic_text_splitter": ("search/splitting.py",),
+    "py3langid": ("search/language.py",),
+    "pypdf": ("search/readers/pdf.py",),
+    "docx": ("search/readers/docx.py",),
+    "selectolax": ("search/readers/html.py",),
+    "markdown_it": ("search/readers/markdown.py",),
+    "langchain_core": ("adapters/langchain.py",),
+    "llama_index": ("adapters/llama_index.py",),
+    "haystack": ("adapters/haystack.py",),
     "scipy": ("evaluation/",),
     "sklearn": ("evaluation/",),
     "ir_measures": ("evaluation/metrics.py",),
@@ -44,13 +54,15 @@ FORBIDDEN = {
     "batching.py": ("me5.prompts", "me5.tokenizer", "me5.embedder", "me5.engine"),
     "bulk/": ("me5.cli",),
     "evaluation/": ("me5.cli", "me5.bulk", "me5.engine"),
-    "embedder.py": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.service", "me5.client"),
-    "service/": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.client"),
+    "embedder.py": ("me5.cli", "me5.bulk", "me5.search", "me5.evaluation", "me5.service", "me5.client"),
+    "search/": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.engine", "me5.service", "me5.client", "me5.adapters"),
+    "adapters/": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.engine", "me5.service", "me5.client"),
+    "service/": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.client", "me5.adapters"),
     "service/queue.py": ("me5.tokenizer", "me5.prompts", "me5.embedder", "me5.service.wire"),
     "service/pipeline.py": ("me5.service.wire", "me5.service.app"),
     "client/": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.engine", "me5.service"),
 }
-DOORS = ("__init__.py", "cli/", "engine/__init__.py")
+DOORS = ("__init__.py", "cli/", "engine/__init__.py", "service/wire/search.py")
 
 
 def module_name(path: Path) -> str:
