@@ -134,6 +134,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=24)
     parser.add_argument("--hidden", type=int, default=1024, help="a multiple of 64, the width of one attention head")
     parser.add_argument("--ffn", type=int, help="width of the feed-forward layers (default: 4 x hidden)")
+    parser.add_argument("--vocabulary", type=int, default=0, help="rows of the word table (default: the tokenizer's)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if args.hidden % 64:
@@ -143,7 +144,8 @@ def main() -> None:
     if args.out.exists():
         parser.error(f"{args.out} exists; delete it first or choose another folder")
 
-    config = make_config(args.layers, args.hidden, args.ffn or 4 * args.hidden, vocabulary_size(args.tokenizer))
+    vocabulary = max(args.vocabulary, vocabulary_size(args.tokenizer))
+    config = make_config(args.layers, args.hidden, args.ffn or 4 * args.hidden, vocabulary)
     write_configs(args.out, config)
     for name in TOKENIZER_FILES:
         if (args.tokenizer / name).is_file():

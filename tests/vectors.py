@@ -14,7 +14,7 @@ from me5.engine.reference import ReferenceEngine
 from me5.prompts import NONE
 
 FAST_ENGINES = ("f32", "bf16", "int8")
-ENGINES = (*FAST_ENGINES, "reference", "fake")
+ENGINES = (*FAST_ENGINES, "torch", "reference", "fake")
 
 
 def load(folder: Path | None, engine: str = "f32", **options: Any) -> Embedder:
@@ -24,6 +24,8 @@ def load(folder: Path | None, engine: str = "f32", **options: Any) -> Embedder:
         checkpoint = resolve(folder)
         made = ReferenceEngine(checkpoint) if engine == "reference" else FakeEngine(checkpoint.config.hidden_size)
         return Embedder(checkpoint, made, **options)
+    if engine == "torch":
+        return Embedder.load(folder, device="torch-cpu", **options)
     try:
         return Embedder.load(folder, precision=engine, **options)
     except EngineError as error:

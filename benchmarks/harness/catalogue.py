@@ -60,6 +60,23 @@ ENGINES = (
     Engine("fastembed", "fastembed", "fastembed", ("fastembed", "onnxruntime"), "onnx"),
 )
 
+# What gpu.py compares. The unpadded path of sentence-transformers needs the package flash-attn.
+GPU_ENGINES = (
+    Engine("me5-bf16", "me5 bf16", "me5", ("me5", "torch"), options={"precision": "bf16"}),
+    Engine("me5-f16", "me5 f16", "me5", ("me5", "torch"), options={"precision": "f16"}),
+    Engine("me5-fp8", "me5 fp8", "me5", ("me5", "torch"), options={"precision": "fp8"}),
+    Engine("st-f16", "sentence-transformers f16, sdpa", "sentence_transformers", ST, options={"dtype": "float16"}),
+    Engine(
+        "st-unpadded",
+        "sentence-transformers f16, unpadded",
+        "sentence_transformers",
+        (*ST, "flash-attn"),
+        options={"dtype": "float16", "attention": "flash_attention_2"},
+    ),
+    Engine("hf-f16", "transformers f16, sorted", "transformers", ST[1:], options={"dtype": "float16"}),
+    Engine("st-f32", "sentence-transformers f32", "sentence_transformers", ST, options={"dtype": "float32"}),
+)
+
 WORKLOADS = {
     "mixed": "many short texts and a few long ones: 8 tokens to 263 or the model's limit, log-normal, median 67",
     "query": "texts of 16 tokens, one at a time",

@@ -8,6 +8,7 @@ padded batches, masked mean, unit length.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,22 +24,31 @@ class Setup:
     threads: int
     batch: int  # texts per batch, for the engines that take token ids
     options: dict[str, str]
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """An engine ready to encode, and the precision that it really computes in."""
+    """An engine ready to encode, and the precision that it really computes in.
+
+    `halves` are its two steps apart, where it has them: texts to token ids, and token ids to vectors.
+    """
 
     encode: Encode
     precision: str
+    halves: tuple[Callable[[list[str]], Any], Callable[[Any], np.ndarray]] | None = None
 
 
 def load_me5(setup: Setup) -> Loaded:
     from me5 import Embedder
 
     # No prompts: every engine gets the bare texts.
-    embedder = Embedder.load(setup.model, precision=setup.options["precision"], threads=setup.threads, prompts="none")
-    return Loaded(embedder.encode_document, embedder.precision)
+    threads = None if setup.device.startswith("cuda") else setup.threads
+    embedder = Embedder.load(
+        setup.model, device=setup.device, precision=setup.options["precision"], threads=threads, prompts="none"
+    )
+    halves = (lambda texts: embedder.prepare(texts, "document"), embedder.run)
+    return Loaded(embedder.encode_document, embedder.precision, halves)
 
 
 def load_sentence_transformers(setup: Setup) -> Loaded:
@@ -57,14 +67,19 @@ def load_sentence_transformers(setup: Setup) -> Loaded:
         extra = {"ov_config": {"INFERENCE_NUM_THREADS": setup.threads}}
     elif "dtype" in setup.options:
         extra = {"dtype": getattr(torch, setup.options["dtype"])}
-    model = SentenceTransformer(str(setup.files), device="cpu", backend=backend, model_kwargs=extra)
+    if "attention" in setup.options:
+        extra["attn_implementation"] = setup.options["attention"]
+    device = setup.device.removeprefix("torch-")
+    model = SentenceTransformer(str(setup.files), device=device, backend=backend, model_kwargs=extra)
     if backend == "onnx":
         precision = "f32"
     elif backend == "openvino":
         precision = openvino_precision(model[0].auto_model)
     else:
         precision = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}[str(model.dtype).removeprefix("torch.")]
-    return Loaded(lambda texts: model.encode(texts, show_progress_bar=False), precision)
+    # On a CPU the library's own batches of 32 are what its users get; on a GPU they would be far too small.
+    more = {} if setup.device == "cpu" else {"batch_size": setup.batch}
+    return Loaded(lambda texts: model.encode(texts, show_progress_bar=False, **more), precision)
 
 
 def openvino_precision(model) -> str:
@@ -85,7 +100,7 @@ def load_onnxruntime(setup: Setup) -> Loaded:
     def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         return session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
 
-    return Loaded(padded(setup, forward), setup.options["precision"])
+    return Loaded(padded(setup, summed(forward)), setup.options["precision"])
 
 
 def load_openvino(setup: Setup) -> Loaded:
@@ -105,7 +120,7 @@ def load_openvino(setup: Setup) -> Loaded:
     def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         return request.infer([ids, mask])[0]
 
-    return Loaded(padded(setup, forward), precision)
+    return Loaded(padded(setup, summed(forward)), precision)
 
 
 def load_ctranslate2(setup: Setup) -> Loaded:
@@ -120,7 +135,25 @@ def load_ctranslate2(setup: Setup) -> Loaded:
         padded_ids = ctranslate2.StorageView.from_array(ids.astype(np.int32))
         return np.array(encoder.forward_batch(padded_ids, lengths=lengths).last_hidden_state)
 
-    return Loaded(padded(setup, forward), precision)
+    return Loaded(padded(setup, summed(forward)), precision)
+
+
+def load_transformers(setup: Setup) -> Loaded:
+    """Plain transformers: sdpa attention, padded batches of like length, masked mean on the device."""
+    import torch
+    from transformers import AutoModel
+
+    device = torch.device(setup.device.removeprefix("torch-"))
+    dtype = getattr(torch, setup.options["dtype"])
+    model = AutoModel.from_pretrained(setup.model, dtype=dtype, attn_implementation="sdpa").to(device).eval()
+
+    def sums(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        there, seen = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
+        with torch.inference_mode():
+            hidden = model(input_ids=there, attention_mask=seen).last_hidden_state
+            return (hidden.float() * seen[:, :, None]).sum(dim=1).cpu().numpy()
+
+    return Loaded(padded(setup, sums), {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}[setup.options["dtype"]])
 
 
 def load_fastembed(setup: Setup) -> Loaded:
@@ -144,8 +177,13 @@ def load_fastembed(setup: Setup) -> Loaded:
     return Loaded(lambda texts: np.stack(list(model.embed(texts))), "f32")
 
 
-def padded(setup: Setup, forward: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Encode:
-    """Text to vectors around an engine of (ids, mask) -> last hidden state (batch, length, width)."""
+def summed(forward: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The masked sum (batch, width) on the host of an engine of (ids, mask) -> last hidden state."""
+    return lambda ids, mask: (mask[:, None, :].astype(np.float32) @ forward(ids, mask))[:, 0, :]
+
+
+def padded(setup: Setup, sums: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Encode:
+    """Text to vectors around an engine of (ids, mask) -> the sum of the states of each text (batch, width)."""
     from harness.workloads import open_tokenizer, token_limit
 
     tokenizer = open_tokenizer(setup.model, token_limit(setup.model))
@@ -160,9 +198,8 @@ def padded(setup: Setup, forward: Callable[[np.ndarray, np.ndarray], np.ndarray]
             for row, member in enumerate(members):
                 ids[row, : len(tokens[member])] = tokens[member]
                 mask[row, : len(tokens[member])] = 1
-            weights = mask[:, None, :].astype(np.float32)
-            sums = (weights @ forward(ids, mask))[:, 0, :]  # the direction of the mean is the direction of the sum
-            for member, vector in zip(members, sums / np.linalg.norm(sums, axis=1, keepdims=True), strict=True):
+            rows = sums(ids, mask)  # the direction of the mean is the direction of the sum
+            for member, vector in zip(members, rows / np.linalg.norm(rows, axis=1, keepdims=True), strict=True):
                 vectors[member] = vector
         return np.stack(vectors)
 
@@ -179,6 +216,7 @@ def batches(tokens: list[list[int]], size: int) -> Iterator[list[int]]:
 DRIVERS: dict[str, Callable[[Setup], Loaded]] = {
     "me5": load_me5,
     "sentence_transformers": load_sentence_transformers,
+    "transformers": load_transformers,
     "onnxruntime": load_onnxruntime,
     "openvino": load_openvino,
     "ctranslate2": load_ctranslate2,

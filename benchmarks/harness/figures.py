@@ -43,7 +43,13 @@ def speed(result: Measured, workload: Workload) -> dict[str, Any]:
         "slowest": float(rates.min()),
         "fastest": float(rates.max()),
         "passes": len(seconds),
-    }
+    } | from_ids(result, workload)
+
+
+def from_ids(result: Measured, workload: Workload) -> dict[str, float]:
+    """Throughput without the tokenizer, where it was measured."""
+    seconds = result.seconds.get(f"{workload.name} from ids")
+    return {"tokens_per_s_from_ids": workload.tokens / float(np.median(seconds))} if seconds else {}
 
 
 def add_ratios(rows: dict[str, dict[str, Any]], results: list[Measured]) -> None:
@@ -87,6 +93,7 @@ def summarize(workloads: list[Workload], results: list[Measured]) -> dict[str, A
             "load_s": float(np.median([load["load_s"] + load["first_s"] for load in result.loads])),
             "loads": len(result.loads),
             "peak_bytes": result.peak_bytes,
+            "gpu_peak_bytes": result.gpu_peak_bytes,
             "versions": result.versions,
         }
         for result in had

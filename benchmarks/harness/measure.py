@@ -25,6 +25,7 @@ IMPORTS = {
     "openvino": ["openvino"],
     "ctranslate2": ["ctranslate2"],
     "fastembed": ["fastembed"],
+    "transformers": ["torch", "transformers"],
 }
 
 
@@ -41,6 +42,7 @@ class Plan:
     pythons: dict[str, str]  # engine -> another interpreter, where its libraries do not fit beside the others
     reserve: int  # bytes that must stay available while several engines are held in memory
     tell: Callable[[str], None]
+    device: str = "cpu"
 
     def python_of(self, engine: Engine) -> str:
         return self.pythons.get(engine.name, self.python)
@@ -57,6 +59,7 @@ class Measured:
     seconds: dict[str, list[float]] = field(default_factory=dict)
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
     peak_bytes: int = 0
+    gpu_peak_bytes: int = 0
     skipped: str = ""
 
 
@@ -114,7 +117,9 @@ class Rounds:
             time.sleep(SETTLE_S)
             for workload in self.workloads:
                 self.measure(result, worker, workload)
-            result.peak_bytes = max(result.peak_bytes, worker.ask(do="peak")["peak_bytes"])
+            peaks = worker.ask(do="peak")
+            result.peak_bytes = max(result.peak_bytes, peaks["peak_bytes"])
+            result.gpu_peak_bytes = max(result.gpu_peak_bytes, peaks["gpu_peak_bytes"])
         except (EngineError, OSError) as error:
             result.skipped = str(error)
         seconds = time.perf_counter() - begin
@@ -128,7 +133,9 @@ class Rounds:
         """A fresh process with the model loaded; the load is timed with all files in the page cache."""
         engine, files = result.engine, self.files[result.engine.name]
         warm_files(files)
-        worker = Worker(self.plan.python_of(engine), self.plan.cpus, self.scratch / f"{engine.name}.log")
+        worker = Worker(
+            self.plan.python_of(engine), self.plan.cpus, self.scratch / f"{engine.name}.log", self.plan.device
+        )
         self.workers[engine.name] = worker
         reply = worker.ask(
             do="load",
@@ -140,6 +147,7 @@ class Rounds:
             files=str(files),
             threads=len(self.plan.cpus),
             batch=self.plan.batch,
+            device=self.plan.device,
         )
         result.precision, result.versions = reply["precision"], reply["versions"]
         result.loads.append({key: reply[key] for key in ("import_s", "load_s", "first_s")})
@@ -158,6 +166,10 @@ class Rounds:
             result.vectors[workload.name] = vectors
         reply = worker.ask(**request, least_s=LEAST_S)
         result.seconds.setdefault(workload.name, []).extend(reply["seconds"])
+        if result.engine.ours and not workload.one_by_one and self.plan.device != "cpu":
+            # How much of the time is the host's: the same texts, tokenized before the clock starts.
+            reply = worker.ask(**request, least_s=LEAST_S, from_ids=True)
+            result.seconds.setdefault(f"{workload.name} from ids", []).extend(reply["seconds"])
 
 
 def measure_model(plan: Plan, folder: Path, workloads: list[Workload]) -> list[Measured]:

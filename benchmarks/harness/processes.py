@@ -18,10 +18,12 @@ class EngineError(Exception):
     """An engine that cannot be had, cannot run or died; the text is the reason that the report prints."""
 
 
-def environment(threads: int) -> dict[str, str]:
-    """No network, no GPU, and every thread pool that listens to a variable at the same size."""
+def environment(threads: int, device: str = "cpu") -> dict[str, str]:
+    """No network, a GPU only where one is measured, every thread pool that listens to a variable at the same size."""
     pools = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
-    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    if not device.startswith("cuda"):
+        offline["CUDA_VISIBLE_DEVICES"] = ""
     quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "true"}
     return os.environ | offline | quiet | dict.fromkeys(pools, str(threads)) | {"PYTHONPATH": str(PACKAGE_ROOT)}
 
@@ -61,7 +63,7 @@ def ensure_export(kind: str, model: Path, cache: Path, python: str, threads: int
 class Worker:
     """A running process of harness.worker."""
 
-    def __init__(self, python: str, cpus: list[int], log: Path) -> None:
+    def __init__(self, python: str, cpus: list[int], log: Path, device: str = "cpu") -> None:
         self.log = log
         self.warm: set[str] = set()  # the workloads that this process has seen once
         command = [python, "-m", "harness.worker", ",".join(map(str, cpus))]
@@ -72,7 +74,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env=environment(len(cpus)),
+                env=environment(len(cpus), device),
             )
 
     def ask(self, timeout_s: float = 1800, **request: Any) -> dict[str, Any]:

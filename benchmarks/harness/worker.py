@@ -2,8 +2,8 @@
 
 {"do": "load", ...}                       -> {"import_s", "load_s", "first_s", "precision", "versions"}
 {"do": "encode", "texts", "one_by_one",
- "least_s", "save"}                       -> {"seconds": one figure per pass, or per text when one by one}
-{"do": "peak"}                            -> {"peak_bytes"}
+ "from_ids", "least_s", "save"}           -> {"seconds": one figure per pass, or per text when one by one}
+{"do": "peak"}                            -> {"peak_bytes", "gpu_peak_bytes"}
 """
 
 import importlib
@@ -15,12 +15,13 @@ import re
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.drivers import DRIVERS, Encode, Setup
+from harness.drivers import DRIVERS, Loaded, Setup
 from harness.machine import read
 
 MAX_PASSES = 50
@@ -30,7 +31,7 @@ class Session:
     """One loaded engine and the requests that it answers."""
 
     def __init__(self) -> None:
-        self.encode: Encode | None = None
+        self.loaded: Loaded | None = None
 
     def load(self, request: dict[str, Any]) -> dict[str, Any]:
         """Import, construct, encode one short text: the time to the first vector, in three parts."""
@@ -44,12 +45,13 @@ class Session:
             threads=request["threads"],
             batch=request["batch"],
             options=request["options"],
+            device=request.get("device", "cpu"),
         )
         loaded = DRIVERS[request["driver"]](setup)
         ready = time.perf_counter()
         loaded.encode(["One short sentence."])
         done = time.perf_counter()
-        self.encode = loaded.encode
+        self.loaded = loaded
         versions = {name: importlib.metadata.version(name) for name in request["packages"]}
         return {
             "import_s": imported - start,
@@ -61,9 +63,14 @@ class Session:
 
     def measure(self, request: dict[str, Any]) -> dict[str, Any]:
         """Whole passes over the texts until `least_s` is over, at least one."""
-        assert self.encode is not None
+        assert self.loaded is not None
         texts, one_by_one = request["texts"], request["one_by_one"]
-        parts = [[text] for text in texts] if one_by_one else [texts]
+        parts: list[Any] = [[text] for text in texts] if one_by_one else [texts]
+        encode: Callable[[Any], np.ndarray] = self.loaded.encode
+        if request.get("from_ids"):
+            assert self.loaded.halves is not None
+            prepare, encode = self.loaded.halves
+            parts = [prepare(part) for part in parts]
         seconds: list[float] = []
         vectors: list[np.ndarray] = []
         begin = time.perf_counter()
@@ -71,7 +78,7 @@ class Session:
             vectors = []
             for part in parts:
                 start = time.perf_counter()
-                vectors.append(self.encode(part))
+                vectors.append(encode(part))
                 seconds.append(time.perf_counter() - start)
             if time.perf_counter() - begin >= request["least_s"]:
                 break
@@ -92,6 +99,14 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def gpu_peak_bytes() -> int:
+    """The most memory of all GPUs together that torch held for this process; 0 without torch or a GPU."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return 0
+    return sum(torch.cuda.max_memory_reserved(device) for device in range(torch.cuda.device_count()))
+
+
 def answer(session: Session, request: dict[str, Any]) -> dict[str, Any]:
     try:
         match request["do"]:
@@ -100,7 +115,7 @@ def answer(session: Session, request: dict[str, Any]) -> dict[str, Any]:
             case "encode":
                 return session.measure(request)
             case "peak":
-                return {"peak_bytes": peak_bytes()}
+                return {"peak_bytes": peak_bytes(), "gpu_peak_bytes": gpu_peak_bytes()}
             case other:
                 return {"error": f"unknown request {other!r}"}
     except Exception as error:  # whatever a foreign library raises is this engine's result, not the harness's end

@@ -82,8 +82,11 @@ def sentences(wanted: int) -> list[str]:
     return unique[:: max(1, len(unique) // wanted)][:wanted]
 
 
-def build(names: list[str], folder: Path, quick: bool) -> list[Workload]:
-    """The named workloads for this model. Quick is a fifth of the texts: for trying out, not for figures."""
+def build(names: list[str], folder: Path, quick: bool, times: int = 1) -> list[Workload]:
+    """The named workloads for this model. Quick is a fifth of the texts: for trying out, not for figures.
+
+    `times` is how many times as many texts a fast device gets; those that come one at a time stay as few.
+    """
     limit = token_limit(folder)
     tokenizer = open_tokenizer(folder, limit)
     part = 5 if quick else 1
@@ -94,10 +97,11 @@ def build(names: list[str], folder: Path, quick: bool) -> list[Workload]:
             texts = sentences(300 // part)
         else:
             lengths = {
-                "mixed": mixed_lengths(48, limit, rng)[: 48 // part],
+                "mixed": mixed_lengths(48 * times, limit, rng)[: 48 * times // part],
                 "query": [16] * (20 // part),
-                "128": [128] * (15 // part),
-                "512": [min(512, limit)] * max(2, 6 // part),
+                "16": [16] * (120 * times // part),
+                "128": [128] * (15 * times // part),
+                "512": [min(512, limit)] * max(2, 6 * times // part),
             }[name]
             texts = make_texts(tokenizer, lengths, rng)
         workloads.append(Workload(name, texts, count_tokens(tokenizer, texts), one_by_one=name == "query"))

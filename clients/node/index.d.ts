@@ -1,6 +1,9 @@
 /** One text, or any number of them. */
 export type Texts = string | Iterable<string>;
 
+/** Numbers of one text. */
+export type Vector = Float32Array | readonly number[];
+
 /** What becomes of a text longer than the model reads: lose its end or start, be read in chunks, or be refused. */
 export type Truncation = "end" | "start" | "chunk" | "error";
 
@@ -21,6 +24,8 @@ export interface Me5ClientOptions {
   retries?: number;
   /** Requests that a large input keeps going at once. Default 4. */
   concurrency?: number;
+  /** Told, in one sentence, of every retry, of texts that were cut, and of the service's warnings. Default: `console.warn`. */
+  warn?: (message: string) => void;
 }
 
 export interface CallOptions {
@@ -43,9 +48,8 @@ export interface Info {
 }
 
 /**
- * A me5 service. Vectors have unit length and come in input order. Texts that were cut are told of once per call by a
- * process warning of the type `Me5TruncationWarning`. Calls reject with a `TypeError` for what is no text, and with a
- * `Me5Error` for everything else that goes wrong.
+ * A me5 service. Vectors have unit length and come in input order. Calls reject with a `TypeError` for what is no text,
+ * with the signal's reason when they are aborted, and with a `Me5Error` for everything else that goes wrong.
  */
 export class Me5Client {
   constructor(options?: Me5ClientOptions);
@@ -56,13 +60,12 @@ export class Me5Client {
   encodeDocument(texts: Texts, options?: CallOptions): Promise<Float32Array[]>;
   /** Vectors for symmetric use: similarity, bitext, clustering, classification. */
   encode(texts: Texts, options?: TaskOptions): Promise<Float32Array[]>;
-  /** Dot products × 100 of every query with every document, a row per query. */
-  score(queries: Texts, documents: Texts, options?: TaskOptions): Promise<number[][]>;
   /** `GET /info`. */
   info(options?: CallOptions): Promise<Info>;
-  /** Whether the service is ready; false while it starts, drains or repairs itself. Asked once. */
-  health(options?: CallOptions): Promise<boolean>;
 }
+
+/** Cosines of every vector of `left` with every one of `right`: a row per vector of `left`. */
+export function similarity(left: readonly Vector[], right: readonly Vector[]): number[][];
 
 /** What the service refused, or that it could not be reached. */
 export class Me5Error extends Error {

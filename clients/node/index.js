@@ -1,23 +1,24 @@
-// Client of `me5 serve`: sides, splitting of large inputs, retries with Retry-After, and nothing else.
+// Client of `me5 serve`, for Node.js and browsers: sides, splitting of large inputs, retries with Retry-After, and
+// nothing else. It needs fetch, AbortSignal.any and String.isWellFormed: Node.js 20.3, browsers of 2024.
 //
 // Retries: a lost connection and the statuses 429, 502 and 503 are tried again, `retries` times at most. The wait is
 // 0.25 seconds, doubled each time up to 8, or what Retry-After asks where that is longer; times 1 to 1.5 at random, so
-// that many clients do not return at once. A Retry-After above a minute is not waited for. NODE_DEBUG=me5 shows every
+// that many clients do not return at once. A Retry-After above a minute is not waited for. `warn` is told of every
 // retry. A reply that takes longer than `timeout` is not asked for again: the service may still be at work on it.
-
-import { setTimeout as sleep } from "node:timers/promises";
-import { debuglog } from "node:util";
 
 const BATCH_CHARS = 50_000;
 const RETRIED = [429, 502, 503];
 const FIRST_WAIT = 0.25; // seconds, as all waits here
 const LONGEST_WAIT = 8;
 const LONGEST_ASKED = 60;
-const OWN_TIMEOUTS_OF_FETCH = ["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT"];
+const NODES_OWN_TIMEOUT = /^UND_ERR_(HEADERS|BODY)_TIMEOUT$/;
 const TRUNCATIONS = ["end", "start", "chunk", "error"];
 const RAW = "application/octet-stream";
-
-const debug = debuglog("me5");
+const HINTS = {
+  401: ". Pass apiKey, or set ME5_API_KEY",
+  403: ". Pass another apiKey",
+  404: ". baseUrl must be where `me5 serve` listens, and model one that GET /v1/models lists",
+};
 
 /** What the service refused, or that it could not be reached. */
 export class Me5Error extends Error {
@@ -36,16 +37,18 @@ export class Me5Client {
   #timeout;
   #retries;
   #concurrency;
+  #warn;
 
   constructor({
     baseUrl = "http://127.0.0.1:8080",
-    apiKey = process.env.ME5_API_KEY,
+    apiKey = globalThis.process?.env?.ME5_API_KEY,
     model,
     truncation,
     batchSize = 128,
     timeout = 300_000,
     retries = 4,
     concurrency = 4,
+    warn = (message) => console.warn(message),
   } = {}) {
     if (!/^https?:\/\//.test(baseUrl)) {
       throw new TypeError(`baseUrl must start with http:// or https://, got ${JSON.stringify(baseUrl)}`);
@@ -71,6 +74,7 @@ export class Me5Client {
     this.#timeout = timeout;
     this.#retries = retries;
     this.#concurrency = concurrency;
+    this.#warn = warn;
   }
 
   encodeQuery(texts, { task, signal } = {}) {
@@ -85,14 +89,6 @@ export class Me5Client {
     return this.#encode(texts, { side: "both", task }, signal);
   }
 
-  async score(queries, documents, { task, signal } = {}) {
-    const [left, right] = await Promise.all([
-      this.encodeQuery(queries, { task, signal }),
-      this.encodeDocument(documents, { signal }),
-    ]);
-    return left.map((query) => right.map((document) => 100 * dot(query, document)));
-  }
-
   async info({ signal } = {}) {
     const reply = await this.#send({ method: "GET", path: "/info" }, signal);
     try {
@@ -100,14 +96,6 @@ export class Me5Client {
     } catch (cause) {
       throw notOurs(this.baseUrl, reply, cause);
     }
-  }
-
-  async health({ signal } = {}) {
-    const request = { method: "GET", path: "/health" };
-    const outcome = await this.#try(request, signal);
-    if (outcome.status === 503) return false;
-    if (!outcome.ok) throw this.#failure(request, outcome, 1);
-    return true;
   }
 
   // Several requests at a time take their texts from one place; the first failure ends them all.
@@ -121,8 +109,7 @@ export class Me5Client {
         for (const part of parts) {
           const body = JSON.stringify({ input: part.texts, encoding_format: "base64", ...this.#fields, ...fields });
           const request = { method: "POST", path: "/v1/embeddings", accept: RAW, body, first: part.first };
-          const reply = await this.#send(request, signals);
-          blocks[part.number] = read(this.baseUrl, reply, part);
+          blocks[part.number] = read(this.baseUrl, await this.#send(request, signals), part);
         }
       } catch (error) {
         failed.abort(error);
@@ -130,7 +117,7 @@ export class Me5Client {
     };
     await Promise.all(Array.from({ length: this.#concurrency }, work));
     if (failed.signal.aborted) throw failed.signal.reason;
-    warnOfTruncation(blocks);
+    for (const message of notices(blocks)) this.#warn(message);
     return blocks.flatMap((block) => block.vectors);
   }
 
@@ -143,10 +130,9 @@ export class Me5Client {
         throw this.#failure(request, outcome, tries, asked);
       }
       const wait = Math.max(asked, Math.min(FIRST_WAIT * 2 ** (tries - 1), LONGEST_WAIT)) * (1 + Math.random() / 2);
-      debug("%s %s: try %d of %d in %d s", request.path, tell(outcome), tries + 1, this.#retries + 1, wait);
-      await sleep(wait * 1000, undefined, { signal }).catch((error) => {
-        throw signal?.reason ?? error;
-      });
+      const next = `try ${tries + 1} of ${this.#retries + 1} in ${wait.toFixed(1)} s`;
+      this.#warn(`${request.method} ${this.baseUrl}${request.path}: ${tell(outcome)}; ${next}`);
+      await sleep(wait, signal);
     }
   }
 
@@ -157,43 +143,49 @@ export class Me5Client {
     if (body !== undefined) headers["content-type"] = "application/json";
     if (this.#apiKey) headers.authorization = `Bearer ${this.#apiKey}`;
     try {
-      const reply = await fetch(this.baseUrl + path, {
-        method,
-        headers,
-        body,
-        redirect: "manual",
-        signal: signal ? AbortSignal.any([signal, late]) : late,
-      });
+      const signals = signal ? AbortSignal.any([signal, late]) : late;
+      const reply = await fetch(this.baseUrl + path, { method, headers, body, signal: signals });
       const { ok, status } = reply;
       return { ok, status, headers: reply.headers, body: await reply.arrayBuffer(), mayPass: RETRIED.includes(status) };
     } catch (error) {
       signal?.throwIfAborted();
-      const timedOut = late.aborted || OWN_TIMEOUTS_OF_FETCH.includes(error.cause?.code);
+      const timedOut = late.aborted || NODES_OWN_TIMEOUT.test(error.cause?.code);
       return { ok: false, status: null, error, timedOut, mayPass: !timedOut };
     }
   }
 
-  #failure(request, outcome, tries, asked = 0) {
+  #failure(request, outcome, tries, asked) {
     let hint = HINTS[outcome.status] ?? "";
     if (outcome.timedOut) {
       hint = "; it may still be at work on it: send less at once (batchSize), or give a longer timeout";
     } else if (outcome.error) {
       hint = "; is `me5 serve` running there?";
+      if (globalThis.document) hint += " A page of another origin needs its --cors-origins";
     } else if (asked) {
       hint = `. It asks to come back in ${Math.round(asked)} s`;
     } else if ([400, 413, 422].includes(outcome.status) && request.first) {
       hint = ` (counted from item ${request.first} of the input)`;
     }
-    const message = `${request.method} ${this.baseUrl}${request.path}: ${tell(outcome)}, after ${tries} ${tries === 1 ? "try" : "tries"}${hint}`;
+    const times = `${tries} ${tries === 1 ? "try" : "tries"}`;
+    const message = `${request.method} ${this.baseUrl}${request.path}: ${tell(outcome)}, after ${times}${hint}`;
     return new Me5Error(message, { status: outcome.status, tries, cause: outcome.error });
   }
 }
 
-const HINTS = {
-  401: ". Pass apiKey, or set ME5_API_KEY",
-  403: ". Pass another apiKey",
-  404: ". baseUrl must be where `me5 serve` listens, and model one that GET /v1/models lists",
-};
+export function similarity(left, right) {
+  return left.map((a) => right.map((b) => cosine(a, b)));
+}
+
+function cosine(a, b) {
+  if (a.length !== b.length) throw new RangeError(`vectors of ${a.length} and ${b.length} numbers cannot be compared`);
+  let [dot, ofA, ofB] = [0, 0, 0];
+  for (let index = 0; index < a.length; index++) {
+    dot += a[index] * b[index];
+    ofA += a[index] ** 2;
+    ofB += b[index] ** 2;
+  }
+  return dot / Math.max(Math.sqrt(ofA * ofB), 1e-12);
+}
 
 // {number, first, texts} in order: at most `batchSize` texts and BATCH_CHARS characters; a longer text goes alone.
 function* split(texts, batchSize) {
@@ -223,8 +215,7 @@ function check(text, index) {
     throw new TypeError(`text ${index} is ${text === null ? "null" : typeof text}, expected a string`);
   }
   if (text === "") throw new TypeError(`text ${index} is empty, which the service refuses; leave it out`);
-  // With the u flag, halves of a pair do not match on their own.
-  if (/\p{Surrogate}/u.test(text)) throw new TypeError(`text ${index} holds a lone surrogate, which is no valid Unicode`);
+  if (!text.isWellFormed()) throw new TypeError(`text ${index} holds a lone surrogate, which is no valid Unicode`);
 }
 
 function read(baseUrl, reply, { first, texts }) {
@@ -241,7 +232,8 @@ function read(baseUrl, reply, { first, texts }) {
     for (let column = 0; column < dim; column++) vector[column] = view.getFloat32(at + 4 * column, true);
     vectors.push(vector);
   }
-  return { vectors, truncated, lost, first, texts: rows };
+  const warning = decodeURIComponent(reply.headers.get("x-me5-warning") ?? "");
+  return { vectors, truncated, lost, first, texts: rows, warning };
 }
 
 function notOurs(baseUrl, reply, cause) {
@@ -252,17 +244,20 @@ function notOurs(baseUrl, reply, cause) {
   );
 }
 
-function warnOfTruncation(blocks) {
+// What a call should tell of its blocks: texts that were cut, and what the service warned of, each once.
+function notices(blocks) {
+  const told = new Set(blocks.map(({ warning }) => warning && `the service says: ${warning}`).filter(Boolean));
   const cut = blocks.filter((block) => block.truncated);
-  if (!cut.length) return;
-  const sum = (name, among) => among.reduce((total, block) => total + block[name], 0);
-  const items = cut.slice(0, 5).map(({ first, texts }) => `${first} to ${first + texts - 1}`).join(", ");
-  process.emitWarning(
-    `texts longer than the service's model reads were cut: ${sum("truncated", cut)} of ${sum("texts", blocks)} ` +
-      `(among items ${items}${cut.length > 5 ? ", …" : ""}), ${sum("lost", cut)} tokens lost. ` +
-      "Truncation 'chunk' reads everything",
-    "Me5TruncationWarning",
-  );
+  if (cut.length) {
+    const sum = (name, among) => among.reduce((total, block) => total + block[name], 0);
+    const items = cut.slice(0, 5).map(({ first, texts }) => `${first} to ${first + texts - 1}`).join(", ");
+    told.add(
+      `texts longer than the service's model reads were cut: ${sum("truncated", cut)} of ${sum("texts", blocks)} ` +
+        `(among items ${items}${cut.length > 5 ? ", …" : ""}), ${sum("lost", cut)} tokens lost. ` +
+        "Truncation 'chunk' reads everything",
+    );
+  }
+  return told;
 }
 
 // The seconds that Retry-After asks for, as a number or as a date; 0 where it asks for none.
@@ -270,6 +265,22 @@ function retryAfter(outcome) {
   const asked = outcome.headers?.get("retry-after")?.trim() ?? "";
   const seconds = /^\d/.test(asked) ? Number(asked) : (Date.parse(asked) - Date.now()) / 1000;
   return Number.isFinite(seconds) ? Math.max(0, seconds) : 0;
+}
+
+function sleep(seconds, signal) {
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const go = () => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    };
+    const timer = setTimeout(go, seconds * 1000);
+    if (signal?.aborted) stop();
+    else signal?.addEventListener("abort", stop, { once: true });
+  });
 }
 
 // One line on what happened: the lost connection, or the status and its message in any dialect of the service.
@@ -286,10 +297,4 @@ function tell(outcome) {
     // A proxy's page, most likely.
   }
   return `${outcome.status} ${String(said).replace(/\s+/g, " ").trim().slice(0, 500)}`.trim();
-}
-
-function dot(left, right) {
-  let sum = 0;
-  for (let index = 0; index < left.length; index++) sum += left[index] * right[index];
-  return sum;
 }

@@ -28,7 +28,7 @@ class ModelConfig:
     """The shape of an encoder, and how its output becomes one vector.
 
     `first_position` is the position id of the first token: 0 for BERT, pad id + 1 for XLM-RoBERTa. `max_tokens` counts
-    the special tokens too.
+    the special tokens too. The dropout rates matter in training only.
     """
 
     body: Body
@@ -44,6 +44,8 @@ class ModelConfig:
     pooling: Pooling
     max_tokens: int
     lower_case: bool = False
+    hidden_dropout: float = 0.1
+    attention_dropout: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,8 @@ def _model_config(folder: Path, config: dict[str, Any]) -> ModelConfig:
             "max_positions": int(config["max_position_embeddings"]),
             "type_vocab_size": int(config["type_vocab_size"]),
             "layer_norm_eps": float(config["layer_norm_eps"]),
+            "hidden_dropout": float(config.get("hidden_dropout_prob", 0.1)),
+            "attention_dropout": float(config.get("attention_probs_dropout_prob", 0.1)),
         }
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / 'config.json'} lacks a usable value: {error}") from error

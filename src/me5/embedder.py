@@ -8,29 +8,24 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from me5 import prompts as prompt_styles
-from me5.batching import plan
 from me5.checkpoint import Checkpoint, resolve
 from me5.engine import Precision, open_engine
-from me5.engine.base import Engine
+from me5.engine.base import Engine, TokenIds
 from me5.errors import InputError, PromptWarning
+from me5.flow import ahead, vectors_of, windows_of
 from me5.notices import Notices
+from me5.probes import probes
 from me5.progress import Advance, track
 from me5.prompts import Prompts, Side
 from me5.tokenizer import TRUNCATIONS, Prepared, Report, Tokenizer, Truncation
 
 Float32 = npt.NDArray[np.float32]
-
-# Texts that are tokenized and sorted together. Longer windows pack no better (fill 0.99 from 2,000 texts on); a window
-# of long texts is cut earlier, so that its tokens stay a few dozen megabytes.
-WINDOW_TEXTS = 4096
-WINDOW_CHARS = 8_000_000
 
 
 class Embedder:
@@ -65,6 +60,7 @@ class Embedder:
         cls,
         model: str | Path | None = None,
         *,
+        device: str = "cpu",
         precision: Precision = "auto",
         threads: int | None = None,
         max_tokens: int | None = None,
@@ -74,16 +70,24 @@ class Embedder:
     ) -> "Embedder":
         """Load the bundled model (None), a folder, or a hub id.
 
-        `precision` is `f32`, `bf16`, `int8` or `auto` (bf16 where the CPU has it in hardware, else f32). `threads` None
-        uses every core. `prompts` overrides what is known of the model: `instruct`, `prefix`, `none`, or a `Prompts`.
-        Raises `CheckpointError`, `DownloadError`, `EngineError` or `InputError`.
+        `device` is `cpu`, `cuda` (every visible GPU), `cuda:N`, or `torch-cpu` (what a GPU computes, slowly).
+        `precision` is `f32`, `bf16`, `int8` (CPU), `f16`, `fp8` (GPU) or `auto`: bf16 where the hardware has it, else
+        f32 (CPU) or f16 (GPU). `threads` None uses every core. `prompts` overrides what is known of the model:
+        `instruct`, `prefix`, `none`, or a `Prompts`.
+        Raises `CheckpointError`, `DownloadError`, `EngineError`, `InputError` or, without torch, `MissingExtraError`.
         """
         if isinstance(prompts, str):
             if prompts not in prompt_styles.STYLES:
                 raise InputError(f"unknown prompts {prompts!r}; expected one of {', '.join(prompt_styles.STYLES)}")
             prompts = prompt_styles.STYLES[prompts]
         checkpoint = resolve(model, revision=revision)
-        engine = open_engine(checkpoint, precision=precision, threads=threads)
+        engine = open_engine(
+            checkpoint,
+            precision=precision,
+            threads=threads,
+            device=device,
+            probes=_probes(checkpoint) if precision == "fp8" else (),
+        )
         return cls(checkpoint, engine, prompts=prompts, max_tokens=max_tokens, truncation=truncation)
 
     @property
@@ -93,7 +97,7 @@ class Embedder:
 
     @property
     def precision(self) -> str:
-        """What the engine computes in: `f32`, `bf16` or `int8`."""
+        """What the engine computes in: `f32`, `bf16`, `f16`, `int8` or `fp8`."""
         return self.engine.precision
 
     @property
@@ -146,15 +150,20 @@ class Embedder:
 
         `advance` is called after every batch with the numbers of texts and tokens that it held.
         """
-        first = 0
         notices = Notices(self.prompts)
-        for window in _windows(texts):
-            prepared = self.prepare(window, side, task=task, first=first)
-            notices.add(window, prepared.report)
+
+        def prepare(window: tuple[int, list[str]]) -> Prepared:
+            return self.prepare(window[1], side, task=task, first=window[0])
+
+        def prepared_windows() -> Iterator[Prepared]:
+            for (_, window), prepared in ahead(prepare, windows_of(texts), self.engine.lookahead):
+                notices.add(window, prepared.report)
+                yield prepared
+
+        for prepared, vectors in vectors_of(prepared_windows(), self.engine, advance):
             if report is not None:
                 report.add(prepared.report)
-            yield self.run(prepared, advance)
-            first += len(window)
+            yield _whole(vectors, prepared)
         notices.warn(self.max_seq_length)
 
     def prepare(
@@ -172,16 +181,9 @@ class Embedder:
 
     def run(self, prepared: Prepared, advance: Advance | None = None) -> Float32:
         """The second half: vectors (texts, dim) of prepared texts, in input order."""
-        sequences = prepared.sequences
-        vectors = np.empty((len(sequences), self.dim), np.float32)
-        # A text counts as done with its first chunk.
-        firsts = np.diff(prepared.owners, prepend=-1)
-        for batch in plan([len(sequence) for sequence in sequences], self.engine.batch_tokens):
-            rows = [[sequences[index] for index in row] for row in batch.rows]
-            vectors[batch.order] = self.engine.embed(rows, batch.width)
-            if advance is not None:
-                advance(int(firsts[batch.order].sum()), sum(len(sequence) for row in rows for sequence in row))
-        return vectors if len(sequences) == prepared.texts else merge_chunks(vectors, prepared)
+        if not prepared.sequences:
+            return np.empty((0, self.dim), np.float32)
+        return _whole(next(vectors_of([prepared], self.engine, advance))[1], prepared)
 
     @staticmethod
     def similarity(a: npt.ArrayLike, b: npt.ArrayLike) -> Float32:
@@ -214,21 +216,6 @@ class Embedder:
         )
 
 
-def _windows(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Cut an iterable into lists of at most `WINDOW_TEXTS` texts and about `WINDOW_CHARS` characters."""
-    source = iter(texts)
-    window: list[str] = []
-    chars = 0
-    while block := list(islice(source, 64)):
-        window += block
-        chars += sum(len(text) for text in block if isinstance(text, str))
-        if len(window) >= WINDOW_TEXTS or chars >= WINDOW_CHARS:
-            yield window
-            window, chars = [], 0
-    if window:
-        yield window
-
-
 def _join(blocks: list[Float32], dim: int) -> Float32:
     """One array from blocks, freeing each as it is copied: the result is never held twice."""
     if len(blocks) == 1:
@@ -240,6 +227,11 @@ def _join(blocks: list[Float32], dim: int) -> Float32:
         joined[at - len(block) : at] = block
         at -= len(block)
     return joined
+
+
+def _whole(vectors: Float32, prepared: Prepared) -> Float32:
+    """Vectors of texts from those of their sequences."""
+    return vectors if len(vectors) == prepared.texts else merge_chunks(vectors, prepared)
 
 
 def merge_chunks(vectors: Float32, prepared: Prepared, *, normalize: bool = True) -> Float32:
@@ -261,6 +253,11 @@ def _unit(vectors: Float32) -> Float32:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: Float32 = vectors / np.maximum(norms, np.float32(1e-12))
     return unit
+
+
+def _probes(checkpoint: Checkpoint) -> list[TokenIds]:
+    tokenizer = open_tokenizer(checkpoint)
+    return tokenizer.prepare(probes(tokenizer.max_tokens), "", "end").sequences
 
 
 def open_tokenizer(checkpoint: Checkpoint, max_tokens: int | None = None) -> Tokenizer:

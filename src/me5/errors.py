@@ -11,6 +11,7 @@ Me5Error
 
 Me5Warning (UserWarning)
 ├── TruncationWarning             texts were longer than the model reads
+├── EngineWarning                 the engine runs, but not in the way that was asked for
 └── PromptWarning                 a text seems to carry a prompt already, or the model's prompts are unknown
 """
 
@@ -61,6 +62,10 @@ class Me5Warning(UserWarning):
 
 class TruncationWarning(Me5Warning):
     """Texts were longer than the model reads, and were cut."""
+
+
+class EngineWarning(Me5Warning):
+    """The engine runs, but not in the way that was asked for: smaller batches, or fewer matrices in float8."""
 
 
 class PromptWarning(Me5Warning):

@@ -34,19 +34,29 @@ class Notices:
         self._lost += sum(report.lost)
         self._texts += len(texts)
 
+    def carried(self) -> str:
+        """A sentence on texts that bring a prompt of their own; empty where none does."""
+        if not self._carrying.count:
+            return ""
+        return (
+            f"texts already start with a prompt such as {self._carried!r}: {self._carrying.of(self._texts)}. "
+            "me5 adds the model's own: pass bare texts, or it is read twice"
+        )
+
+    def cut(self, max_tokens: int) -> str:
+        """A sentence on texts that lost tokens; empty where none did."""
+        if not self._truncated.count:
+            return ""
+        which = self._truncated.of(self._texts)
+        return f"texts longer than {max_tokens} tokens were cut: {which}, {self._lost:,} tokens lost"
+
     def warn(self, max_tokens: int) -> None:
         """Issue `PromptWarning` and `TruncationWarning` where there is cause."""
-        if self._carrying.count:
+        if carried := self.carried():
+            warnings.warn(carried, PromptWarning, stacklevel=_STACK)
+        if cut := self.cut(max_tokens):
             warnings.warn(
-                f"texts already start with a prompt such as {self._carried!r}: {self._carrying.of(self._texts)}. "
-                "me5 adds the model's own: pass bare texts, or it is read twice",
-                PromptWarning,
-                stacklevel=_STACK,
-            )
-        if self._truncated.count:
-            warnings.warn(
-                f"texts longer than {max_tokens} tokens were cut: {self._truncated.of(self._texts)}, {self._lost:,} "
-                "tokens lost. Pass a Report to see each; truncation 'chunk' reads everything",
+                f"{cut}. Pass a Report to see each; truncation 'chunk' reads everything",
                 TruncationWarning,
                 stacklevel=_STACK,
             )

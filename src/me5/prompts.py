@@ -253,3 +253,11 @@ def from_sentence_transformers(listed: Mapping[str, str]) -> Prompts | None:
         return Prompts("instruct", default_task=found["task"])
     both = listed.get("sts", listed.get("similarity", query))
     return Prompts("prefix", query=query, document=document, both=both, named=dict(listed))
+
+
+def to_sentence_transformers(prompts: Prompts) -> dict[str, str]:
+    """What config_sentence_transformers.json lists of prompts; `from_sentence_transformers` reads the same again."""
+    listed = {"query": prompts.prefix("query"), "document": prompts.prefix("document"), **prompts.named}
+    if prompts.style == "prefix" and prompts.both != prompts.query:
+        listed.setdefault("sts", prompts.both)
+    return listed

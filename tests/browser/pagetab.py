@@ -18,8 +18,14 @@ NASTY = [
     "first line\n\n\tsecond line  with  spaces \n",
 ]
 
-# What Chromium itself writes to the console when a reply is an error; the page has nothing to do with it.
-OWN_WORDS = "Failed to load resource"
+# What Chromium itself writes to the console: when a reply is an error, and where a page comes over plain HTTP.
+OWN_WORDS = ("Failed to load resource", "The Cross-Origin-Opener-Policy header has been ignored")
+PASTE = """(text) => {
+    const data = new DataTransfer();
+    data.setData("text/plain", text);
+    const event = new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true });
+    document.activeElement.dispatchEvent(event);
+}"""
 # Nothing is awaited any more: neither a pause after typing nor an answer.
 SETTLED = "() => document.getElementById('results').getAttribute('aria-busy') === 'false'"
 
@@ -64,6 +70,11 @@ class Tab:
             for index, text in enumerate(texts):
                 boxes.nth(index).fill(text)
         return self.go()
+
+    def paste(self, text: str) -> "Tab":
+        """Paste into the box that has the focus."""
+        self.page.evaluate(PASTE, text)
+        return self.scored()
 
     def texts(self, selector: str) -> list[str]:
         """What elements show, each element's text."""

@@ -3,6 +3,7 @@
 import itertools
 
 import httpx
+import pytest
 from pagetab import EXAMPLES
 
 # Every visible text with its colour and the colour behind it, as a canvas paints them.
@@ -72,14 +73,49 @@ def test_every_text_can_be_read_in_both_themes_and_nothing_moves(tab):
         found = tab.page.evaluate(CONTRASTS)
         assert len(found) > 100
         assert [entry for entry in found if entry[0] < 4.5] == [], theme
-    tab.page.get_by_label("pieces and ids").check()
+    tab.example("Model card").page.get_by_label("pieces and ids").check()
     tab.page.route("**/v1/score", lambda route: route.fulfill(status=500, body="{}"))
     tab.page.get_by_role("button", name="Score", exact=True).click()
     tab.page.locator("#problem").wait_for()
-    tab.page.evaluate("() => document.getElementById('answer').classList.remove('outdated')")
     for theme in ("light", "dark"):
         tab.page.emulate_media(color_scheme=theme)
         assert [entry for entry in tab.page.evaluate(CONTRASTS) if entry[0] < 4.5] == [], theme
+
+
+def test_axe_finds_nothing(tab):
+    """Deque's own rules: WCAG 2.2 A and AA, and best practices."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python").Axe()
+
+    def violations():
+        found = axe.run(tab.page).response["violations"]
+        return [(one["id"], [node["html"][:100] for node in one["nodes"]][:3]) for one in found]
+
+    tab.page.emulate_media(reduced_motion="reduce")
+    tab.open().example("Too long")
+    tab.page.locator("#task").select_option(label="a sentence of my own…")
+    tab.page.get_by_text("Waiting for the rest of the task").wait_for()
+    assert violations() == []
+    tab.example("עברית").page.get_by_label("pieces and ids").check()
+    tab.page.set_viewport_size({"width": 390, "height": 800})
+    tab.page.emulate_media(color_scheme="dark")
+    tab.page.route("**/v1/score", lambda route: route.fulfill(status=429, headers={"retry-after": "60"}, body="{}"))
+    tab.go()
+    assert tab.page.locator("#problem").is_visible()
+    assert violations() == []
+    tab.page.route("**/v1/tasks", lambda route: route.fulfill(status=401, body="{}"))
+    tab.page.reload()
+    tab.page.get_by_label("API key").wait_for()
+    assert violations() == []
+
+
+def test_nothing_moves_while_a_text_is_typed(tab):
+    tab.open().example("Search across languages")
+    parts = ["#queries", "#documents", "#heat", "#heat thead th >> nth=0", "#heat td >> nth=6", "#map", "#tokens"]
+    before = [tab.page.locator(part).bounding_box() for part in parts]
+    box = tab.page.locator("#queries textarea").first
+    box.fill("contraseña nueva")
+    tab.go()
+    assert [tab.page.locator(part).bounding_box() for part in parts] == before
 
 
 def test_every_control_has_a_name_and_every_reference_a_target(tab):
@@ -153,13 +189,19 @@ def test_focus_can_be_seen(tab):
         assert style[1] >= 2
 
 
+def test_a_kept_connection_serves_the_page_any_number_of_times(site):
+    """Browsers keep a connection for minutes: the limit on a request's head is not one on all heads together."""
+    with httpx.Client(base_url=site, headers={"x-filler": "x" * 8000}) as client:
+        assert [client.get("page/look.css").status_code for _ in range(20)] == [200] * 20
+
+
 def test_the_files_are_typed_cached_and_fenced_in(site):
     index = httpx.get(site)
     assert index.headers["content-type"] == "text/html; charset=utf-8"
     policy = index.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    names = ["page/" + name for name in ("page.css", "page.js", "theme.js", "rows.js")]
+    names = ["page/" + name for name in ("look.css", "page.js", "theme.js", "rows.js")]
     types = [httpx.get(site + name).headers["content-type"] for name in names]
     assert types == ["text/css; charset=utf-8"] + ["text/javascript; charset=utf-8"] * 3
     for name in ("", *names):

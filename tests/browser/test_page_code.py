@@ -37,44 +37,48 @@ def run(command, program, **environment):
     return done.stdout
 
 
-def run_python(program):
+def run_python(program, **environment):
     """With plain digits: the program itself leaves numpy's defaults alone."""
     digits = "import numpy; numpy.set_printoptions(suppress=True, precision=4, linewidth=1000)\n"
-    return run([sys.executable, "-"], digits + program, OMP_NUM_THREADS="1")
+    return run([sys.executable, "-"], digits + program, OMP_NUM_THREADS="1", **environment)
 
 
-def shown(tab):
+def shown(tab, columns):
     scores = [float(text) for text in tab.texts("#heat td .score")]
-    return [scores[at : at + len(DOCUMENTS)] for at in range(0, len(scores), len(DOCUMENTS))]
+    return [scores[at : at + columns] for at in range(0, len(scores), columns)]
 
 
 def numbers(text):
     return [float(number) for number in re.findall(r"-?\d+\.\d+(?:e[-+]\d+)?|-?\d+\.", text)]
 
 
-def compare(tab, printed):
-    assert numbers(printed) == pytest.approx([score for row in shown(tab) for score in row], abs=0.02)
+def compare(scores, printed):
+    assert numbers(printed) == pytest.approx(scores, abs=0.02)
+
+
+def flat(tab):
+    return [score for row in shown(tab, len(DOCUMENTS)) for score in row]
 
 
 @pytest.mark.parametrize("name", ["Python", "Python, openai"])
 def test_the_python_programs_run(written, name):
     if name.endswith("openai"):
         pytest.importorskip("openai", reason="this program is run with: pip install openai")
-    compare(written, run_python(written.program(name)))
+    compare(flat(written), run_python(written.program(name)))
 
 
 def test_the_curl_command_runs(written):
     if shutil.which("curl") is None:
         pytest.skip("this command is run with curl")
     reply = json.loads(run(["bash", "-s"], written.program("curl")))
-    for row, expected in zip(reply["scores"], shown(written), strict=True):
+    for row, expected in zip(reply["scores"], shown(written, len(DOCUMENTS)), strict=True):
         assert row == pytest.approx(expected, abs=0.0051)
 
 
 def test_the_node_program_runs(written):
     if shutil.which("node") is None:
         pytest.skip("this program is run with Node.js")
-    compare(written, run(["node", "--input-type=module", "-"], written.program("Node.js")))
+    compare(flat(written), run(["node", "--input-type=module", "-"], written.program("Node.js")))
 
 
 def test_texts_survive_every_language_unchanged(written):
@@ -107,4 +111,4 @@ def test_task_and_truncation_are_part_of_the_programs(written):
         assert '"start"' in program
     body = run(["bash", "-s"], 'curl() { printf %s "${@: -1}"; }\n' + written.program("curl"))
     assert json.loads(body)["task"] == sentence
-    compare(written, run_python(written.program("Python")))
+    compare(flat(written), run_python(written.program("Python")))

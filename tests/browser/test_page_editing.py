@@ -2,20 +2,14 @@
 
 from pagetab import new_tab
 
-PASTE = """([box, text]) => {
-    const data = new DataTransfer();
-    data.setData("text/plain", text);
-    box.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }));
-}"""
-
 
 def values(tab, name):
     return [box.input_value() for box in tab.page.locator(f"#{name} textarea").all()]
 
 
 def paste(tab, box, text):
-    tab.page.evaluate(PASTE, [box.element_handle(), text])
-    tab.scored()
+    box.focus()
+    tab.paste(text)
 
 
 def test_enter_adds_a_text_and_shift_enter_a_line(tab):
@@ -101,7 +95,8 @@ def test_half_typed_characters_are_not_scored(tab):
         box.dispatchEvent(new InputEvent("input", { bubbles: true, isComposing: true }));
         box.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, isComposing: true }));
     }""")
-    tab.page.wait_for_timeout(400)
+    # From a change on, the results count as busy: they are not.
+    assert tab.page.locator("#results").get_attribute("aria-busy") == "false"
     assert len(tab.requests) == asked
     assert tab.page.locator("#queries textarea").count() == 2
     box.evaluate("""box => {

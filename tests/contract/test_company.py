@@ -21,6 +21,7 @@ ALONE = {
     ("minilm", "f32"): 1 - 1e-6,
     ("minilm", "bf16"): 0.9999,
     ("minilm", "int8"): 0.9999,
+    ("minilm", "torch"): 1 - 1e-6,
     ("bundled", "f32"): 1 - 1e-6,
     ("bundled", "bf16"): 0.9999,
     ("bundled", "int8"): 0.9999,

@@ -23,7 +23,7 @@ def assert_same(ours: np.ndarray, theirs: np.ndarray) -> None:
     assert cosines(ours, theirs).min() >= 0.99999
 
 
-@pytest.mark.parametrize("engine", ["f32", "reference"])
+@pytest.mark.parametrize("engine", ["f32", "torch", "reference"])
 def test_tiny_models_equal_transformers(tiny: Path, engine: str) -> None:
     assert_same(load(tiny, engine).encode(TEXTS), by_transformers(tiny, TEXTS))
 

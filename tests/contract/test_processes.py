@@ -102,3 +102,15 @@ if __name__ == "__main__":
         print("same:", pool.map(work, ["a"])[0] == ours)
 """
     assert "same: True" in run(script, xlmr, tmp_path)
+
+
+def test_the_torch_engine_is_refused_in_a_forked_child(xlmr: Path, tmp_path: Path) -> None:
+    script = """
+e = Embedder.load(sys.argv[1], device="torch-cpu", prompts="none")
+e.encode("a")
+fork(lambda: error_of(lambda: e.encode("a")))
+"""
+    out = run(script, xlmr, tmp_path)
+    assert "child: this process was forked" in out
+    assert "'spawn'" in out
+    assert "status: 0" in out

@@ -1,7 +1,7 @@
-"""A live `me5 serve` in a process of its own, and the app within this one.
+"""Live `me5 serve`s of the bundled model, in processes of their own.
 
-`server` asks for no key, `locked_server` for its own; both serve the bundled model and live as long as the test run.
-`launch` starts further ones with other options. `app_client` calls the app without a socket.
+`server` asks for no key, `locked_server` for its own, `narrow_server` has little room. They live as long as the test
+run. `launch` starts further ones with other options.
 """
 
 import os
@@ -11,11 +11,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from truth import LIMITED
 
 KEY = "sk-test-of-the-service"
 START_SECONDS = 60
@@ -106,3 +108,11 @@ def server(launch: Launch) -> Server:
 def locked_server(launch: Launch) -> Server:
     """A service of the bundled model that asks for its key."""
     return launch(keys=KEY)
+
+
+@pytest.fixture(scope="session")
+def narrow_server(launch: Launch) -> Server:
+    """A service in which few tokens may wait, with keys of little allowance; it answers for models of any name."""
+    limited = (f"{key}:{sha256(key.encode()).hexdigest()}:600" for key in LIMITED)
+    flags = ("--max-queue-tokens", "2000", "--max-request-tokens", "2000", "--no-strict-model")
+    return launch(*flags, keys=",".join([KEY, *limited]))

@@ -1,4 +1,4 @@
-"""me5.Client and me5.AsyncClient: against a scripted service for every turn that things can take, and a live one."""
+"""me5.Client and me5.AsyncClient against a scripted service, for every turn that things can take."""
 
 import asyncio
 import base64
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scripted import DIM, Reply, Scripted, embedded, failure, vector
 
-from me5 import Embedder, InputError, Report, TruncationWarning
+from me5 import Embedder, InputError, Me5Warning, Report, TruncationWarning
 from me5.client import AsyncClient, Client
 from me5.client.exchange import BATCH_CHARS, BATCH_SIZE
 from me5.errors import ServiceError
@@ -301,7 +301,7 @@ def test_a_slow_reply_is_not_asked_for_again(ask, scripted, waits):
     over = threading.Event()
     scripted.answer = lambda seen: embedded(seen) if over.wait(10) else failure(500)
     with pytest.raises(ServiceError, match="after 1 try; it may still be at work on it"):
-        ask(scripted.url, "encode_query", "5", options={"timeout": 0.1})
+        ask(scripted.url, "encode_query", "5", options={"timeout": 1})
     over.set()
     assert len(scripted.seen) == 1
     assert waits == []
@@ -388,11 +388,11 @@ def test_truncation_is_warned_of_once_and_where_it_was_called(ask, scripted):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         ask(scripted.url, "encode_document", NUMBERS, options={"batch_size": 30})
-        ask(scripted.url, "score", ["1"], ["2"])
+        ask(scripted.url, "encode_query", ["1"])
     assert [str(one.message).partition(". Pass")[0] for one in caught] == [
         "texts longer than the service's model reads were cut: 10 of 300 (among items 0 to 29, 30 to 59, 60 to 89, "
         "90 to 119, 120 to 149, …), 90 tokens lost",
-        *(["texts longer than the service's model reads were cut: 1 of 1 (among items 0 to 0), 9 tokens lost"] * 2),
+        "texts longer than the service's model reads were cut: 1 of 1 (among items 0 to 0), 9 tokens lost",
     ]
     assert {one.filename for one in caught} == {__file__}
 
@@ -440,17 +440,15 @@ def test_a_missing_vector_is_noticed(ask, scripted):
         ask(scripted.url, "encode_query", ["5", "6"])
 
 
-def test_health(ask, scripted, waits):
-    assert ask(scripted.url, "health") is True
-    scripted.answer = lambda seen: failure(503, "draining")
-    assert ask(scripted.url, "health") is False
-    scripted.answer = lambda seen: failure(500)
-    with pytest.raises(ServiceError, match=r"GET .*/health: 500 no, after 1 try"):
-        ask(scripted.url, "health")
-    scripted.close()
-    with pytest.raises(ServiceError, match="is `me5 serve` running there"):
-        ask(scripted.url, "health")
-    assert waits == []
+def test_what_the_service_warns_of_is_passed_on_once(ask, scripted):
+    def answer(seen):
+        reply = embedded(seen)
+        return Reply(200, {**reply.headers, "x-me5-warning": "no model %C3%BC here"}, reply.body)
+
+    scripted.answer = answer
+    with pytest.warns(Me5Warning) as caught:
+        ask(scripted.url, "encode_document", NUMBERS, options={"batch_size": 100})
+    assert [(str(one.message), one.filename) for one in caught] == [("the service says: no model ü here", __file__)]
 
 
 def test_progress_is_shown_when_asked_for(ask, scripted, capsys):

@@ -112,6 +112,13 @@ def test_truncation_is_told_and_can_be_chosen(client):
         assert error["param"] == "input"
 
 
+def test_texts_that_bring_a_prompt_are_warned_of(client):
+    reply = ask(client, input=["fine", "query: how tall is K2?"], side="query")
+    (warning,) = reply.json()["me5"]["warnings"]
+    assert "'query: ': 1 of 2 (item 1)" in warning
+    assert "x-me5-warning" in reply.headers
+
+
 def test_unknown_fields_are_let_through_and_named(client):
     reply = ask(client, user="me", cache_salt="x", priority=3)
     assert reply.json()["me5"]["ignored"] == ["cache_salt", "priority"]

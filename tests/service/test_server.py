@@ -1,6 +1,7 @@
 """The process: what it says when it cannot start, how it ends, what it does with slow, huge and broken requests."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -238,3 +239,24 @@ def test_the_work_of_a_client_that_hung_up_is_dropped(launch):
             connection.close()
             until(lambda: line_of(client, "me5_queue_tokens").endswith(" 0.0"))
             assert 'status="499"' in client.get("/metrics").text
+
+
+def test_a_client_that_does_not_read_its_reply_is_cut_off(launch):
+    server = launch("--receive-timeout", "0.5")
+    body = b'{"inputs": [' + b",".join([b'"a"'] * 2048) + b"]}"  # vectors of 6 MB, more than the kernel holds
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(PATIENCE)
+        connection.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
+        head = (
+            f"POST /embed HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        connection.sendall(head.encode() + body)
+        with server.client() as client:
+            until(lambda: 'me5_requests_total{method="POST",route="/embed"' in client.get("/metrics").text)
+        time.sleep(2)
+        received = 0
+        with contextlib.suppress(ConnectionError):
+            while part := connection.recv(1 << 16):
+                received += len(part)
+        assert 0 < received < 5_000_000

@@ -19,8 +19,8 @@ from me5.bulk.read import check, records
 from me5.bulk.source import source_of
 from me5.bulk.write import target_of
 from me5.checkpoint import resolve
-from me5.embedder import WINDOW_TEXTS
 from me5.engine.fake import FakeEngine
+from me5.flow import WINDOW_TEXTS
 
 TEXTS = ["one, two", "", "Gr\u00fc\u00dfe \u2013 \u4f60\u597d", 'say "hi"', "inner\ttab", "line\u2028separator"]
 IDS = ["a", "b", "c", "d", "e", "f"]

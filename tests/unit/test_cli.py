@@ -98,10 +98,22 @@ def test_quiet_verify_says_one_line():
         (["score", "-q", "x", "-d", "y", "--task", "web-serch"], 2, "did you mean web-search"),
         (["score", "-q", "x"], 2, "--document"),
         (["score", "-q", "x", "-d", "y", "--precision", "f8"], 2, "f8"),
+        (["score", "-q", "x", "-d", "y", "--device", "gpu"], 2, "expected cpu, cuda"),
+        (["score", "-q", "x", "-d", "y", "--device", "torch-cpu", "-p", "int8"], 2, "bf16, f16, fp8"),
         (["tokens", "--max-tokens", "4", "--truncation", "error", "a longer text than four"], 2, "the model reads 4"),
         (["nonsense"], 2, "No such command"),
     ],
-    ids=["no folder", "no hub", "unknown task", "missing option", "unknown precision", "too long", "unknown command"],
+    ids=[
+        "no folder",
+        "no hub",
+        "unknown task",
+        "missing option",
+        "unknown precision",
+        "unknown device",
+        "not there",
+        "too long",
+        "unknown command",
+    ],
 )
 def test_a_users_mistake_is_a_sentence_and_an_exit_code(arguments, code, said):
     result = me5(*arguments)

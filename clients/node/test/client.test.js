@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { afterEach, beforeEach, describe, it } from "node:test";
 
-import { Me5Client, Me5Error } from "me5-client";
+import { Me5Client, Me5Error, similarity } from "me5-client";
 
 import { DIM, embedded, failure, start, usual, vector } from "./scripted.js";
 
@@ -10,9 +9,13 @@ const NUMBERS = Array.from({ length: 300 }, (_, number) => String(number));
 
 let service;
 let client;
+let warned;
+const connect = (options = {}) =>
+  new Me5Client({ baseUrl: service.url, warn: (message) => warned.push(message), ...options });
 beforeEach(async () => {
   service = await start();
-  client = new Me5Client({ baseUrl: service.url });
+  warned = [];
+  client = connect();
 });
 afterEach(() => service.close());
 
@@ -38,7 +41,7 @@ describe("requests", () => {
   }
 
   it("carry model, truncation and key", async () => {
-    client = new Me5Client({ baseUrl: service.url, model: "mine", truncation: "chunk", apiKey: "k-1" });
+    client = connect({ model: "mine", truncation: "chunk", apiKey: "k-1" });
     await client.encodeDocument(["ü \u2028 😀"]);
     const { fields, texts, headers } = service.seen[0];
     assert.deepEqual([fields.model, fields.truncation], ["mine", "chunk"]);
@@ -49,7 +52,7 @@ describe("requests", () => {
   it("carry the environment's key", async () => {
     process.env.ME5_API_KEY = "k-2";
     try {
-      await new Me5Client({ baseUrl: service.url }).encodeDocument("1");
+      await connect().encodeDocument("1");
     } finally {
       delete process.env.ME5_API_KEY;
     }
@@ -58,20 +61,23 @@ describe("requests", () => {
 
   it("go to the base URL of other libraries as well", async () => {
     for (const suffix of ["/", "/v1", "/v1/"]) {
-      client = new Me5Client({ baseUrl: service.url + suffix });
+      client = connect({ baseUrl: service.url + suffix });
       assert.equal((await client.encodeQuery(["1", "2"])).length, 2);
     }
   });
 
-  it("score in rows of queries", async () => {
-    service.answer = (seen) => (seen.texts ? embedded(seen) : usual(seen));
-    const scores = await client.score(["1", "2"], ["3", "44", "5"]);
-    const expected = ["1", "2"].map((query) =>
-      ["3", "44", "5"].map((document) => 100 * vector(query).reduce((sum, x, at) => sum + x * vector(document)[at], 0)),
-    );
-    assert.deepEqual(scores, expected);
-    assert.deepEqual(service.seen.map(({ fields }) => fields.side).sort(), ["document", "query"]);
+});
+
+describe("similarity", () => {
+  it("is the cosine of each with each", () => {
+    const rows = similarity([new Float32Array([1, 0]), [3, 4]], [[0, 2], [1, 0], [-3, -4]]);
+    const expected = [[0, 1, -0.6], [0.8, 0.6, -1]];
+    rows.flat().forEach((number, at) => assert.ok(Math.abs(number - expected.flat()[at]) < 1e-12));
+    assert.deepEqual(rows.map((row) => row.length), [3, 3]);
+    assert.deepEqual(similarity([], [[1]]), []);
   });
+
+  it("needs vectors of one length", () => assert.throws(() => similarity([[1]], [[1, 2]]), /of 1 and 2 numbers/));
 });
 
 describe("options", () => {
@@ -127,7 +133,7 @@ describe("large inputs", () => {
       now--;
       return embedded(seen);
     };
-    client = new Me5Client({ baseUrl: service.url, batchSize: 10, concurrency: 3 });
+    client = connect({ batchSize: 10, concurrency: 3 });
     assert.deepEqual(plain(await client.encodeDocument(NUMBERS)), NUMBERS.map(vector));
     assert.equal(most, 3);
   });
@@ -135,7 +141,7 @@ describe("large inputs", () => {
   it("end with the first failure", async () => {
     service.answer = (seen) =>
       seen.texts[0] === "0" ? failure(400, "bad text") : new Promise(() => {});
-    client = new Me5Client({ baseUrl: service.url, batchSize: 1 });
+    client = connect({ batchSize: 1 });
     await assert.rejects(client.encodeDocument(NUMBERS), /bad text/);
     assert.ok(service.seen.length <= 4);
   });
@@ -155,7 +161,7 @@ describe("large inputs", () => {
 
   it("tell from where the service counts", async () => {
     service.answer = (seen) => (seen.texts.includes("22") ? failure(400, "text 2 is too long") : embedded(seen));
-    client = new Me5Client({ baseUrl: service.url, batchSize: 10 });
+    client = connect({ batchSize: 10 });
     await assert.rejects(client.encodeQuery(NUMBERS), /text 2 is too long, after 1 try \(counted from item 20 of/);
   });
 });
@@ -167,6 +173,8 @@ describe("tries", () => {
       assert.deepEqual(plain(await client.encodeQuery("5")), [vector("5")]);
       assert.equal(service.seen.length, 2);
       assert.deepEqual(service.seen[0].fields, service.seen[1].fields);
+      assert.equal(warned.length, 1);
+      assert.match(warned[0], new RegExp(`/v1/embeddings: ${status} busy; try 2 of 5 in 0\\.[234] s`));
     });
   }
 
@@ -201,7 +209,7 @@ describe("tries", () => {
 
   it("are told when it gives up", async () => {
     service.answer = () => failure(503, "starting");
-    client = new Me5Client({ baseUrl: service.url, retries: 1 });
+    client = connect({ retries: 1 });
     await assert.rejects(client.encodeQuery("5"), { message: /503 starting, after 2 tries/, status: 503, tries: 2 });
     assert.equal(service.seen.length, 2);
   });
@@ -214,7 +222,7 @@ describe("tries", () => {
 
   it("find nobody", async () => {
     service.close();
-    client = new Me5Client({ baseUrl: service.url, retries: 1 });
+    client = connect({ retries: 1 });
     await assert.rejects(client.encodeQuery("5"), {
       message: /ECONNREFUSED.*after 2 tries; is `me5 serve` running there/,
       status: null,
@@ -224,7 +232,7 @@ describe("tries", () => {
 
   it("are not repeated after a slow reply", async () => {
     service.answer = () => new Promise(() => {});
-    client = new Me5Client({ baseUrl: service.url, timeout: 100 });
+    client = connect({ timeout: 500 });
     await assert.rejects(client.encodeQuery("5"), /no reply in time, after 1 try; it may still be at work on it/);
     assert.equal(service.seen.length, 1);
   });
@@ -251,7 +259,7 @@ describe("tries", () => {
   ]) {
     it(`are not repeated after ${status}`, async () => {
       service.answer = () => failure(status, "wrong");
-      client = new Me5Client({ baseUrl: service.url, apiKey: "secret" });
+      client = connect({ apiKey: "secret" });
       await assert.rejects(client.encodeQuery("5"), (error) => {
         assert.ok(error instanceof Me5Error);
         assert.match(error.message, complaint);
@@ -302,20 +310,32 @@ describe("replies", () => {
 
   it("tell of truncation once per call", async () => {
     service.answer = (seen) => embedded(seen, { truncated: 1, lost: 9 });
-    client = new Me5Client({ baseUrl: service.url, batchSize: 30 });
-    const warned = once(process, "warning");
+    client = connect({ batchSize: 30 });
     await client.encodeDocument(NUMBERS);
-    const [warning] = await warned;
-    assert.equal(warning.name, "Me5TruncationWarning");
-    assert.match(warning.message, /cut: 10 of 300 \(among items 0 to 29, .*, 120 to 149, …\), 90 tokens lost/);
+    assert.equal(warned.length, 1);
+    assert.match(warned[0], /cut: 10 of 300 \(among items 0 to 29, .*, 120 to 149, …\), 90 tokens lost/);
   });
 
-  it("to health and info", async () => {
-    assert.equal(await client.health(), true);
+  it("pass on what the service warns of, once", async () => {
+    service.answer = (seen) => {
+      const reply = embedded(seen);
+      return { ...reply, headers: { ...reply.headers, "x-me5-warning": "no model %C3%BC here" } };
+    };
+    client = connect({ batchSize: 100 });
+    await client.encodeDocument(NUMBERS);
+    assert.deepEqual(warned, ["the service says: no model ü here"]);
+  });
+
+  it("tell console.warn where nothing else is said", async (test) => {
+    const said = test.mock.method(console, "warn", () => {});
+    service.answer = (seen) => embedded(seen, { truncated: 1, lost: 9 });
+    await new Me5Client({ baseUrl: service.url }).encodeDocument("5");
+    assert.match(said.mock.calls[0].arguments[0], /cut: 1 of 1/);
+  });
+
+  it("to info", async () => {
     assert.equal((await client.info()).dim, DIM);
-    service.answer = () => failure(503, "draining");
-    assert.equal(await client.health(), false);
     service.answer = () => failure(500);
-    await assert.rejects(client.health(), /GET .*\/health: 500 no, after 1 try/);
+    await assert.rejects(client.info(), /GET .*\/info: 500 no, after 1 try/);
   });
 });

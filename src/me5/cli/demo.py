@@ -9,6 +9,7 @@ from me5.cli.score import print_table
 
 def demo(
     model: options.Model = None,
+    device: options.Device = "cpu",
     precision: options.Precision = "auto",
     threads: options.Threads = None,
     quiet: options.Quiet = False,
@@ -21,7 +22,7 @@ def demo(
     """
     from rich.console import Console
 
-    embedder = options.open_embedder(model, precision=precision, threads=threads, quiet=quiet)
+    embedder = options.open_embedder(model, device=device, precision=precision, threads=threads, quiet=quiet)
     task = CARD_TASK if embedder.prompts.style == "instruct" else None
     started = perf_counter()
     queries = embedder.encode_query(CARD_QUERIES, task=task)

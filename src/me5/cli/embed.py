@@ -66,6 +66,7 @@ def embed(
     dtype: Dtype = "float32",
     overwrite: Overwrite = False,
     model: options.Model = None,
+    device: options.Device = "cpu",
     precision: options.Precision = "auto",
     threads: options.Threads = None,
     truncation: options.Truncation = "end",
@@ -83,6 +84,7 @@ def embed(
     \b
     me5 embed docs.jsonl --field text --id-field id -o vectors.parquet
     me5 embed queries.txt --side query --task question-answering -o queries.npy
+    me5 embed docs.jsonl --device cuda -o vectors.npy
     cat lines.txt | me5 embed - -o vectors.jsonl
     """
     source = source_of(file, format=format, fields=field or (), id_field=id_field)
@@ -90,8 +92,8 @@ def embed(
     check_pair(source, target)
     total = check(source)
     embedder = options.open_embedder(
-        model, precision=precision, threads=threads, truncation=truncation, max_tokens=max_tokens, prompts=prompts,
-        quiet=quiet,
+        model, device=device, precision=precision, threads=threads, truncation=truncation, max_tokens=max_tokens,
+        prompts=prompts, quiet=quiet,
     )  # fmt: skip
     warnings.simplefilter("ignore", TruncationWarning)  # the summary tells of it
     # No bar among JSON lines on the same terminal.

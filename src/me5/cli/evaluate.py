@@ -24,6 +24,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="Write a JSON file per model and task.")
     ] = None,
+    device: options.Device = "cpu",
     precision: options.Precision = "auto",
     threads: options.Threads = None,
     prompts: options.Prompts = None,
@@ -45,7 +46,9 @@ def evaluate(
     from me5.evaluation.results import as_json as told
 
     tasks = [found for path in paths for found in read(path)]
-    embedder = options.open_embedder(model, precision=precision, threads=threads, prompts=prompts, quiet=quiet)
+    embedder = options.open_embedder(
+        model, device=device, precision=precision, threads=threads, prompts=prompts, quiet=quiet
+    )
     show = not quiet and not as_json
     results = _judge(tasks, CheckpointEncoder(embedder), sentence=task, bm25=bm25, out=out, show=show)
     if as_json:

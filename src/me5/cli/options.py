@@ -18,9 +18,21 @@ Model = Annotated[
     ),
 ]  # fmt: skip
 Precision = Annotated[
-    Literal["auto", "f32", "bf16", "int8"],
-    typer.Option("--precision", "-p", help="What the engine computes in; auto is bf16 where the CPU has it, else f32."),
-]
+    Literal["auto", "f32", "bf16", "f16", "int8", "fp8"],
+    typer.Option(
+        "--precision", "-p",
+        help="What the engine computes in: f32, bf16, int8 (CPU), f16, fp8 (GPU). auto is bf16 where the hardware has "
+        "it, else f32 (CPU) or f16 (GPU).",
+    ),
+]  # fmt: skip
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", envvar="ME5_DEVICE",
+        help="cpu, cuda (every visible GPU), cuda:N (one of them), or torch-cpu (what a GPU computes, slowly). All but "
+        "cpu need the extra gpu.",
+    ),
+]  # fmt: skip
 Threads = Annotated[int | None, typer.Option("--threads", min=1, show_default="every core", help="CPU threads.")]
 Truncation = Annotated[
     Literal["end", "start", "chunk", "error"],
@@ -66,6 +78,7 @@ def loading(name: str | None, *, quiet: bool) -> "Iterator[None]":
 def open_embedder(
     model: str | None,
     *,
+    device: str = "cpu",
     precision: Precision = "auto",
     threads: int | None = None,
     truncation: Truncation = "end",
@@ -82,5 +95,6 @@ def open_embedder(
     warnings.simplefilter("ignore" if quiet else "always", Me5Warning)
     with loading(model, quiet=quiet):
         return Embedder.load(
-            model, precision=precision, threads=threads, truncation=truncation, max_tokens=max_tokens, prompts=prompts
-        )
+            model, device=device, precision=precision, threads=threads, truncation=truncation, max_tokens=max_tokens,
+            prompts=prompts,
+        )  # fmt: skip

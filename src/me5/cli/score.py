@@ -17,6 +17,7 @@ def score(
     documents: Annotated[list[str], typer.Option("--document", "-d", help="A document; give it several times.")],
     model: options.Model = None,
     task: options.Task = None,
+    device: options.Device = "cpu",
     precision: options.Precision = "auto",
     threads: options.Threads = None,
     truncation: options.Truncation = "end",
@@ -33,7 +34,7 @@ def score(
     me5 score --json --task bitext -q 'Guten Morgen' -d 'Good morning' | jq .scores
     """
     embedder = options.open_embedder(
-        model, precision=precision, threads=threads, truncation=truncation, prompts=prompts, quiet=quiet
+        model, device=device, precision=precision, threads=threads, truncation=truncation, prompts=prompts, quiet=quiet
     )
     scores = embedder.similarity(embedder.encode_query(queries, task=task), embedder.encode_document(documents)) * 100
     if as_json:

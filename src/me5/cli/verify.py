@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 def verify(
     model: Annotated[str, typer.Argument(help="A folder, a hub id, or me5-mini.")] = BUNDLED,
+    device: options.Device = "cpu",
     precision: Annotated[
-        Literal["all", "f32", "bf16", "int8"], typer.Option("--precision", "-p", help="What to check.")
+        Literal["all", "f32", "bf16", "f16", "int8", "fp8"],
+        typer.Option("--precision", "-p", help="What to check; all is what the device has."),
     ] = "all",
     threads: options.Threads = None,
     as_json: options.Json = False,
@@ -29,6 +31,7 @@ def verify(
     \b
     me5 verify
     me5 verify intfloat/multilingual-e5-large-instruct --precision bf16
+    me5 verify ./my-model --device cuda
     """
     import warnings
 
@@ -37,9 +40,9 @@ def verify(
     from me5.errors import Me5Warning
 
     warnings.simplefilter("ignore", Me5Warning)  # the golden texts carry prompts, the long text is meant to be cut
-    precisions = verification.PRECISIONS if precision == "all" else (precision,)
+    precisions = () if precision == "all" else (precision,)
     with options.loading(f"and measuring {model}", quiet=quiet or as_json):
-        checks = list(verification.verify(resolve(model), precisions, threads=threads))
+        checks = list(verification.verify(resolve(model), precisions, threads=threads, device=device))
     failed = sum(not check.passed for check in checks)
     if as_json:
         result = {"model": model, "passed": not failed, "checks": [asdict(check) for check in checks]}

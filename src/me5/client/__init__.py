@@ -23,7 +23,6 @@ import numpy as np
 
 from me5.client.exchange import (
     BATCH_SIZE,
-    HEALTH,
     INFO,
     Float32,
     Job,
@@ -31,7 +30,6 @@ from me5.client.exchange import (
     Request,
     Texts,
     Tries,
-    read_health,
     read_info,
 )
 from me5.embedder import Embedder
@@ -43,7 +41,6 @@ from me5.tokenizer import TRUNCATIONS, Report, Truncation
 __all__ = ["AsyncClient", "Client"]
 
 _CONNECT_TIMEOUT = 5.0
-_PERCENT = np.float32(100)
 Vectors = TypeVar("Vectors")  # Float32, or a coroutine of it
 
 
@@ -131,18 +128,9 @@ class Client(_Service[Float32]):
     Raises `InputError` for what cannot be embedded, `ServiceError` for everything else that goes wrong.
     """
 
-    def score(self, queries: Texts, documents: Texts, *, task: str | None = None) -> Float32:
-        """Dot products × 100 of every query with every document, (queries, documents), as `POST /v1/score` has them."""
-        query_vectors = self._encode(queries, self._job("query", task), False)
-        return query_vectors @ self._encode(documents, self._job("document", None), False).T * _PERCENT
-
     def info(self) -> dict[str, Any]:
         """What the service tells of itself at `GET /info`: model_id, dim, precision, max_input_length and more."""
         return read_info(self._send(INFO))
-
-    def health(self) -> bool:
-        """Whether the service is ready; False while it starts, drains or repairs itself. Asked once."""
-        return read_health(self._try(HEALTH), self.base_url)
 
     @property
     def dim(self) -> int:
@@ -196,18 +184,9 @@ class AsyncClient(_Service[Coroutine[Any, Any, Float32]]):
 
     in_flight = 4
 
-    async def score(self, queries: Texts, documents: Texts, *, task: str | None = None) -> Float32:
-        """Dot products × 100 of every query with every document, (queries, documents), as `POST /v1/score` has them."""
-        query_vectors = await self._encode(queries, self._job("query", task), False)
-        return query_vectors @ (await self._encode(documents, self._job("document", None), False)).T * _PERCENT
-
     async def info(self) -> dict[str, Any]:
         """What the service tells of itself at `GET /info`: model_id, dim, precision, max_input_length and more."""
         return read_info(await self._send(INFO))
-
-    async def health(self) -> bool:
-        """Whether the service is ready; False while it starts, drains or repairs itself. Asked once."""
-        return read_health(await self._try(HEALTH), self.base_url)
 
     async def close(self) -> None:
         """Close the connections."""

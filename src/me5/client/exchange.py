@@ -1,6 +1,6 @@
 """What a client sends, how it reads the reply and when it asks again; knows no socket and no clock.
 
-Job     the texts of one call of `encode_*` → requests; their replies → vectors, the report, the warning
+Job     the texts of one call of `encode_*` → requests; their replies → vectors, the report, warnings
 Tries   the outcome of a request → a reply to read, seconds to wait before the next try, or an error
 """
 
@@ -16,12 +16,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import unquote
 
 import httpx2
 import numpy as np
 import numpy.typing as npt
 
-from me5.errors import InputError, Me5Error, ServiceError, TruncationWarning
+from me5.errors import InputError, Me5Error, Me5Warning, ServiceError, TruncationWarning
 from me5.tokenizer import Report, check_text
 
 Float32 = npt.NDArray[np.float32]
@@ -56,7 +57,6 @@ class Request:
 
 
 INFO = Request("GET", "/info", {"accept": "application/json"})
-HEALTH = Request("GET", "/health", {})
 
 
 class Job:
@@ -72,6 +72,7 @@ class Job:
         self._report = report
         self._texts = self._truncated = self._lost = 0
         self._cut: list[str] = []
+        self._told: dict[str, None] = {}  # what the service warns of, each once
 
     def requests(self, texts: Texts) -> Iterator[Request]:
         """The requests that texts need. Raises `InputError` naming the item that is no valid text."""
@@ -98,6 +99,8 @@ class Job:
             ) from error
         if len(vectors) != request.texts:
             raise ServiceError(f"{reply.url}: {request.texts} texts were sent, {len(vectors)} vectors came back")
+        if told := unquote(reply.headers.get("x-me5-warning", "")):
+            self._told[told] = None
         if truncated:
             self._cut.append(f"{request.first:,} to {request.first + request.texts - 1:,}")
         self._texts += request.texts
@@ -106,7 +109,10 @@ class Job:
         return vectors, tokens
 
     def warn(self) -> None:
-        """Issue `TruncationWarning` if texts were cut."""
+        """Issue `TruncationWarning` if texts were cut, and what else the service warned of as `Me5Warning`."""
+        level = _frames_to_the_caller()
+        for told in self._told:
+            warnings.warn(f"the service says: {told}", Me5Warning, stacklevel=level)
         if not self._truncated:
             return
         among = ", ".join(self._cut[:_SHOWN]) + (", …" if len(self._cut) > _SHOWN else "")
@@ -115,7 +121,7 @@ class Job:
             f"items {among}), {self._lost:,} tokens lost. Pass a Report to see each; "
             "truncation 'chunk' reads everything",
             TruncationWarning,
-            stacklevel=_frames_to_the_caller(),
+            stacklevel=level,
         )
 
 
@@ -167,13 +173,6 @@ class Tries:
             404: ". base_url must be where `me5 serve` listens, and model one that GET /v1/models lists",
         }
         return self._failure(reply, hints.get(reply.status_code, ""))
-
-
-def read_health(outcome: Outcome, base_url: str) -> bool:
-    """Whether `GET /health` says ready; only a 503 says that it is not. Raises `ServiceError` for anything else."""
-    if isinstance(outcome, httpx2.Response) and outcome.status_code == 503:
-        return False
-    return Tries(HEALTH, base_url, retries=0).wait_after(outcome) is None
 
 
 def read_info(reply: httpx2.Response) -> dict[str, Any]:

@@ -1,21 +1,59 @@
 """Token sequences -> unit vectors: one contract (`base`), one file per engine, one door (`open_engine`)."""
 
+import re
+from collections.abc import Sequence
 from typing import Literal
 
 from me5.checkpoint import Checkpoint
-from me5.engine.base import Engine
+from me5.engine.base import Engine, TokenIds
 from me5.errors import InputError
 
-Precision = Literal["auto", "f32", "bf16", "int8"]
-PRECISIONS: tuple[Precision, ...] = ("auto", "f32", "bf16", "int8")
+Precision = Literal["auto", "f32", "bf16", "f16", "int8", "fp8"]
+_ON_CPU: tuple[Precision, ...] = ("f32", "bf16", "int8")
+_ON_GPU: tuple[Precision, ...] = ("f32", "bf16", "f16", "fp8")
 
 
-def open_engine(checkpoint: Checkpoint, *, precision: Precision = "auto", threads: int | None = None) -> Engine:
-    """Build the engine that runs a checkpoint here. `threads` None leaves the number to the engine's library."""
-    if precision not in PRECISIONS:
-        raise InputError(f"unknown precision {precision!r}; expected one of {', '.join(PRECISIONS)}")
+def precisions(device: str) -> tuple[Precision, ...]:
+    """What an engine on a device can compute in: `cpu`, `cuda` (every visible GPU), `cuda:N` or `torch-cpu`.
+
+    `torch-cpu` is the GPU engine without a GPU: slow, for comparison. Raises `InputError` for another name.
+    """
+    if device == "cpu":
+        return _ON_CPU
+    if re.fullmatch(r"cuda(:\d+)?|torch-cpu", device):
+        return _ON_GPU
+    raise InputError(
+        f"unknown device {device!r}; expected cpu, cuda (every visible GPU), cuda:N (one of them) or torch-cpu (what a "
+        "GPU computes, slowly)"
+    )
+
+
+def open_engine(
+    checkpoint: Checkpoint,
+    *,
+    precision: Precision = "auto",
+    threads: int | None = None,
+    device: str = "cpu",
+    probes: Sequence[TokenIds] = (),
+) -> Engine:
+    """Build the engine that runs a checkpoint here. `threads` None leaves the number to the engine's library.
+
+    `probes` are token sequences of real texts, on which fp8 is measured before it is used. Raises `MissingExtraError`
+    where a device needs torch and it is not installed.
+    """
+    known = ("auto", *precisions(device))
+    if precision not in known:
+        raise InputError(f"unknown precision {precision!r} for {device}; expected one of {', '.join(known)}")
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, got {threads}")
-    from me5.engine.openvino import OpenVinoEngine  # the door: the library loads only when a model does
+    # The door: libraries load only when a model does.
+    if device == "cpu":
+        from me5.engine.openvino import OpenVinoEngine
 
-    return OpenVinoEngine(checkpoint, precision=precision, threads=threads)
+        return OpenVinoEngine(checkpoint, precision=precision, threads=threads)
+    import me5.model  # noqa: F401  where torch is missing, this says how to install it
+    from me5.engine.torch import TorchEngine, devices_of, use_threads
+
+    if threads is not None:
+        use_threads(device, threads)
+    return TorchEngine(checkpoint, devices_of(device), precision=precision, probes=probes)

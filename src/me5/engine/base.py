@@ -4,7 +4,7 @@ Or, where someone asks for them, the hidden states of every token from which tha
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +20,14 @@ class Engine(ABC):
     """Runs one encoder.
 
     `dim` is the width of the vectors, `precision` what the engine computes in, `batch_tokens` the grid size (cells) at
-    which it runs best. Engines know no text and no input order; `batching.plan` makes their rows.
+    which it runs best, `lookahead` how many windows of texts should be tokenized while it works. Engines know no text
+    and no input order; `batching.plan` makes their rows.
     """
 
     dim: int
     precision: str
     batch_tokens: int
+    lookahead: int = 0
 
     @abstractmethod
     def embed(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Float32:
@@ -34,6 +36,14 @@ class Engine(ABC):
         Each row is at most `width` tokens; a sequence sees itself only. Safe to call from several threads.
         Raises `EngineError` when the engine cannot run here or a vector is not finite.
         """
+
+    def embed_all(self, batches: Iterable[tuple[Sequence[Sequence[TokenIds]], int]]) -> Iterator[Float32]:
+        """The vectors of each batch of (rows, width), in order; the same errors as `embed`.
+
+        An engine may take further batches before it has answered the first, to be at work all the time.
+        """
+        for rows, width in batches:
+            yield self.embed(rows, width)
 
     @abstractmethod
     def states(self, rows: Sequence[Sequence[TokenIds]], width: int) -> list[Float32]:

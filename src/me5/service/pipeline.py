@@ -18,6 +18,7 @@ from me5.checkpoint import Checkpoint, resolve
 from me5.embedder import merge_chunks, open_tokenizer, unknown_prompts
 from me5.engine.base import Float32
 from me5.errors import InputError
+from me5.notices import Notices
 from me5.prompts import STYLES, Prompts, Side
 from me5.service.dispatch import Dispatcher, Load, Observer, State, Ticket
 from me5.service.errors import DeadlineExceeded, Overloaded, Unhealthy
@@ -82,6 +83,7 @@ class Answer:
     """Vectors (texts, dim) float32 in order, or for `states` one (tokens, dim) array a text; and what was done.
 
     `prompt` is the literal prefix that was applied; `tokens`, `lost` and `chunks` are a `Report`'s, per text in order.
+    `cut` and `carried` are sentences on texts that lost tokens or bring a prompt of their own; empty where none does.
     """
 
     vectors: Float32
@@ -91,6 +93,8 @@ class Answer:
     lost: Sequence[int]
     chunks: Sequence[int]
     timings: Timings
+    cut: str = ""
+    carried: str = ""
 
 
 class Pipeline:
@@ -223,7 +227,7 @@ class Pipeline:
         if not ask.texts:
             return Answer(np.empty((0, self.dim), np.float32), [], prompt, [], [], [], Timings(0.0, 0.0, 0.0))
         self._dispatcher.check(1, urgent=ask.urgent)
-        prepared = await self._prepare(ask, prompt)
+        prepared, notices = await self._prepare(ask, prompt)
         self._check_size(prepared, ask.output)
         tokenization = monotonic() - began
         ticket, finished = self._ticket(Job(prepared.sequences, ask.caller, ask.urgent, ask.output))
@@ -236,18 +240,26 @@ class Pipeline:
         made = _assemble(ticket, prepared) if few else await _beside(self._bulk_threads, _assemble, ticket, prepared)
         timings = Timings(tokenization, ticket.queued, ticket.inference)
         report = prepared.report
-        return Answer(*made, prompt, report.tokens, report.lost, report.chunks, timings)
+        told = notices.cut(self.max_tokens), notices.carried()
+        return Answer(*made, prompt, report.tokens, report.lost, report.chunks, timings, *told)
 
-    async def _prepare(self, ask: Ask, prompt: str) -> Prepared:
+    async def _prepare(self, ask: Ask, prompt: str) -> tuple[Prepared, Notices]:
         chars = sum(len(prompt) + len(text) for text in ask.texts if isinstance(text, str))
         most = CHARS_PER_TOKEN * self._settings.max_queue_tokens
         if self._chars and self._chars + chars > most:
             raise Overloaded(f"{self._chars:,} characters are being tokenized; the service takes {most:,}")
         threads = self._query_threads if ask.urgent else self._bulk_threads
         policy = ask.truncation or self._settings.truncation
+        notices = Notices(self._prompts)
+
+        def prepare() -> Prepared:
+            prepared = self.tokenizer.prepare(ask.texts, prompt, policy)
+            notices.add(ask.texts, prepared.report)
+            return prepared
+
         self._chars += chars
         try:
-            return await _beside(threads, self.tokenizer.prepare, ask.texts, prompt, policy)
+            return await _beside(threads, prepare), notices
         finally:
             self._chars -= chars
 

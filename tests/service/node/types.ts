@@ -1,17 +1,17 @@
 // What the types of me5-client promise and refuse; `tsc` checks it, nothing runs it.
 
-import { Me5Client, Me5Error, type Truncation } from "me5-client";
+import { Me5Client, Me5Error, similarity, type Truncation } from "me5-client";
 
 const truncation: Truncation = "chunk";
-const client = new Me5Client({ baseUrl: "http://localhost", apiKey: "k", truncation, concurrency: 2 });
+const warn = (message: string) => console.info(message);
+const client = new Me5Client({ baseUrl: "http://localhost", apiKey: "k", truncation, concurrency: 2, warn });
 
 const queries: Float32Array[] = await client.encodeQuery(new Set(["a"]), { task: "bitext" });
 const documents: Float32Array[] = await client.encodeDocument("a", { signal: AbortSignal.timeout(1) });
 const both: Float32Array[] = await client.encode(["a"], { task: "sts" });
-const scores: number[][] = await client.score(["a"], ["b"]);
+const cosines: number[][] = similarity(queries, [[0.6, 0.8]]);
 const dim: number = (await client.info()).dim;
-const ready: boolean = await client.health();
-export default { queries, documents, both, scores, dim, ready };
+export default { queries, documents, both, cosines, dim };
 
 try {
   await client.encode("a");

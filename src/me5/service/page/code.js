@@ -26,21 +26,16 @@ function pythonLists({ queries, documents }) {
   return code`queries = ${list(queries, "", "    ")}\ndocuments = ${list(documents, "", "    ")}\n`;
 }
 
-function pythonMe5({ state, model, precision }) {
-  const options = [];
-  // bf16 is what a capable processor chooses by itself.
-  if (precision !== "bf16") options.push(`, precision="${precision}"`);
-  if (state.truncation) options.push(`, truncation="${state.truncation}"`);
+/** me5's own client takes the key from the environment's ME5_API_KEY by itself. */
+function pythonMe5({ state, base }) {
+  const truncation = state.truncation ? `, truncation="${state.truncation}"` : "";
   const task = state.task ? code`, task=${literal(state.task)}` : "";
-  return code`from me5 import Embedder
+  return code`from me5 import Client
 
 ${pythonLists(state)}
-embedder = Embedder.load(${literal(model)}${options})
-scores = embedder.similarity(
-    embedder.encode_query(queries${task}),
-    embedder.encode_document(documents),
-)
-print(scores * 100)
+with Client(${literal(base.href)}${truncation}) as client:
+    scores = client.score(queries, documents${task})
+print(scores.round(2))
 `;
 }
 
@@ -62,7 +57,7 @@ def embed(texts, **options):
 
 left = embed(queries, side="query"${task}${truncation})
 right = embed(documents, side="document"${truncation})
-print(left @ right.T * 100)
+print((left @ right.T * 100).round(2))
 `;
 }
 

@@ -5,6 +5,8 @@ import { clip, ref } from "./dom.js";
 const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = { x: 28, y: 26 };
 const LINE = 16;
+// More points than this are drawn smaller.
+const ROOMY = 30;
 
 function draw(tag, attributes = {}, ...children) {
   const node = document.createElementNS(SVG, tag);
@@ -26,7 +28,7 @@ export function drawMap(box, reply, state) {
     "aria-label": `Map of ${state.queries.length} queries (discs) and ${state.documents.length} documents (squares); ` +
       "texts of like meaning lie close together. The table of scores says the same in numbers.",
   });
-  svg.append(...bestLines(points, reply.ranking), ...points.map(mark), ...labels);
+  svg.append(...bestLines(points, reply.ranking), ...labels, ...points.map((point) => mark(point, points.length > ROOMY ? 7 : 10)));
   box.replaceChildren(svg);
 }
 
@@ -58,16 +60,15 @@ function bestLines(points, ranking) {
   });
 }
 
-function mark({ side, index, x, y, text }) {
+function mark({ side, index, x, y, text }, radius) {
+  const half = radius - 1;
   const shape =
     side === "query"
-      ? draw("circle", { cx: x, cy: y, r: 10 })
-      : draw("rect", { x: x - 9, y: y - 9, width: 18, height: 18, rx: 3 });
-  const number = draw("text", { x, y: y + 4, class: "number" });
-  number.textContent = index + 1;
-  const title = draw("title");
-  title.textContent = text;
-  return draw("g", { class: `point ${side}`, "data-ref": ref(side, index) }, title, shape, number);
+      ? draw("circle", { cx: x, cy: y, r: radius })
+      : draw("rect", { x: x - half, y: y - half, width: 2 * half, height: 2 * half, rx: 3 });
+  const number = draw("text", { x, y: y + radius * 0.4, class: "number" }, String(index + 1));
+  const title = draw("title", {}, text);
+  return draw("g", { class: `point ${side}${radius < 10 ? " small" : ""}`, "data-ref": ref(side, index) }, title, shape, number);
 }
 
 /** Labels beside the points where there is room for them: right, left, below, above; else none. */

@@ -6,11 +6,11 @@ import { drawMap } from "./map.js";
 import { Problems } from "./problems.js";
 import { Rows } from "./rows.js";
 import { heatMap, rankedLists, summary } from "./scores.js";
-import { apiKey, base, fetchModels, fetchScore, fetchTasks } from "./server.js";
+import { apiKey, base, fetchModels, fetchScore, fetchTasks, setApiKey } from "./server.js";
 import { fromFragment, toFragment } from "./state.js";
 import { CodeTabs, copied } from "./tabs.js";
 import { TaskChoice } from "./task.js";
-import { settle, tokenViews } from "./tokens.js";
+import { reachable, settle, tokenViews } from "./tokens.js";
 
 // Milliseconds of quiet after the last key; a server that takes longer is given longer.
 const QUIET = 250;
@@ -27,7 +27,7 @@ const problems = new Problems({ retry: start, task });
 const codeTabs = new CodeTabs(notify);
 const truncation = byId("truncation");
 
-let model = { id: "me5-mini", precision: "bf16" };
+let model = ""; // the name under which it is served
 let known = false; // the server's model and tasks
 let shown = null; // the last answer, with the state that it answers
 let quiet = QUIET;
@@ -76,8 +76,8 @@ async function start() {
     if (!known) await meet();
     const state = read();
     remember(state);
-    showPrograms(state);
     if (!state.queries.length || !state.documents.length) return wanting(state);
+    showPrograms(state);
     const reply = await fetchScore(state, mine.signal);
     problems.clear();
     show(reply, state);
@@ -95,7 +95,7 @@ async function start() {
 async function meet() {
   const [tasks, models] = await Promise.all([fetchTasks(), fetchModels()]);
   task.offer(tasks);
-  model = { ...model, id: models.data?.[0]?.id ?? model.id };
+  model = models.data[0].id;
   known = true;
 }
 
@@ -103,6 +103,8 @@ function wanting(state) {
   problems.clear();
   const missing = !state.queries.length ? (state.documents.length ? "a query" : "a query and a document") : "a document";
   outdated(`Add ${missing} to see scores.`);
+  byId("empty").hidden = shown !== null;
+  byId("code").hidden = true;
 }
 
 /** A task of one word is a sentence on its way: asking would only bring a complaint. */
@@ -121,8 +123,9 @@ function outdated(status) {
 function show(reply, state) {
   shown = { reply, state };
   quiet = Math.min(QUIET_AT_MOST, Math.max(QUIET, reply.roundTrip));
-  model = { id: reply.model, precision: reply.precision };
   byId("model").textContent = `${reply.model} · ${reply.precision}`;
+  byId("keyed").hidden = apiKey() === "";
+  byId("empty").hidden = true;
   byId("answer").hidden = false;
   byId("answer").classList.remove("outdated");
   const { size, best } = summary(reply, state);
@@ -130,18 +133,19 @@ function show(reply, state) {
   const { truncated, tokens_lost: lost } = reply.usage;
   byId("cut").hidden = !truncated;
   byId("cut").textContent =
-    `${plural(truncated, "text")} ${truncated === 1 ? "is" : "are"} longer than the model reads: ` +
-    `${plural(lost, "token")} ${lost === 1 ? "was" : "were"} not read.`;
+    `${plural(truncated, "text")} cut: ${plural(lost, "token")} ${lost === 1 ? "was" : "were"} not read.`;
   byId("heat").replaceChildren(...heatMap(reply, state));
   byId("ranking").replaceChildren(...rankedLists(reply, state));
   showTokens();
   showTimings(reply);
-  showPrograms(state);
   drawMap(byId("map"), reply, state);
 }
 
 function showTokens() {
-  byId("tokens").replaceChildren(...tokenViews(shown.reply.texts, byId("pieces").checked));
+  const { texts, prompt, usage } = shown.reply;
+  byId("tokens").replaceChildren(...tokenViews(texts, byId("pieces").checked));
+  byId("legend").classList.toggle("prompt", prompt.query + prompt.document !== "");
+  byId("legend").classList.toggle("lost", usage.truncated > 0);
   settle(byId("tokens"));
 }
 
@@ -150,9 +154,9 @@ const milliseconds = (value) => `${value.toLocaleString("en", { maximumFractionD
 function showTimings({ timings, usage, roundTrip }) {
   const rows = [
     ["tokenization", milliseconds(timings.tokenization_ms)],
-    ["waiting in the queue", milliseconds(timings.queue_ms)],
+    ["in the queue", milliseconds(timings.queue_ms)],
     ["the model", milliseconds(timings.inference_ms)],
-    ["the server in all", milliseconds(timings.total_ms)],
+    ["server in all", milliseconds(timings.total_ms)],
     ["there and back", milliseconds(roundTrip)],
     ["tokens", usage.total_tokens.toLocaleString("en")],
   ];
@@ -161,7 +165,7 @@ function showTimings({ timings, usage, roundTrip }) {
 
 function showPrograms(state) {
   byId("code").hidden = false;
-  codeTabs.show({ state, model: model.id, precision: model.precision, base, keyed: apiKey() !== "" });
+  codeTabs.show({ state, model, base, keyed: apiKey() !== "" });
 }
 
 /** Say what was done, with a way back: `action` names it, `undo` takes it. */
@@ -226,6 +230,11 @@ function listen() {
   });
   truncation.addEventListener("change", start);
   byId("pieces").addEventListener("change", () => shown && showTokens());
+  byId("forget").addEventListener("click", () => {
+    setApiKey("");
+    byId("keyed").hidden = true;
+    start();
+  });
   byId("share").addEventListener("click", async () => {
     if (!remember(read())) return notify("These texts are too long for a link.");
     notify((await copied(location.href)) ? "Link copied." : "Copy the link from the address bar.");
@@ -239,7 +248,11 @@ function listen() {
   };
   addEventListener("popstate", load);
   addEventListener("hashchange", load);
-  new ResizeObserver(() => shown && drawMap(byId("map"), shown.reply, shown.state)).observe(byId("map"));
+  new ResizeObserver(() => {
+    if (!shown) return;
+    drawMap(byId("map"), shown.reply, shown.state);
+    reachable(byId("tokens"));
+  }).observe(byId("map"));
 }
 
 if (/Mac|iPhone|iPad/u.test(navigator.platform)) byId("control").textContent = "⌘";

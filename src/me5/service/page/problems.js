@@ -3,7 +3,11 @@
 import { byId, plural } from "./dom.js";
 import { apiKey, setApiKey } from "./server.js";
 
-const sentence = (text) => text && text[0].toUpperCase() + text.slice(1) + (/[.!?。]$/u.test(text) ? "" : ".");
+/** The server's message for people: it names fields as programs write them. */
+function sentence(message) {
+  const text = message.replaceAll("`", "");
+  return text && text[0].toUpperCase() + text.slice(1) + (/[.!?。]$/u.test(text) ? "" : ".");
+}
 
 /** The words for a failed request. */
 function told({ status, message, wait }) {
@@ -35,7 +39,7 @@ export class Problems {
   show(problem) {
     this.clear();
     if (problem.status === 401 || problem.status === 403) {
-      this.#askForKey(problem);
+      this.#askForKey();
     } else if (problem.param === "task") {
       this.task.complain(sentence(problem.message));
     } else {
@@ -53,9 +57,9 @@ export class Problems {
     this.task.complain("");
   }
 
-  #askForKey(problem) {
+  #askForKey() {
     const last = apiKey() ? "It did not accept the last one. " : "";
-    byId("key-why").textContent = last + sentence(problem.message);
+    byId("key-why").textContent = `${last}Whoever runs it can give you one.`;
     byId("key").hidden = false;
     // Never while someone types: the next letters would go to the wrong place.
     if (!document.activeElement?.matches("textarea, input, select")) byId("key-input").focus();

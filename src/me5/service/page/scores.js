@@ -6,6 +6,8 @@ import { badge, el, plural, ref } from "./dom.js";
 const MOST = 100;
 const SHADES = 8;
 const LISTED = 5;
+// Documents beside each other whose texts have room above their columns.
+const NAMED = 6;
 
 /** Where a score lies between the lowest (0) and the highest (1) of its row: only the order in a row has a meaning. */
 function place(score, row) {
@@ -19,7 +21,7 @@ export function heatMap(reply, state) {
   const head = el(
     "tr",
     {},
-    el("td"),
+    el("td", { class: "corner" }),
     ...documents.map((text, index) =>
       el("th", { scope: "col", "data-ref": ref("document", index) }, named("document", index, text)),
     ),
@@ -36,7 +38,9 @@ export function heatMap(reply, state) {
     );
   });
   const caption = el("caption", { class: "unseen" }, "Scores × 100: a row for each query, a column for each document");
-  const table = el("table", {}, caption, el("thead", {}, head), el("tbody", {}, ...rows));
+  const dense = documents.length > NAMED ? "dense" : null;
+  const table = el("table", { class: dense }, caption, el("thead", {}, head), el("tbody", {}, ...rows));
+  table.style.setProperty("--columns", documents.length);
   if (Math.max(state.documents.length, state.queries.length) <= MOST) return [table];
   return [table, el("p", { class: "soft" }, `The first ${MOST} are shown here; the ranking covers all documents.`)];
 }
@@ -87,7 +91,7 @@ export function rankedLists(reply, state) {
 
 function rankedItem(text, index, scores) {
   const bar = el("span", { class: "bar", "aria-hidden": true });
-  bar.style.inlineSize = `${Math.max(2, Math.round(place(scores[index], scores) * 100))}%`;
+  bar.style.setProperty("--share", `${Math.max(1, Math.round(place(scores[index], scores) * 100))}%`);
   return el(
     "li",
     { "data-ref": ref("document", index) },

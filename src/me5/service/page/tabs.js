@@ -20,7 +20,7 @@ export class CodeTabs {
     this.#choose(0);
   }
 
-  /** Show the programs of a call: {state, model, precision, base, keyed}. */
+  /** Show the programs of a call: {state, model, base, keyed}. */
   show(call) {
     this.#call = call;
     showCode(byId("snippet"), this.#chosen.write(call));

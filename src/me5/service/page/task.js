@@ -7,10 +7,13 @@ const OWN = "\u0000own";
 export class TaskChoice {
   #tasks = [];
   #default = "";
+  #own = true; // whether the model takes a sentence of one's own
 
   constructor(changed) {
     this.select = byId("task");
     this.own = byId("own");
+    // Until the server has told its tasks, whatever an example or a link holds is kept as a sentence.
+    this.select.append(el("option", { value: OWN }));
     this.select.addEventListener("change", () => {
       this.#show();
       if (this.select.value === OWN) this.own.focus();
@@ -30,8 +33,10 @@ export class TaskChoice {
       el("option", { value: name }, name === this.#default ? `${name} (default)` : name),
     );
     if (!this.#default) options.unshift(el("option", { value: "" }, "the model's own prompt"));
-    if (known.style === "instruct") options.push(el("option", { value: OWN }, "a sentence of my own…"));
+    this.#own = known.style === "instruct";
+    if (this.#own) options.push(el("option", { value: OWN }, "a sentence of my own…"));
     this.select.replaceChildren(...options);
+    byId("task-field").classList.add("known");
     byId("task-field").hidden = options.length < 2;
     this.value = value;
   }
@@ -42,13 +47,12 @@ export class TaskChoice {
     return value && value !== this.#default ? value : null;
   }
 
+  /** A task of which this model knows nothing, as an example or a link may hold, is left out. */
   set value(value) {
     const known = value === null ? this.#default : this.#tasks.find(({ name }) => name === value)?.name;
-    this.own.value = known === undefined ? value : "";
-    if (known === undefined && ![...this.select.options].some((option) => option.value === OWN)) {
-      this.select.append(el("option", { value: OWN }, "a sentence of my own…"));
-    }
-    this.select.value = known ?? OWN;
+    const own = known === undefined && this.#own;
+    this.own.value = own ? value : "";
+    this.select.value = own ? OWN : (known ?? this.#default);
     this.#show();
   }
 
@@ -59,17 +63,14 @@ export class TaskChoice {
 
   /** Say what is wrong with the task, at the task; an empty text takes it back. */
   complain(message) {
-    const field = this.select.value === OWN ? this.own : this.select;
-    for (const one of [this.select, this.own]) {
-      one.toggleAttribute("aria-invalid", false);
-      one.removeAttribute("aria-describedby");
+    const asked = this.select.value === OWN ? this.own : this.select;
+    for (const field of [this.select, this.own]) {
+      const wrong = message !== "" && field === asked;
+      field.setAttribute("aria-invalid", String(wrong));
+      field.setAttribute("aria-describedby", wrong ? "task-error" : "sentence");
     }
     byId("task-error").hidden = !message;
     byId("task-error").textContent = message;
-    if (message) {
-      field.setAttribute("aria-invalid", "true");
-      field.setAttribute("aria-describedby", "task-error");
-    }
   }
 
   #show() {

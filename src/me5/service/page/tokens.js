@@ -33,10 +33,18 @@ function view(text, asPieces) {
   );
 }
 
-/** Let long views be scrolled by key, and open those of texts that were cut at the place where they were. */
-export function settle(views) {
+/** Let the views that are longer than their frames, at the present width, be scrolled by key. */
+export function reachable(views) {
   for (const body of views.querySelectorAll(".reading")) {
     if (body.scrollHeight > body.clientHeight) body.tabIndex = 0;
+    else body.removeAttribute("tabindex");
+  }
+}
+
+/** Make views of texts that were cut open at the place where they were. */
+export function settle(views) {
+  reachable(views);
+  for (const body of views.querySelectorAll(".reading")) {
     const lost = body.querySelectorAll("s");
     if (!lost.length) continue;
     const fromStart = lost[0].previousElementSibling?.matches(".special, .prompt") ?? true;

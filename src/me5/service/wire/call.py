@@ -120,9 +120,14 @@ class Call:
         }
         if reading.ignored:
             told["x-me5-ignored"] = quote(",".join(reading.ignored)[:1000], safe=",")
-        if reading.warnings:
-            told["x-me5-warning"] = quote(" ".join(reading.warnings)[:1000], safe=" ,;:`'")
+        if warnings := warnings_of(reading, *answers):
+            told["x-me5-warning"] = quote(" ".join(warnings)[:1000], safe=" ,;:`'")
         return told
+
+
+def warnings_of(reading: Reading, *answers: Answer) -> list[str]:
+    """Sentences for the caller, but for what was cut, which every dialect has another place for."""
+    return [*reading.warnings, *dict.fromkeys(answer.carried for answer in answers if answer.carried)]
 
 
 def tokens_read(answer: Answer) -> int:

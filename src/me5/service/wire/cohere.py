@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from me5.service.errors import FieldError, shown
 from me5.service.pipeline import Answer, Float32
 from me5.service.wire import writing
-from me5.service.wire.call import CurrentCall, tokens_read
+from me5.service.wire.call import CurrentCall, tokens_read, warnings_of
 from me5.service.wire.dialects import COHERE
 from me5.service.wire.reading import Fields, Reading, SideFields, read_side, read_texts, read_truncation
 from me5.service.wire.routing import speaking
@@ -37,7 +37,6 @@ ROWS: dict[str, Callable[[Float32], Any]] = {
 Numbers = list[list[float]]  # named here, for in `Embeddings` the word float is a field
 _TEXT = {"type": "string", "minLength": 1}
 Texts = Annotated[Any, WithJsonSchema({"type": "array", "items": _TEXT, "minItems": 1})]
-_SHOWN = 5
 
 
 class TextContent(Fields):
@@ -164,7 +163,7 @@ async def _embed(
             "response_type": "embeddings_floats" if types is None else "embeddings_by_type",
             "embeddings": by_type["float"] if types is None else by_type,
             "texts": texts,
-            "meta": _meta(version, reading, answer, service.pipeline.max_tokens),
+            "meta": _meta(version, reading, answer),
         }
 
     return await writing.json_reply(
@@ -185,14 +184,8 @@ def _texts(body: CohereRequest, limit: int) -> list[str]:
     return read_texts(body.texts, "texts", limit)
 
 
-def _meta(version: str, reading: Reading, answer: Answer, max_tokens: int) -> dict[str, Any]:
-    warnings = list(reading.warnings)
-    if cut := [index for index, lost in enumerate(answer.lost) if lost]:
-        items = ", ".join(map(str, cut[:_SHOWN])) + (", …" if len(cut) > _SHOWN else "")
-        warnings.append(
-            f"texts longer than {max_tokens} tokens were cut: {len(cut)} of {len(answer.lost)} (item {items}), "
-            f"{sum(answer.lost)} tokens lost"
-        )
+def _meta(version: str, reading: Reading, answer: Answer) -> dict[str, Any]:
+    warnings = [*warnings_of(reading, answer), *([answer.cut] if answer.cut else [])]
     if reading.ignored:
         warnings.append(f"fields without effect: {', '.join(reading.ignored)}")
     tokens = {"input_tokens": tokens_read(answer)}

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from me5.service.errors import FieldError
 from me5.service.pipeline import Answer
 from me5.service.wire import writing
-from me5.service.wire.call import Call, CurrentCall, tokens_read
+from me5.service.wire.call import Call, CurrentCall, tokens_read, warnings_of
 from me5.service.wire.dialects import OPENAI
 from me5.service.wire.reading import Reading, SideFields, read_side, read_texts, read_truncation
 from me5.service.wire.routing import speaking
@@ -193,7 +193,7 @@ def _notes(reading: Reading, answer: Answer) -> dict[str, Any]:
         "lost": list(answer.lost),
         "chunks": list(answer.chunks),
         "ignored": reading.ignored,
-        "warnings": reading.warnings,
+        "warnings": warnings_of(reading, answer),
     }
 
 

@@ -1,0 +1,102 @@
+"""Texts of any number -> windows -> batches -> vectors, in an order of work that keeps an engine busy.
+
+An engine that asks for it (`lookahead`) has the next windows tokenized on other threads while it works, and may take
+batches of the next window before it has answered those of the last. Others get one batch after another.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from me5.batching import Batch, plan
+from me5.engine.base import Engine, TokenIds
+from me5.progress import Advance
+from me5.tokenizer import Prepared
+
+Float32 = npt.NDArray[np.float32]
+T = TypeVar("T")
+R = TypeVar("R")
+
+# Texts that are tokenized and sorted together. Longer windows pack no better (fill 0.99 from 2,000 texts on); a window
+# of long texts is cut earlier, so that its tokens stay a few dozen megabytes.
+WINDOW_TEXTS = 4096
+WINDOW_CHARS = 8_000_000
+
+
+def windows_of(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Cut an iterable into lists of at most `WINDOW_TEXTS` texts and about `WINDOW_CHARS` characters.
+
+    Each comes with the number of its first text.
+    """
+    source = iter(texts)
+    first = 0
+    window: list[str] = []
+    chars = 0
+    while block := list(islice(source, 64)):
+        window += block
+        chars += sum(len(text) for text in block if isinstance(text, str))
+        if len(window) >= WINDOW_TEXTS or chars >= WINDOW_CHARS:
+            yield first, window
+            first += len(window)
+            window, chars = [], 0
+    if window:
+        yield first, window
+
+
+def ahead(work: Callable[[T], R], items: Iterable[T], depth: int) -> Iterator[tuple[T, R]]:
+    """Each item with its result, the next `depth` of them already in work on other threads. 0 works in line.
+
+    The items themselves are taken by the caller's own thread.
+    """
+    if not depth:
+        yield from ((item, work(item)) for item in items)
+        return
+    with ThreadPoolExecutor(depth, "me5-ahead") as pool:
+        waiting: deque[tuple[T, Future[R]]] = deque()
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(work, item)))
+                if len(waiting) > depth:
+                    done, future = waiting.popleft()
+                    yield done, future.result()
+            while waiting:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def vectors_of(
+    windows: Iterable[Prepared], engine: Engine, advance: Advance | None = None
+) -> Iterator[tuple[Prepared, Float32]]:
+    """Each window with the vectors of its sequences, in their order; no window may be empty.
+
+    `advance` is called after every batch with the numbers of texts and tokens that it held.
+    """
+    entered: deque[tuple[Prepared, list[Batch]]] = deque()
+
+    def batches() -> Iterator[tuple[list[list[TokenIds]], int]]:
+        for prepared in windows:
+            planned = plan([len(sequence) for sequence in prepared.sequences], engine.batch_tokens)
+            entered.append((prepared, planned))
+            for batch in planned:
+                yield [[prepared.sequences[index] for index in row] for row in batch.rows], batch.width
+
+    results = engine.embed_all(batches())
+    for first in results:
+        prepared, planned = entered.popleft()
+        vectors = np.empty((len(prepared.sequences), engine.dim), np.float32)
+        # A text counts as done with its first chunk.
+        firsts = np.diff(prepared.owners, prepend=-1)
+        answered = chain([first], results)
+        for batch in planned:
+            vectors[batch.order] = next(answered)
+            if advance is not None:
+                advance(int(firsts[batch.order].sum()), sum(len(prepared.sequences[index]) for index in batch.order))
+        yield prepared, vectors

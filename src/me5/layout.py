@@ -1,0 +1,106 @@
+"""The shape of an encoder, its tokenizer and prompts -> the small files of the published layout.
+
+With `model.safetensors` beside them they are a folder that me5, sentence_transformers and transformers read alike.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from me5._version import __version__
+from me5.checkpoint import ModelConfig
+from me5.errors import InputError
+from me5.prompts import Prompts, to_sentence_transformers
+
+# transformers builds its tokenizer from these; they lie beside the tokenizer.json that they belong to.
+_TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")
+_CLASSES = {"xlm-roberta": "XLMRobertaModel", "bert": "BertModel"}
+
+
+@contextmanager
+def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a folder to fill, which takes its place when the block ends well, and vanishes when it does not.
+
+    Raises `InputError` where the place is taken, unless it may be overwritten.
+    """
+    if folder.exists() and not overwrite:
+        raise InputError(f"{folder} exists; choose another folder, or allow overwriting it")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside its place, so that the last step is one rename; hidden, so that nobody takes it for finished.
+    partial = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        partial.chmod(0o755)
+        yield partial
+        if folder.exists():
+            before = partial.with_name(f"{partial.name}-before")
+            folder.rename(before)
+            partial.rename(folder)
+            shutil.rmtree(before)
+        else:
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_layout(folder: Path, config: ModelConfig, tokenizer: Path, prompts: Prompts | None, dtype: str) -> None:
+    """Write everything but the weights. `dtype` is theirs: float32, float16 or bfloat16.
+
+    `tokenizer` is a tokenizer.json; tokenizer_config.json and special_tokens_map.json are taken from beside it. A model
+    without known prompts lists none.
+    """
+    shutil.copyfile(tokenizer, folder / "tokenizer.json")
+    for name in _TOKENIZER_FILES:
+        if (tokenizer.parent / name).is_file():
+            shutil.copyfile(tokenizer.parent / name, folder / name)
+    modules = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
+    files: dict[str, Any] = {
+        "config.json": _network(config, dtype),
+        "modules.json": [
+            {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for index, (path, kind) in enumerate(modules)
+        ],
+        "1_Pooling/config.json": {
+            "word_embedding_dimension": config.hidden_size,
+            "pooling_mode_cls_token": config.pooling == "cls",
+            "pooling_mode_mean_tokens": config.pooling == "mean",
+            "pooling_mode_max_tokens": False,
+            "pooling_mode_mean_sqrt_len_tokens": False,
+        },
+        "sentence_bert_config.json": {"max_seq_length": config.max_tokens, "do_lower_case": config.lower_case},
+        "config_sentence_transformers.json": {
+            "__version__": {"me5": __version__},
+            "prompts": to_sentence_transformers(prompts) if prompts else {},
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine",
+        },
+    }
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _network(config: ModelConfig, dtype: str) -> dict[str, Any]:
+    """config.json, as transformers writes it for these bodies."""
+    return {
+        "architectures": [_CLASSES[config.body]],
+        "model_type": config.body,
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "intermediate_size": config.intermediate_size,
+        "max_position_embeddings": config.max_positions,
+        "type_vocab_size": config.type_vocab_size,
+        "layer_norm_eps": config.layer_norm_eps,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": config.hidden_dropout,
+        "attention_probs_dropout_prob": config.attention_dropout,
+        "initializer_range": 0.02,
+        # XLM-RoBERTa's positions begin behind it.
+        "pad_token_id": max(config.first_position - 1, 0),
+        "torch_dtype": dtype,
+    }
