@@ -6,11 +6,19 @@ os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 
 import asyncio
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from me5 import Embedder, InputError
+
+
+def run(coroutine):
+    """Its result, from a loop of its own: another may be running in this thread."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
+
 
 TEXTS = [
     "K2 rises to 8,611 metres above sea level.",
@@ -38,7 +46,7 @@ def test_langchain_embeddings_write_queries_and_documents_as_the_model_wants(lan
         query, embedder.encode_query("what is bread made of?", task="question-answering")[0], atol=1e-6
     )
     np.testing.assert_allclose(documents, embedder.encode_document(TEXTS), atol=1e-6)
-    assert np.allclose(asyncio.run(embeddings.aembed_query("what is bread made of?")), query)
+    assert np.allclose(run(embeddings.aembed_query("what is bread made of?")), query)
 
 
 def test_langchain_embeddings_serve_langchains_own_store(langchain, embedder):
@@ -69,7 +77,7 @@ def test_langchain_store(langchain, embedder, tmp_path):
     assert store.add_documents([Document("K2 is in the Karakoram.", id="a")]) == ["a"]
     retriever = store.as_retriever(search_kwargs={"k": 3})
     assert {document.page_content for document in retriever.invoke("K2")} == {"K2 is in the Karakoram.", *TEXTS[1:]}
-    assert {document.id for document in asyncio.run(retriever.ainvoke("K2"))} == {"a", "b", "c"}
+    assert {document.id for document in run(retriever.ainvoke("K2"))} == {"a", "b", "c"}
     (fresh,) = store.add_texts(["no name"])
     assert store.delete([fresh, "a"])
     assert not store.delete(["a"])
@@ -94,7 +102,7 @@ def test_llama_index_embedding(embedder):
         (embedder.encode_query("what is bread made of?") @ embedder.encode_document(TEXTS[1]).T).item(), abs=1e-5
     )
     np.testing.assert_allclose(model.get_text_embedding_batch(TEXTS), embedder.encode_document(TEXTS), atol=1e-6)
-    assert np.allclose(asyncio.run(model.aget_query_embedding("K2")), model.get_query_embedding("K2"))
+    assert np.allclose(run(model.aget_query_embedding("K2")), model.get_query_embedding("K2"))
 
 
 def test_haystack_embedders(embedder):

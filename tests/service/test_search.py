@@ -1,7 +1,6 @@
 """/v1/search and /search: what they answer, and what they refuse."""
 
 import pytest
-from conftest import start, stop
 
 from me5 import Embedder
 from me5.search import Index
@@ -27,10 +26,8 @@ def index(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def searching(index, tmp_path_factory):
-    server = start(tmp_path_factory.mktemp("served") / "log", "--search", index.store.uri, "--precision", "f32")
-    yield server
-    stop(server)
+def searching(index, launch):
+    return launch("--search", index.store.uri, "--precision", "f32")
 
 
 def ask(server, **body):

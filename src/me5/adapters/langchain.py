@@ -88,7 +88,7 @@ class Me5VectorStore(VectorStore):
         """The `k` best passages."""
         return [document for document, _ in self.similarity_search_with_score(query, k, **kwargs)]
 
-    def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:  # type: ignore[override]
+    def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:
         """The `k` best passages, with the scores of `Hit`."""
         return [(_document(hit), hit.score) for hit in self.index.search(query, k, **kwargs)]
 

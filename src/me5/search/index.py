@@ -19,7 +19,7 @@ from me5.search.readers import kind_of
 from me5.search.readers.tables import Columns, plain, rows_of
 from me5.search.recall import Recall
 from me5.search.searching import Question, find, highlighted, sentences_of
-from me5.search.settings import Quantization, Settings
+from me5.search.settings import LOSSY, Quantization, Settings
 from me5.search.store import Store
 
 # Long enough to hold an answer with what is around it, short enough to be about one thing.
@@ -189,7 +189,7 @@ class Index:
 
 def load(settings: Settings, *, threads: int | None = None) -> Embedder:
     """The model that a store was made with, at its precision where this machine has it."""
-    precision: Any = "int8" if settings.precision == "int8" else "auto"
+    precision: Any = settings.precision if settings.precision in LOSSY else "auto"
     return Embedder.load(settings.model, precision=precision, threads=threads)
 
 

@@ -16,6 +16,8 @@ QUANTIZATIONS: tuple[Quantization, ...] = ("none", "int8", "binary")
 FORMAT = 1
 # Blocks of the weights that the fingerprint reads: training of any kind changes all of them.
 _BLOCKS, _BLOCK = 64, 4096
+# Vectors at the other precisions agree to a cosine of 0.9999, and may be compared with each other.
+LOSSY = frozenset({"int8", "fp8"})
 _SIDES: tuple[Side, ...] = ("query", "document")
 
 
@@ -97,8 +99,7 @@ class Settings:
             raise InputError(
                 f"this store was made with the prompts {dict(self.prompts)}, got {dict(came.prompts)}; use the same"
             )
-        # bf16 and f32 agree to a cosine of 0.9999; int8 does not.
-        if (came.precision == "int8") != (self.precision == "int8"):
+        if came.precision != self.precision and {came.precision, self.precision} & LOSSY:
             raise InputError(f"this store was made at precision {self.precision}, got {came.precision}; use the same")
 
 
