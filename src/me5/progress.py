@@ -1,15 +1,18 @@
-"""A progress bar with texts, tokens per second and time left, drawn on standard error when asked for."""
+"""A progress bar with texts or bytes, tokens per second and time left, drawn on standard error when asked for."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
+from typing import Literal
 
 Advance = Callable[[int, int], None]
 
 
 @contextmanager
-def track(total: int | None, *, show: bool, description: str = "Embedding") -> Iterator[Advance]:
-    """Give a function to call with (texts done, tokens done) since the last call. `total` None: length unknown."""
+def track(
+    total: int | None, *, show: bool, description: str = "Embedding", unit: Literal["texts", "bytes"] = "texts"
+) -> Iterator[Advance]:
+    """Give a function to call with (texts or bytes done, tokens done) since the last call. `total` None: unknown."""
     if not show:
         yield lambda texts, tokens: None  # noqa: ARG005
         return
@@ -17,6 +20,7 @@ def track(total: int | None, *, show: bool, description: str = "Embedding") -> I
     from rich.console import Console
     from rich.progress import (
         BarColumn,
+        DownloadColumn,
         MofNCompleteColumn,
         Progress,
         TextColumn,
@@ -24,8 +28,9 @@ def track(total: int | None, *, show: bool, description: str = "Embedding") -> I
         TimeRemainingColumn,
     )
 
+    done = (DownloadColumn(),) if unit == "bytes" else (MofNCompleteColumn(), TextColumn("texts"))
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("texts"),
+        TextColumn("{task.description}"), BarColumn(), *done,
         TextColumn("{task.fields[speed]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     started, seen = perf_counter(), 0

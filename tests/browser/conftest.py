@@ -20,6 +20,12 @@ def site() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def serving() -> Any:
+    """Start further services."""
+    return served
+
+
+@pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """One browser for the run."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="the page is tested with: pip install playwright")

@@ -19,9 +19,19 @@ HOMES = {
     "huggingface_hub": ("hub.py",),
     "safetensors": ("weights.py", "model/folder.py"),
     "tokenizers": ("tokenizer.py",),
-    "pyarrow": ("bulk/", "evaluation/readers/tables.py"),
+    "pyarrow": ("bulk/", "evaluation/readers/tables.py", "search/store.py", "search/readers/tables.py"),
     "yaml": ("evaluation/readers/dataset.py",),
     "langcodes": ("evaluation/languages.py",),
+    "lancedb": ("search/store.py",),
+    "semantic_text_splitter": ("search/splitting.py",),
+    "py3langid": ("search/language.py",),
+    "pypdf": ("search/readers/pdf.py",),
+    "docx": ("search/readers/docx.py",),
+    "selectolax": ("search/readers/html.py",),
+    "markdown_it": ("search/readers/markdown.py",),
+    "langchain_core": ("adapters/langchain.py",),
+    "llama_index": ("adapters/llama_index.py",),
+    "haystack": ("adapters/haystack.py",),
     "scipy": ("evaluation/",),
     "sklearn": ("evaluation/",),
     "ir_measures": ("evaluation/metrics.py",),
@@ -53,13 +63,21 @@ FORBIDDEN = {
     "evaluation/encoders/": ("me5.evaluation.task", "me5.evaluation.readers", "me5.evaluation.protocols"),
     "evaluation/readers/": ("me5.embedder", "me5.evaluation.encoders", "me5.evaluation.protocols"),
     "evaluation/protocols/": ("me5.embedder", "me5.evaluation.readers", "me5.evaluation.results"),
-    "embedder.py": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.service", "me5.client"),
-    "service/": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.client"),
+    "embedder.py": ("me5.cli", "me5.bulk", "me5.search", "me5.evaluation", "me5.service", "me5.client"),
+    "search/": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.engine", "me5.service", "me5.client", "me5.adapters"),
+    "adapters/": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.engine", "me5.service", "me5.client"),
+    "service/": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.client", "me5.adapters"),
     "service/queue.py": ("me5.tokenizer", "me5.prompts", "me5.embedder", "me5.service.wire"),
     "service/pipeline.py": ("me5.service.wire", "me5.service.app"),
     "client/": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.engine", "me5.service"),
 }
-DOORS = ("__init__.py", "cli/", "engine/__init__.py", "evaluation/encoders/__init__.py")
+DOORS = (
+    "__init__.py",
+    "cli/",
+    "engine/__init__.py",
+    "evaluation/encoders/__init__.py",
+    "service/wire/search.py",
+)
 
 
 def module_name(path: Path) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from me5 import catalog
 
-COMMANDS = ("demo", "embed", "score", "tokens", "models", "info", "verify")
+COMMANDS = ("demo", "embed", "score", "tokens", "models", "info", "verify", "index", "search")
 ROOT = Path(__file__).parents[2]
 
 

@@ -34,7 +34,7 @@ def test_public_names_are_these():
 
 
 def test_import_loads_no_engine_no_torch_no_web_server():
-    heavy = "torch openvino transformers huggingface_hub pyarrow typer rich fastapi uvicorn httpx2"
+    heavy = "torch openvino transformers huggingface_hub pyarrow typer rich fastapi uvicorn httpx2 lancedb"
     code = f"import sys, me5; print(sorted(set({heavy.split()}) & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
@@ -48,7 +48,7 @@ def blocks(language: str, page: str = "README.md") -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md", "docs/search.md"])
 @pytest.mark.filterwarnings("ignore::me5.TruncationWarning")
 def test_python_in_the_documents_runs(page, capsys):
     code = blocks("python", page)

@@ -23,14 +23,15 @@ from me5._version import __version__
 from me5.service.auth import Keys, read_keys
 from me5.service.errors import NotFound, ServingError, Unhealthy, WrongMethod
 from me5.service.metrics import Metrics
-from me5.service.page.routes import router as page
+from me5.service.page.routes import pages
 from me5.service.pipeline import Pipeline
 from me5.service.record import Recording
 from me5.service.settings import Settings
 from me5.service.tracing import Tracer, open_tracer
-from me5.service.wire import cohere, openai, score, tei
+from me5.service.wire import cohere, openai, score, search, tei
 from me5.service.wire.call import Service
 from me5.service.wire.dialects import OPENAI, TEI, refuse
+from me5.service.wire.search import open_store
 
 # Headers of ours that a page of another origin may read.
 EXPOSED = (
@@ -55,7 +56,9 @@ def create_app(settings: Settings, pipeline: Pipeline | None = None) -> FastAPI:
     metrics = Metrics()
     keys = read_keys(settings.keys_file, settings.keys, settings.key_tokens_per_minute)
     tracer = open_tracer(settings.otlp_endpoint)
-    service = Service(settings, pipeline or Pipeline(settings, metrics), keys, metrics, int(time.time()))
+    pipeline = pipeline or Pipeline(settings, metrics)
+    store = open_store(settings.search) if settings.search else None
+    service = Service(settings, pipeline, keys, metrics, int(time.time()), store)
     metrics.watch(service.pipeline)
     app = FastAPI(
         title="me5",
@@ -71,8 +74,10 @@ def create_app(settings: Settings, pipeline: Pipeline | None = None) -> FastAPI:
     app.state.service = service
     for router in (openai.router, tei.router, cohere.router, score.router, _open_routes(service)):
         app.include_router(router)
+    if store is not None:
+        app.include_router(search.router)
     if settings.page:
-        app.include_router(page)
+        app.include_router(pages(search=store is not None))
     app.add_exception_handler(HTTPException, _refuse_path)
     _describe_keys(app, keys)
     if settings.cors_origins:
@@ -94,6 +99,8 @@ def _lifespan(service: Service, tracer: Tracer | None) -> Callable[[FastAPI], An
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.pipeline.start()
         try:
+            if service.store is not None:
+                service.store.settings.check(service.pipeline)
             yield
         finally:
             await service.pipeline.stop()

@@ -115,6 +115,10 @@ class Settings:
         float, About("Behaviour", "Seconds that requests get to finish when the service is asked to end.", least=0)
     ] = 30.0
     page: Annotated[bool, About("Behaviour", "Serve the page to try the model, at /.")] = True
+    search: Annotated[
+        str | None,
+        About("Behaviour", "A store that `me5 index` made with this model, to be searched at /search.", shown="none"),
+    ] = None
 
     log_format: Annotated[
         Literal["auto", "json", "text"],

@@ -1,4 +1,4 @@
-"""Serve the try-it page from memory: `/` and the files beside it, under a policy that allows nothing from elsewhere."""
+"""Serve the pages from memory: `/`, `/search` and their files, under a policy that allows nothing from elsewhere."""
 
 import hashlib
 from dataclasses import dataclass
@@ -32,26 +32,50 @@ def _read() -> dict[str, PageFile]:
     for entry in resources.files(__package__).iterdir():
         if content_type := TYPES.get(entry.name.rpartition(".")[2]):
             body = entry.read_bytes()
-            files[entry.name] = PageFile(body, content_type, f'"{hashlib.sha256(body).hexdigest()[:20]}"')
+            files[entry.name] = PageFile(body, content_type, _etag(body))
     return files
 
 
+def _etag(body: bytes) -> str:
+    return f'"{hashlib.sha256(body).hexdigest()[:20]}"'
+
+
 FILES = _read()
-router = APIRouter(include_in_schema=False)
+# What links the pages with each other; nothing where there is no store to search.
+_LINK = b'<a id="to-search" class="quiet" href="search">Search documents</a>'
+_PLACE = b"<!-- search -->"
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
-def index(request: Request) -> Response:
-    """The page itself."""
-    return _reply(FILES["index.html"], request)
+def _linked(link: bytes) -> PageFile:
+    body = FILES["index.html"].body.replace(_PLACE, link)
+    return PageFile(body, TYPES["html"], _etag(body))
 
 
-@router.api_route("/page/{name}", methods=["GET", "HEAD"])
-def file(name: str, request: Request) -> Response:
-    """A file that the page asks for."""
-    if name not in FILES:
-        raise HTTPException(404, f"the page has no file {name}; it has {', '.join(sorted(FILES))}")
-    return _reply(FILES[name], request)
+def pages(*, search: bool) -> APIRouter:
+    """The routes of the pages: the one to try the model, and, where there is a store, the one that searches it."""
+    router = APIRouter(include_in_schema=False)
+    front = _linked(_LINK if search else b"")
+
+    @router.api_route("/", methods=["GET", "HEAD"])
+    def index(request: Request) -> Response:
+        """The page to try the model."""
+        return _reply(front, request)
+
+    if search:
+
+        @router.api_route("/search", methods=["GET", "HEAD"])
+        def searching(request: Request) -> Response:
+            """The page that searches."""
+            return _reply(FILES["search.html"], request)
+
+    @router.api_route("/page/{name}", methods=["GET", "HEAD"])
+    def file(name: str, request: Request) -> Response:
+        """A file that a page asks for."""
+        if name not in FILES:
+            raise HTTPException(404, f"the page has no file {name}; it has {', '.join(sorted(FILES))}")
+        return _reply(FILES[name], request)
+
+    return router
 
 
 def _reply(page_file: PageFile, request: Request) -> Response:

@@ -1,4 +1,4 @@
-/** The three requests that this page makes, and every way in which they fail as one kind of value. */
+/** The requests that the pages make, and every way in which they fail as one kind of value. */
 
 const KEY = "me5-key";
 
@@ -56,3 +56,14 @@ export async function fetchScore({ queries, documents, task, truncation }, signa
   });
   return { ...reply, roundTrip: performance.now() - started };
 }
+
+export const fetchStore = () => call("v1/search");
+
+/** The passages that answer a question: {query, source, hybrid, language}. */
+export const fetchSearch = (asked, signal) =>
+  call("v1/search", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(asked),
+    signal,
+  });

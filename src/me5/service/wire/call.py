@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Depends, Request
@@ -18,19 +18,23 @@ from me5.service.record import Record
 from me5.service.settings import Settings
 from me5.service.wire.reading import Names, Reading
 
+if TYPE_CHECKING:
+    from me5.search.store import Store
+
 # Characters that a token takes at least, in the languages where it takes few: a guess until the tokens are counted.
 _CHARS_PER_TOKEN = 2
 
 
 @dataclass(frozen=True)
 class Service:
-    """What every request shares, at `app.state.service`. `started` is in seconds since 1970."""
+    """What every request shares, at `app.state.service`. `started` is in seconds since 1970, `store` is searched."""
 
     settings: Settings
     pipeline: Pipeline
     keys: Keys
     metrics: Metrics
     started: int
+    store: "Store | None" = None
 
     @property
     def names(self) -> Names:

@@ -1,0 +1,34 @@
+"""What a reader makes of a file: documents, and the sections under their headings."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# Told of a row that cannot be used: its place in the file, and the reason.
+Complain = Callable[[int, str], None]
+
+
+@dataclass(frozen=True)
+class Section:
+    """The part of a document under one heading: characters `start` to `end` of its text, heading left out."""
+
+    title: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text with its title.
+
+    `at` is its place where a file holds several: the page of a PDF (from 1), the line of JSONL or CSV (from 1), the row
+    of Parquet (from 0). `sections` cover what is to be searched; without any it is the whole text. `metadata` is what
+    JSON can write. `language` is a code where the file states one.
+    """
+
+    text: str
+    title: str = ""
+    at: int | None = None
+    sections: tuple[Section, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    language: str = ""

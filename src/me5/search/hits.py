@@ -1,0 +1,42 @@
+"""What a search gives: typed hits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# How the place of a document in its file is told.
+_PLACES: Mapping[str, str] = {"pdf": "page", "jsonl": "line", "csv": "line", "parquet": "row"}
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One passage that was found.
+
+    `score` is what ranks it: the cosine with the question (E5 models put even unrelated texts near 0.7), or in a hybrid
+    search the sum of reciprocal ranks. `start` and `end` count characters of the document's text, `at` is the page,
+    line or row of the document in `source`. `best` are the ends of the sentence within `text` that answers best, where
+    asked.
+    """
+
+    score: float
+    source: str
+    title: str
+    text: str
+    start: int
+    end: int
+    at: int | None
+    language: str
+    kind: str
+    metadata: Mapping[str, Any]
+    id: str
+    best: tuple[int, int] | None = None
+
+    @property
+    def place(self) -> str:
+        """Source, and page, line or row, in words."""
+        return self.source if self.at is None else f"{self.source}, {_PLACES.get(self.kind, 'part')} {self.at:,}"
+
+    @property
+    def best_sentence(self) -> str:
+        """The sentence that answers best, or nothing where none was looked for."""
+        return "" if self.best is None else self.text[slice(*self.best)]

@@ -1,0 +1,128 @@
+"""What a store remembers of the model that its vectors came from, so that no other is ever compared with them."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from me5.checkpoint import Checkpoint
+from me5.errors import InputError
+from me5.prompts import Prompts, Side
+
+Quantization = Literal["none", "int8", "binary"]
+QUANTIZATIONS: tuple[Quantization, ...] = ("none", "int8", "binary")
+FORMAT = 1
+# Blocks of the weights that the fingerprint reads: training of any kind changes all of them.
+_BLOCKS, _BLOCK = 64, 4096
+# Vectors at the other precisions agree to a cosine of 0.9999, and may be compared with each other.
+LOSSY = frozenset({"int8", "fp8"})
+_SIDES: tuple[Side, ...] = ("query", "document")
+
+
+class Model(Protocol):
+    """What makes vectors: an `Embedder`, or a service's pipeline."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Its files."""
+
+    @property
+    def prompts(self) -> Prompts:
+        """What stands in front of texts."""
+
+    @property
+    def precision(self) -> str:
+        """What it computes in."""
+
+    @property
+    def dim(self) -> int:
+        """The width of its vectors."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a store was made.
+
+    `model` is a name that `Embedder.load` takes, `fingerprint` the hash of its files, `prompts` the texts in front of
+    queries and documents. `passage_tokens` is the longest passage, `quantization` how an index over many rows keeps
+    vectors.
+    """
+
+    model: str
+    fingerprint: str
+    prompts: Mapping[str, str]
+    precision: str
+    dim: int
+    passage_tokens: int
+    quantization: Quantization = "none"
+    format: int = FORMAT
+
+    @classmethod
+    def of(cls, model: Model, *, passage_tokens: int, quantization: Quantization) -> "Settings":
+        """The settings of a new store for this model."""
+        if quantization not in QUANTIZATIONS:
+            raise InputError(f"unknown quantization {quantization!r}; expected one of {', '.join(QUANTIZATIONS)}")
+        return cls(
+            model=_loadable(model.checkpoint),
+            fingerprint=fingerprint(model.checkpoint),
+            prompts={side: model.prompts.prefix(side) for side in _SIDES},
+            precision=model.precision,
+            dim=model.dim,
+            passage_tokens=passage_tokens,
+            quantization=quantization,
+        )
+
+    def to_json(self) -> str:
+        """As the store keeps it."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Settings":
+        """Raises `InputError` for a store of a newer me5."""
+        content: dict[str, Any] = json.loads(text)
+        if content.get("format") != FORMAT:
+            raise InputError(f"a store of format {content.get('format')}, this me5 reads {FORMAT}; update me5")
+        return cls(**content)
+
+    def check(self, model: Model) -> None:
+        """Raise `InputError` unless vectors of this model can be compared with those in the store."""
+        came = Settings.of(model, passage_tokens=self.passage_tokens, quantization=self.quantization)
+        if came.fingerprint != self.fingerprint or came.dim != self.dim:
+            raise InputError(
+                f"this store was made with {self.model} (weights {self.fingerprint[:12]}), got {came.model} (weights "
+                f"{came.fingerprint[:12]}); vectors of two models cannot be compared. Leave the model out, or index "
+                "again into another store"
+            )
+        if came.prompts != self.prompts:
+            raise InputError(
+                f"this store was made with the prompts {dict(self.prompts)}, got {dict(came.prompts)}; use the same"
+            )
+        if came.precision != self.precision and {came.precision, self.precision} & LOSSY:
+            raise InputError(f"this store was made at precision {self.precision}, got {came.precision}; use the same")
+
+
+def fingerprint(checkpoint: Checkpoint) -> str:
+    """A hash of what makes the vectors: tokenizer, shape, pooling, and 64 blocks of each file of weights."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(repr(checkpoint.config).encode())
+    digest.update(checkpoint.tokenizer.read_bytes())
+    for path in checkpoint.weights:
+        _sample(path, digest)
+    return digest.hexdigest()
+
+
+def _sample(path: Path, digest: hashlib.blake2b) -> None:
+    size = path.stat().st_size
+    digest.update(str(size).encode())
+    with path.open("rb") as file:
+        for block in range(_BLOCKS):
+            file.seek(block * max(size - _BLOCK, 0) // (_BLOCKS - 1))
+            digest.update(file.read(_BLOCK))
+
+
+def _loadable(checkpoint: Checkpoint) -> str:
+    """The bundled name or hub id; a folder by its full path."""
+    local = checkpoint.name == checkpoint.folder.name
+    return str(checkpoint.folder.resolve()) if local else checkpoint.name

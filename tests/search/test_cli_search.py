@@ -1,0 +1,142 @@
+"""`me5 index` and `me5 search` as a user meets them."""
+
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from me5.cli import main
+
+DOCUMENTS = {
+    "bread.md": "# Bread\n\nBread needs flour, water, salt and yeast. Bake it for an hour.\n",
+    "berg.txt": "Die Zugspitze ist der höchste Berg Deutschlands. Sie ist 2.962 Meter hoch.\n",
+}
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ME5_MODEL", raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+    (tmp_path / "docs").mkdir()
+    for name, text in DOCUMENTS.items():
+        (tmp_path / "docs" / name).write_text(text, "utf-8")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command as the shell does: (exit code, standard output, standard error)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["me5", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        output, errors = capsys.readouterr()
+        return ended.value.code or 0, output, errors
+
+    return run
+
+
+def test_from_a_folder_to_an_answer(run, monkeypatch):
+    code, output, errors = run("index", "docs", "--into", "my.lance")
+    assert (code, output) == (0, "")
+    assert errors.startswith("2 files indexed, 0 unchanged, 0 removed; 2 passages written in ")
+    assert errors.endswith("my.lance holds 2 passages\n")
+    code, _, errors = run("index", "docs", "--into", "my.lance")
+    assert errors.startswith("0 files indexed, 2 unchanged, 0 removed; 0 passages written in ")
+
+    code, output, errors = run("search", "my.lance", "what is bread made of?", "--k", "1")
+    assert (code, errors) == (0, "")
+    assert output.startswith("1. 0.")
+    assert "en  docs/bread.md  Bread\n" in output
+    assert "Bread needs flour, water, salt and yeast. Bake it for an hour." in output
+
+    code, output, _ = run("search", "my.lance", "Zugspitze", "--hybrid", "--filter", "kind = 'text'", "--json")
+    told = json.loads(output)
+    assert told["question"] == "Zugspitze"
+    (hit,) = told["hits"]
+    assert hit["language"] == "de"
+    assert hit["best_sentence"] in DOCUMENTS["berg.txt"]
+    assert hit["text"] == DOCUMENTS["berg.txt"].strip()
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO("bread\n\nBerg\n"))
+    code, output, _ = run("search", "my.lance", "--json", "-k", "1")
+    assert [json.loads(line)["question"] for line in output.splitlines()] == ["bread", "Berg"]
+
+
+def test_check_tells_what_is_there_and_measures_the_index(run):
+    run("index", "docs", "--into", "my.lance", "--quantize", "int8", "--index-from", "2", "--passage-tokens", "16")
+    code, output, _ = run("index", "check", "my.lance")
+    assert code == 0
+    assert "model           me5-mini\n" in output
+    assert "languages       de 2, en 2\n" in output or "passages        " in output
+    assert "recall@10 1.000 against exact search" in output
+    code, output, _ = run("index", "check", "my.lance", "--json")
+    facts = json.loads(output)
+    assert facts["files"] == 2
+    assert facts["recall"]["recall"] == 1.0
+    assert facts["quantization"] == "int8"
+    code, output, errors = run("index", "remove", "my.lance", "docs/bread.md")
+    assert (code, output) == (0, "")
+    assert "passages removed" in errors
+
+
+def test_bad_files_come_last_and_make_the_code_1(run, tmp_path):
+    (tmp_path / "docs" / "a.pdf").write_bytes(b"no pdf")
+    (tmp_path / "docs" / "x.jsonl").write_text('{"text": "fine"}\n{}\n{"no": "text"}\n')
+    (tmp_path / "docs" / "picture.png").touch()
+    code, output, errors = run("index", "docs", "--into", "my.lance", "--json")
+    told = json.loads(output)
+    assert code == 1
+    assert [(os.path.basename(bad["source"]), bad["at"]) for bad in told["bad"]] == [("a.pdf", None), ("x.jsonl", 3)]  # noqa: PTH119
+    assert told["stored"] == 3
+    code, _, errors = run("index", "docs", "--into", "my.lance")
+    assert code == 1
+    assert "passed over, without a reader: 1 × .png\ncould not be used (1):\n" in errors
+    assert errors.splitlines()[-1].startswith(f"  {tmp_path}/docs/a.pdf: cannot be read as PDF")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("search none.lance x", "none.lance holds no store; make one with `me5 index PATH… --into none.lance`"),
+        ("index check none.lance", "none.lance holds no store"),
+        ("index gone --into my.lance", "gone does not exist; to drop what was indexed from it, use `me5 index remove`"),
+        ("index docs --into my.lance --passage-tokens 513", "passages must have between 16 and 512 tokens"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_2(run, arguments, message):
+    code, output, errors = run(*arguments.split())
+    assert (code, output) == (2, "")
+    assert message in errors
+    assert "Traceback" not in errors
+
+
+def test_help_and_a_folder_that_is_called_like_a_command(run, tmp_path):
+    code, output, _ = run("index", "--help")
+    assert code == 0
+    assert "me5 index docs/ report.pdf --into my.lance" in output
+    (tmp_path / "check").mkdir()
+    (tmp_path / "check" / "a.txt").write_text("A text.")
+    code, _, errors = run("index", "./check", "--into", "my.lance")
+    assert (code, errors[:15]) == (0, "1 file indexed,")
+
+
+def test_interactive(run, tmp_path):
+    run("index", "docs", "--into", "my.lance")
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "me5", "search", "my.lance", "-k", "1"], stdin=follower, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    os.close(follower)
+    os.write(leader, b"what is bread made of?\n\n")
+    output, _ = process.communicate(timeout=120)
+    os.close(leader)
+    assert process.returncode == 0
+    assert "an empty line ends" in output
+    assert "docs/bread.md" in output

@@ -1,0 +1,420 @@
+"""Index: what it stores, finds, notices, survives and refuses."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from me5 import Embedder, InputError
+from me5.search import Document, Index, Settings
+from me5.search.indexing import Indexing
+from me5.search.store import Store
+
+FACTS = {
+    "k2.md": "# K2\n\nK2 rises to 8,611 metres. It is in the Karakoram.\n\n## Weather\n\nStorms are frequent there.\n",
+    "bread.txt": "Bread needs flour, water, salt and yeast. Bake it for an hour in a hot oven.\n",
+    "de/brot.txt": "Brot braucht Mehl, Wasser, Salz und Hefe. Es wird eine Stunde lang gebacken.\n",
+    "ja/fuji.txt": "富士山は標高3,776メートルで、日本の最高峰である。冬は雪が多い。\n",
+}
+
+
+@pytest.fixture
+def filled(index, docs):
+    for name, text in FACTS.items():
+        (docs / name).parent.mkdir(exist_ok=True)
+        (docs / name).write_text(text, encoding="utf-8")
+    index.add([docs])
+    index.finish()
+    return index
+
+
+def contents(index):
+    rows = index.store.passages.search().select(["source", "text", "title", "start", "end", "at", "version"]).to_list()
+    return sorted((row["source"], row["at"] or 0, row["start"], row["text"], row["title"]) for row in rows)
+
+
+def test_a_hit_tells_where_it_stands(filled, docs):
+    (hit,) = filled.search("storms", 1, where="title LIKE '%Weather'", highlight=True)
+    assert (hit.source, hit.kind, hit.language, hit.title) == (str(docs / "k2.md"), "markdown", "en", "K2: Weather")
+    assert FACTS["k2.md"][hit.start : hit.end] == hit.text == hit.best_sentence == "Storms are frequent there."
+    assert hit.place == str(docs / "k2.md")
+    assert isinstance(hash(hit.id), int)
+    with pytest.raises(AttributeError):
+        hit.score = 1
+
+
+def test_scores_are_the_cosines_of_the_embedder(filled):
+    hits = filled.search("how is bread made?", 10)
+    assert len(hits) == len(filled) == 5
+    written = [f"{hit.title} {hit.text}".strip() for hit in hits]
+    expected = (filled.embedder.encode_query("how is bread made?") @ filled.embedder.encode_document(written).T)[0]
+    np.testing.assert_allclose([hit.score for hit in hits], expected, atol=1e-5)
+    assert list(expected) == sorted(expected, reverse=True)
+
+
+def test_the_best_sentence_is_the_one_nearest_to_the_question(filled):
+    (hit,) = filled.search("how long to bake?", 1, where="source LIKE '%bread.txt'", highlight=True)
+    sentences = ["Bread needs flour, water, salt and yeast.", "Bake it for an hour in a hot oven."]
+    scores = filled.embedder.encode_document(sentences) @ filled.embedder.encode_query("how long to bake?")[0]
+    assert hit.best_sentence == sentences[int(scores.argmax())]
+
+
+def test_filters(filled, docs):
+    assert {hit.language for hit in filled.search("bread", 9, where="language = 'de'")} == {"de"}
+    assert filled.search("bread", 9, where="language = 'xx'") == []
+    for where in ("nothing = 3", "language = = 2"):
+        for hybrid in (False, True):
+            with pytest.raises(InputError, match=f"the filter '{where}' cannot be used.*Columns are id, source"):
+                filled.search("bread", where=where, hybrid=hybrid)
+
+
+@pytest.mark.parametrize("words", ["富士山", "Karakor", "gebacken", "最高峰"])
+def test_hybrid_finds_words_of_every_script(filled, words):
+    hits = filled.search(words, 5, hybrid=True)
+    assert words in hits[0].text
+    # Reciprocal ranks: the first of both lists.
+    assert hits[0].score <= 2 / 61 + 1e-6
+    assert len({hit.id for hit in hits}) == len(hits)
+
+
+def test_hybrid_finds_words_of_titles(filled):
+    assert filled.search("Weather", 1, hybrid=True)[0].title == "K2: Weather"
+
+
+def test_hybrid_before_there_is_a_full_text_index(index, docs):
+    (docs / "a.txt").write_text("text")
+    index.add([docs])
+    with pytest.raises(InputError, match="no full-text index yet"):
+        index.search("text", hybrid=True)
+    index.finish()
+    assert index.search("text", hybrid=True)
+
+
+def test_only_what_changed_is_read_again(filled, docs):
+    before = contents(filled)
+    again = filled.add([docs])
+    assert (again.unchanged, again.indexed, again.passages, again.tokens) == (4, 0, 0, 0)
+    (docs / "k2.md").touch()
+    assert filled.add([docs]).tokens == 0
+    assert contents(filled) == before
+
+    (docs / "k2.md").write_text(FACTS["k2.md"].replace("Storms are frequent", "The sun shines"), encoding="utf-8")
+    (docs / "bread.txt").unlink()
+    (docs / "new.txt").write_text("A new file.")
+    summary = filled.add([docs])
+    assert (summary.unchanged, summary.indexed, summary.removed) == (2, 2, 1)
+    # The other section of the changed file kept its vector.
+    assert (summary.passages, summary.reused) == (3, 1)
+    texts = {row[3] for row in contents(filled)}
+    assert "The sun shines there." in texts
+    assert not {"Storms are frequent there.", FACTS["bread.txt"].strip()} & texts
+
+
+def test_only_what_lies_under_the_paths_is_removed(filled, docs):
+    (docs / "de" / "brot.txt").unlink()
+    (docs / "bread.txt").unlink()
+    assert filled.add([docs / "de"]).removed == 1
+    assert filled.add([docs / "ja"]).removed == 0
+    assert str(docs / "bread.txt") in {row[0] for row in contents(filled)}
+    assert filled.remove([docs / "bread.txt"]) == 1
+    assert filled.remove([docs]) == 3
+    with pytest.raises(InputError, match="gone does not exist"):
+        filled.add([docs / "gone"])
+
+
+def test_bad_files_are_told_and_stop_nothing(index, docs):
+    (docs / "a.pdf").write_bytes(b"no pdf")
+    (docs / "b.txt").write_bytes(b"\xff\xff\xff")
+    (docs / "c.jsonl").write_text('{"text": "good"}\n{"no": 1}\n{"text": "better"}\n')
+    (docs / "d.csv").write_text('text\n"good row"\n"never closed\n')
+    (docs / "e.txt").write_text("good text")
+    (docs / "f.xyz").write_text("unknown")
+    (docs / "gone.txt").symlink_to(docs / "nowhere")
+    (docs / ".hidden").mkdir()
+    (docs / ".hidden" / "x.txt").write_text("not for search")
+    summary = index.add([docs, docs / "f.xyz"])
+    assert sorted((Path(bad.source).name, bad.at) for bad in summary.bad) == [
+        ("a.pdf", None), ("b.txt", None), ("c.jsonl", 2), ("d.csv", None), ("f.xyz", None), ("gone.txt", None),
+    ]  # fmt: skip
+    assert summary.others == {".xyz": 1}
+    # A file that breaks half way leaves nothing of itself.
+    assert [row[3] for row in contents(index)] == ["good", "better", "good text"]
+    (docs / "e.txt").write_bytes(b"\xff\xff\xff")
+    assert index.add([docs]).indexed == 0
+    assert [row[3] for row in contents(index)] == ["good", "better", "good text"], "what was there is kept"
+
+
+def test_a_file_that_breaks_after_a_batch_was_written_leaves_nothing(index, docs, monkeypatch):
+    monkeypatch.setattr("me5.search.indexing._FIRST_BATCH", 2)
+    rows = "".join(f'"row number {n}"\n' for n in range(20))
+    (docs / "a.csv").write_text(f'text\n{rows}"never closed\n')
+    summary = index.add([docs])
+    assert (len(summary.bad), len(index)) == (1, 0)
+
+
+def test_columns_are_part_of_what_a_file_is(index, docs):
+    from me5.search.readers import Columns
+
+    (docs / "a.jsonl").write_text('{"text": "one", "body": "two", "year": 1999}\n')
+    index.add([docs])
+    assert index.search("one", 1)[0].metadata == {"body": "two", "year": 1999}
+    assert index.search("one", where="json_get_int(metadata, 'year') > 2000") == []
+    (docs / "a.jsonl").touch()
+    index.add([docs], columns=Columns(("body",)))
+    assert [row[3] for row in contents(index)] == ["two"]
+
+
+def test_documents_that_are_no_files(index):
+    documents = {"it's": Document("One text.", "T", metadata={"n": 1}), "b": Document("Another text.")}
+    assert index.add_documents(documents).passages == 2
+    assert index.add_documents(documents).unchanged == 2
+    index.add_documents({"it's": Document("One text, changed.")})
+    assert [(row[0], row[3]) for row in contents(index)] == [("b", "Another text."), ("it's", "One text, changed.")]
+    assert index.remove(["it's", "unknown"]) == 1
+
+
+def test_equal_passages_are_read_once(index, docs):
+    (docs / "a.jsonl").write_text('{"text": "the same"}\n' * 50)
+    summary = index.add([docs])
+    assert (summary.passages, len(index)) == (50, 50)
+    assert summary.tokens < 20
+
+
+def test_the_model_is_remembered_and_no_other_is_taken(filled, tmp_path, minilm, embedder):
+    again = Index.open(tmp_path / "my.lance")
+    assert again.embedder.checkpoint.name == "me5-mini"
+    assert again.search("bread", 1)[0].id == filled.search("bread", 1)[0].id
+    with pytest.raises(InputError, match=r"made with me5-mini .*, got .*model .*cannot be compared"):
+        Index.open(tmp_path / "my.lance", Embedder.load(minilm, prompts="none"))
+    with pytest.raises(InputError, match="made with the prompts"):
+        Index.open(tmp_path / "my.lance", Embedder.load(prompts="prefix"))
+    with pytest.raises(InputError, match="made at precision f32, got int8"):
+        Index.open(tmp_path / "my.lance", Embedder.load(precision="int8"))
+    with pytest.raises(InputError, match="passages of at most 256 tokens, got 128"):
+        Index.open(tmp_path / "my.lance", embedder, passage_tokens=128)
+    with pytest.raises(InputError, match="the quantization none, got int8"):
+        Index.open(tmp_path / "my.lance", embedder, quantization="int8")
+
+
+def test_a_model_in_a_folder_is_loaded_from_there(tmp_path, xlmr):
+    made = Index.open(tmp_path / "s", Embedder.load(xlmr, prompts="none"), create=True)
+    assert made.settings.model == str(xlmr.resolve())
+    assert Settings.from_json(made.settings.to_json()) == made.settings
+    with pytest.raises(InputError, match="format 99"):
+        Settings.from_json(json.dumps({**asdict(made.settings), "format": 99}))
+
+
+def test_places_that_hold_no_store(tmp_path, embedder):
+    with pytest.raises(InputError, match="holds no store"):
+        Index.open(tmp_path / "none")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file"):
+        Index.open(tmp_path / "file", embedder, create=True)
+    import lancedb
+
+    other = lancedb.connect(tmp_path / "other")
+    for name in ("passages", "files"):
+        other.create_table(name, pa.table({"x": [1]}))
+    with pytest.raises(InputError, match="not a store that me5 made"):
+        Index.open(tmp_path / "other", embedder)
+
+
+# ---- the index over the vectors -------------------------------------------------------------------------------------
+
+
+def many(count, dim, seed=0):
+    """Vectors in clumps, as those of texts are, and what the store keeps beside them."""
+    from datetime import UTC, datetime
+
+    from me5.search.store import Row
+
+    draw = np.random.default_rng(seed)
+    clumps = draw.standard_normal((50, dim))
+    vectors = clumps[draw.integers(50, size=count)] + 0.7 * draw.standard_normal((count, dim))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    rows = [
+        Row(f"{seed}-{n}", str(n), "s", "v", "", f"Sentence {n}. Another.", 0, 9, None, "en", "text", "{}",
+        datetime.now(UTC)) for n in range(count)
+    ]  # fmt: skip
+    return rows, vectors
+
+
+@pytest.mark.parametrize("quantization", ["none", "int8", "binary"])
+def test_recall_is_what_exact_search_says(tmp_path, embedder, quantization):
+    index = Index.open(tmp_path / "s", embedder, create=True, quantization=quantization)
+    rows, vectors = many(6000, embedder.dim)
+    index.store.add(rows, vectors)
+    assert index.check() is None
+    assert index.finish() is None, "too few for an index to pay"
+    built = index.finish(pays_from=6000)
+    assert built.recall >= 0.85
+    assert built.quantization == quantization
+    assert built.index_bytes < {"none": 2, "int8": 0.4, "binary": 0.15}[quantization] * built.vector_bytes
+    assert index.finish(pays_from=6000) is None, "nothing has changed"
+    measured = index.check()
+    assert measured.rows == 6000
+    assert measured.tuning == built.tuning
+    assert abs(measured.recall - built.recall) < 0.1
+    # The slow truth, in numpy.
+    questions = vectors[:50] + 0.3 * vectors[50:100]
+    truth = np.argsort(-(questions @ vectors.T), axis=1)[:, :10]
+    for exact in (True, False):
+        found = [
+            [int(row["id"][2:]) for row in index.store.nearest(question, 10, exact=exact)] for question in questions
+        ]
+        shares = [len(set(got) & set(right)) / 10 for got, right in zip(found, truth.tolist(), strict=True)]
+        assert np.mean(shares) >= (0.99 if exact else 0.85)
+
+
+def test_rows_added_later_are_found_and_the_index_is_renewed_when_it_has_doubled(tmp_path, embedder):
+    index = Index.open(tmp_path / "s", embedder, create=True)
+    rows, vectors = many(1000, embedder.dim)
+    index.store.add(rows[:600], vectors[:600])
+    assert index.finish(pays_from=500).tuning.rows == 600
+    index.store.add(rows[600:], vectors[600:])
+    assert index.store.nearest(vectors[999], 1)[0]["id"] == "0-999", "before tidying"
+    assert index.finish(pays_from=500) is None
+    assert index.store.nearest(vectors[999], 1)[0]["id"] == "0-999", "after tidying"
+    index.store.add(*many(300, embedder.dim, 1))
+    assert index.finish(pays_from=500).tuning.rows == 1300
+
+
+# ---- several processes ----------------------------------------------------------------------------------------------
+
+RUN = "import sys; from me5.cli import main; sys.argv[:1] = ['me5', 'index']; main()"
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, *map(str, arguments), "--threads", "1", "-p", "f32"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def write_rows(path, count, seed=0):
+    words = [
+        "mountain",
+        "river",
+        "bread",
+        "stone",
+        "winter",
+        "summer",
+        "village",
+        "language",
+        "paper",
+        "engine",
+        "yellow",
+        "quiet",
+    ]
+    choose = np.random.default_rng(seed)
+    rows = [{"text": f"{n}: {' '.join(choose.choice(words, 60))}."} for n in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def stored(uri):
+    store = Store.open(str(uri))
+    return 0 if store is None else store.count()
+
+
+@pytest.fixture
+def rows(docs, embedder, tmp_path):
+    """A file that takes some seconds, and what a store should hold of it."""
+    write_rows(docs / "rows.jsonl", 1200)
+    return docs
+
+
+def test_killed_again_and_again_it_ends_with_everything(rows, tmp_path):
+    target = tmp_path / "killed.lance"
+    reached, kills = 0, 0
+    deadline = time.monotonic() + 120
+    while kills < 2:
+        process = start(rows, "--into", target)
+        while process.poll() is None and stored(target) <= reached:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        before, reached = reached, stored(target)
+        assert reached > before, "what was written before the kill is there"
+        kills += 1
+    assert kills, "it was too fast to be killed"
+    ended = start(rows, "--into", target, "--json")
+    _, errors = ended.communicate()
+    assert ended.returncode == 0, errors
+    index = Index.open(target)
+    ids = index.store.passages.search().select(["id", "text"]).to_arrow()
+    assert len(ids) == len(set(ids["id"].to_pylist())) == 1200
+    assert len(set(ids["text"].to_pylist())) == 1200
+    assert index.store.known_files()[str(rows / "rows.jsonl")].passages == 1200
+    assert index.add([rows]).unchanged == 1
+
+
+def test_a_rerun_embeds_only_what_is_missing(rows, index, monkeypatch):
+    calls = []
+    write = Indexing._write
+
+    def killed_in_the_third_batch(self, rows, sequences):
+        calls.append(len(rows))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        write(self, rows, sequences)
+
+    monkeypatch.setattr(Indexing, "_write", killed_in_the_third_batch)
+    with pytest.raises(KeyboardInterrupt):
+        index.add([rows])
+    written = len(index)
+    assert written == sum(calls[:2])
+    monkeypatch.setattr(Indexing, "_write", write)
+    summary = index.add([rows])
+    assert summary.passages == 1200 - written
+    assert len(index) == 1200
+
+
+def test_two_writers_at_once(rows, tmp_path):
+    target = tmp_path / "two.lance"
+    write_rows(rows / "other.jsonl", 300, seed=1)
+    # The same files from both, and a file each of their own, into a store that neither finds there.
+    own = [tmp_path / "own0", tmp_path / "own1"]
+    for number, folder in enumerate(own):
+        folder.mkdir()
+        (folder / "x.txt").write_text(f"Only of writer {number}.")
+    writers = [start(rows / "other.jsonl", folder, "--into", target) for folder in own]
+    for writer in writers:
+        _, errors = writer.communicate()
+        assert writer.returncode == 0, errors
+    index = Index.open(target)
+    ids = index.store.passages.search().select(["id"]).to_arrow()["id"].to_pylist()
+    assert len(ids) == len(set(ids)) == 302
+    assert set(index.store.known_files()) == {str(rows / "other.jsonl"), *(str(folder / "x.txt") for folder in own)}
+
+
+def test_a_reader_sees_what_another_process_writes(docs, filled, tmp_path):
+    before = len(filled)
+    write_rows(docs / "rows.jsonl", 5)
+    writer = start(docs / "rows.jsonl", "--into", tmp_path / "my.lance")
+    _, errors = writer.communicate()
+    assert writer.returncode == 0, errors
+    assert len(filled) == before + 5
+    assert filled.search("mountain", 20)
+
+
+def test_settings_differ_by_every_weight_block(tmp_path, copy_of, xlmr):
+    from me5.checkpoint import resolve
+    from me5.search.settings import fingerprint
+
+    same, other = copy_of(xlmr), copy_of(xlmr)
+    path = other / "model.safetensors"
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+    assert fingerprint(resolve(same)) == fingerprint(resolve(xlmr)) != fingerprint(resolve(other))

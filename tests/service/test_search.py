@@ -1,0 +1,112 @@
+"""/v1/search and /search: what they answer, and what they refuse."""
+
+import pytest
+
+from me5 import Embedder
+from me5.search import Index
+
+DOCUMENTS = {
+    "bread.md": "# Bread\n\nBread needs flour, water, salt and yeast. Bake it for an hour.\n",
+    "berg.txt": "Die Zugspitze ist der höchste Berg Deutschlands. Sie ist 2.962 Meter hoch.\n",
+    "ja/fuji.txt": "富士山は標高3,776メートルで、日本の最高峰である。冬は雪が多い。\n",
+}
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search")
+    for name, text in DOCUMENTS.items():
+        path = folder / "docs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    index = Index.open(folder / "it's.lance", Embedder.load(precision="f32"), create=True)
+    index.add([folder / "docs"])
+    index.finish()
+    return index
+
+
+@pytest.fixture(scope="module")
+def searching(index, launch):
+    return launch("--search", index.store.uri, "--precision", "f32")
+
+
+def ask(server, **body):
+    with server.client() as client:
+        return client.post("/v1/search", json=body)
+
+
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_hits_are_those_of_the_index(searching, index, hybrid):
+    reply = ask(searching, query="what is bread made of?", k=2, hybrid=hybrid)
+    told = reply.json()
+    expected = index.search("what is bread made of?", 2, hybrid=hybrid, highlight=True)
+    assert (told["object"], told["model"], told["language"], told["passages"]) == ("search", "me5-mini", "en", 3)
+    assert [hit["id"] for hit in told["hits"]] == [hit.id for hit in expected]
+    assert [hit["score"] for hit in told["hits"]] == pytest.approx([hit.score for hit in expected], abs=1e-5)
+    assert [tuple(hit["best"]) for hit in told["hits"]] == [hit.best for hit in expected]
+    assert told["hits"][0]["place"] == expected[0].place
+    assert reply.headers["x-me5-side"] == "query"
+
+
+def test_filters_go_together(searching):
+    def sources(**body):
+        return {hit["source"].rpartition("docs/")[2] for hit in ask(searching, query="mountain", **body).json()["hits"]}
+
+    assert sources() == set(DOCUMENTS)
+    assert sources(language=["de", "ja"]) == {"berg.txt", "ja/fuji.txt"}
+    assert sources(source="ja/") == {"ja/fuji.txt"}
+    assert sources(language=["de"], source="ja/") == set()
+    assert sources(filter="kind = 'markdown' OR kind = 'pdf'", language=["en"]) == {"bread.md"}
+    assert sources(source="' OR true OR '") == set()
+
+
+def test_what_is_stored(searching):
+    with searching.client() as client:
+        told = client.get("/v1/search").json()
+        assert told["languages"] == {"de": 1, "en": 1, "ja": 1}
+        assert told["kinds"] == {"text": 2, "markdown": 1}
+        page = client.get("/search")
+        assert page.status_code == 200
+        assert "<title>me5 · search</title>" in page.text
+        assert 'href="search"' in client.get("/").text
+        assert "/v1/search" in client.get("/openapi.json").json()["paths"]
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "message"),
+    [
+        ({"query": ""}, "query", "empty"),
+        ({"query": "x", "k": 0}, "k", "greater than or equal to 1"),
+        ({"query": "x", "k": 101}, "k", "less than or equal to 100"),
+        ({"query": "x", "language": []}, "language", "empty list"),
+        ({"query": "x", "filter": "nothing = 3"}, None, "the filter '(nothing = 3)' cannot be used"),
+        ({"query": "x", "model": "other"}, "model", "there is no model"),
+        ({}, "query", "missing"),
+    ],
+)
+def test_what_cannot_be_asked(searching, body, param, message):
+    reply = ask(searching, **body)
+    assert reply.status_code in (400, 404)
+    assert reply.json()["error"]["param"] == param
+    assert message in reply.json()["error"]["message"]
+
+
+def test_without_a_store_there_is_nothing_to_search(server):
+    with server.client() as client:
+        assert client.post("/v1/search", json={"query": "x"}).status_code == 404
+        assert client.get("/search").status_code == 404
+        assert 'href="search"' not in client.get("/").text
+
+
+def test_a_store_of_another_model_is_refused_at_the_start(index, tmp_path):
+    import subprocess
+    import sys
+
+    for flags, message in (
+        (["--prompts", "prefix"], "made with the prompts"),
+        (["--search", "none"], "holds no store"),
+    ):
+        command = [sys.executable, "-m", "me5", "serve", "--port", "0", "--search", index.store.uri, *flags]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert ended.returncode != 0
+        assert message in ended.stdout + ended.stderr
