@@ -28,6 +28,11 @@ BuildFolder = Callable[[Recipe], Path]
 TINY = {"xlm-roberta": checkpoints.XLMR, "bert": checkpoints.BERT, "bert-wordpiece": checkpoints.BERT_WORDPIECE}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests come last: Playwright leaves its event loop running, beside which no test can start another."""
+    items.sort(key=lambda item: "browser" in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def build_folder(tmp_path_factory: pytest.TempPathFactory) -> BuildFolder:
     """Build the folder of a recipe, once; tests that change files copy it first."""

@@ -15,5 +15,7 @@ python=${PYTHON:-python}
 "$python" train.py "$run" --steps 1178
 "$python" export.py "$run" "$run/me5-mini"
 [ -d "$run/eval" ] || tar xJf "$data/eval.tar.xz" -C "$run"
-"$python" evaluate.py "$run/me5-mini" "$run/eval" "$run/results.json"
-"$python" card.py "$data" "$run" "$run/results.json" "$run/me5-mini"
+for kind in bitext sts retrieval; do
+    "$python" -m me5 eval run "$run/eval/$kind" --model "$run/me5-mini" --precision bf16 --out "$run/results"
+done
+"$python" card.py "$data" "$run" "$run/results" "$run/me5-mini"

@@ -86,7 +86,7 @@ class Embedder:
             precision=precision,
             threads=threads,
             device=device,
-            probes=_probes(checkpoint) if precision == "fp8" else (),
+            probes=probe_sequences(checkpoint) if precision == "fp8" else (),
         )
         return cls(checkpoint, engine, prompts=prompts, max_tokens=max_tokens, truncation=truncation)
 
@@ -255,7 +255,8 @@ def _unit(vectors: Float32) -> Float32:
     return unit
 
 
-def _probes(checkpoint: Checkpoint) -> list[TokenIds]:
+def probe_sequences(checkpoint: Checkpoint) -> list[TokenIds]:
+    """Token sequences of real texts, on which an engine measures fp8 before it uses it."""
     tokenizer = open_tokenizer(checkpoint)
     return tokenizer.prepare(probes(tokenizer.max_tokens), "", "end").sequences
 

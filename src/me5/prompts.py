@@ -143,8 +143,41 @@ EVALUATION_TASKS: Mapping[str, str] = {
     "miracl": "Given a question, retrieve Wikipedia passages that answer the question",
 }
 
-# BEIR's spellings of the same sets.
+# What a model is told for a task of which only the type is known: E5's own sentence where its authors had one for the
+# type, else mteb's (`abstask_prompt` of its task classes, mteb 2.26). The default for retrieval is the model card's.
+TYPE_SENTENCES: Mapping[str, str] = {
+    "Retrieval": WEB_SEARCH,
+    "Reranking": WEB_SEARCH,
+    "BitextMining": "Retrieve parallel sentences.",
+    "STS": SIMILAR_TEXT,
+    "PairClassification": "Retrieve text that are semantically similar to the given text.",
+    "Classification": "Classify user passages.",
+    "Clustering": "Identify categories in user passages.",
+}
+
+# Other phrasings of the same wishes, to see how far a score hangs on the words (`me5 eval prompts`).
+PHRASINGS: Mapping[str, tuple[str, ...]] = {
+    "query": (
+        WEB_SEARCH,
+        "Given a question, retrieve Wikipedia passages that answer the question",
+        "Retrieve Wikipedia passages that answer the question",
+        "Given a query, retrieve relevant documents",
+        "Retrieve text based on user query.",
+        "Represent this sentence for searching relevant passages",
+    ),
+    "both": (
+        SIMILAR_TEXT,
+        "Retrieve parallel sentences.",
+        "Retrieve text that are semantically similar to the given text.",
+        "Find texts with the same meaning",
+        "Identify the topic of the text",
+        "Represent the sentence",
+    ),
+}
+
+# BEIR's spellings of the same sets; Mr.TyDi was trained with MIRACL's sentence.
 _ALIASES: Mapping[str, str] = {
+    "mrtydi": "miracl",
     "trec-covid": "TRECCOVID",
     "climate-fever": "ClimateFEVER",
     "dbpedia-entity": "DBPedia",
@@ -238,6 +271,17 @@ def task_sentence(task: str) -> str:
         f"unknown task {task!r}; {hint}Use a name ({', '.join(TASKS)}), an evaluation task such as NFCorpus, "
         "or a sentence that describes the task"
     )
+
+
+def evaluation_sentence(name: str) -> str | None:
+    """The sentence that E5's authors used for an evaluation task of that name, or None; mteb's endings do not count."""
+    by_name = {**{known.lower(): known for known in EVALUATION_TASKS}, **_ALIASES}
+    plain = name.lower()
+    for ending in ("", ".v2", "hardnegatives", "retrieval"):
+        plain = plain.removesuffix(ending)
+        if (known := by_name.get(plain)) is not None:
+            return EVALUATION_TASKS[known]
+    return EVALUATION_TASKS["CQADupstack"] if plain.startswith("cqadupstack") else None
 
 
 def from_sentence_transformers(listed: Mapping[str, str]) -> Prompts | None:

@@ -15,11 +15,13 @@ HOMES = {
     "openvino": ("engine/openvino.py",),
     "torch": ("model/", "engine/torch.py"),
     "transformers": (),
-    "sentence_transformers": (),
+    "sentence_transformers": ("evaluation/encoders/library.py",),
     "huggingface_hub": ("hub.py",),
     "safetensors": ("weights.py", "model/folder.py"),
     "tokenizers": ("tokenizer.py",),
-    "pyarrow": ("bulk/", "search/store.py", "search/readers/tables.py"),
+    "pyarrow": ("bulk/", "evaluation/readers/tables.py", "search/store.py", "search/readers/tables.py"),
+    "yaml": ("evaluation/readers/dataset.py",),
+    "langcodes": ("evaluation/languages.py",),
     "lancedb": ("search/store.py",),
     "semantic_text_splitter": ("search/splitting.py",),
     "py3langid": ("search/language.py",),
@@ -34,8 +36,9 @@ HOMES = {
     "sklearn": ("evaluation/",),
     "ir_measures": ("evaluation/metrics.py",),
     "mteb": ("evaluation/mteb.py",),
+    "datasets": ("evaluation/mteb.py",),
     "bm25s": ("evaluation/bm25.py",),
-    "httpx2": ("client/",),
+    "httpx2": ("client/", "evaluation/encoders/endpoint.py"),
     "fastapi": ("service/",),
     "starlette": ("service/",),
     "pydantic": ("service/wire/",),
@@ -57,6 +60,9 @@ FORBIDDEN = {
     "batching.py": ("me5.prompts", "me5.tokenizer", "me5.embedder", "me5.engine"),
     "bulk/": ("me5.cli",),
     "evaluation/": ("me5.cli", "me5.bulk", "me5.engine"),
+    "evaluation/encoders/": ("me5.evaluation.task", "me5.evaluation.readers", "me5.evaluation.protocols"),
+    "evaluation/readers/": ("me5.embedder", "me5.evaluation.encoders", "me5.evaluation.protocols"),
+    "evaluation/protocols/": ("me5.embedder", "me5.evaluation.readers", "me5.evaluation.results"),
     "embedder.py": ("me5.cli", "me5.bulk", "me5.search", "me5.evaluation", "me5.service", "me5.client"),
     "search/": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.engine", "me5.service", "me5.client", "me5.adapters"),
     "adapters/": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.engine", "me5.service", "me5.client"),
@@ -65,7 +71,13 @@ FORBIDDEN = {
     "service/pipeline.py": ("me5.service.wire", "me5.service.app"),
     "client/": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.engine", "me5.service"),
 }
-DOORS = ("__init__.py", "cli/", "engine/__init__.py", "service/wire/search.py")
+DOORS = (
+    "__init__.py",
+    "cli/",
+    "engine/__init__.py",
+    "evaluation/encoders/__init__.py",
+    "service/wire/search.py",
+)
 
 
 def module_name(path: Path) -> str:

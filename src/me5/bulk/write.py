@@ -8,7 +8,6 @@ Everything goes to a temporary file beside the target, which takes the target's 
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import IO, Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from me5.atomic import explained, replacing
 from me5.bulk.read import Record
 from me5.errors import InputError
 
@@ -73,13 +73,13 @@ def writing(target: Target, dim: int) -> Iterator[Write]:
         sink = _SINKS[target.format](file, target, dim)
 
         def write(records: Sequence[Record], vectors: npt.NDArray[np.float32]) -> None:
-            with _explained(target):
+            with explained(target.name):
                 sink.write(records, vectors)
 
         try:
             yield write
         finally:
-            with _explained(target):
+            with explained(target.name):
                 sink.close()
 
 
@@ -172,37 +172,9 @@ def _check_writable(path: Path, overwrite: bool) -> None:
 
 @contextmanager
 def _file(target: Target) -> Iterator[IO[bytes]]:
-    """The open file that everything is written to; under its final name only when the block has ended well."""
+    """The open file that everything is written to."""
     if target.path is None:
         yield sys.stdout.buffer
         return
-    final = target.path.resolve()  # of a symbolic link, what it points to is replaced
-    temporary = final.with_name(f"{final.name}.tmp-{os.getpid()}")
-    try:
-        with _explained(target):
-            file = temporary.open("wb")
-        try:
-            yield file
-            with _explained(target):
-                file.flush()
-                os.fsync(file.fileno())
-        finally:
-            with _explained(target):
-                file.close()
-        with _explained(target):
-            temporary.replace(final)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _explained(target: Target) -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        raise  # the reader of standard output has left: no error of ours
-    except OSError as error:
-        raise InputError(
-            f"{target.name} cannot be written: {error.strerror or error}; check the disk and the rights of its folder"
-        ) from error
+    with replacing(target.path) as file:
+        yield file

@@ -12,7 +12,7 @@ import sys
 import time
 import warnings
 from base64 import b64decode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -126,12 +126,25 @@ class Job:
 
 
 class Tries:
-    """The tries of one request; told each outcome, says what is next. `reply` is there once none is."""
+    """The tries of one request; told each outcome, says what is next. `reply` is there once none is.
+
+    `retried` are the statuses that may pass, `service` is what hints call the other end.
+    """
 
     reply: httpx2.Response
 
-    def __init__(self, request: Request, base_url: str, retries: int) -> None:
+    def __init__(
+        self,
+        request: Request,
+        base_url: str,
+        retries: int,
+        *,
+        retried: Collection[int] = RETRIED,
+        service: str = "`me5 serve`",
+    ) -> None:
         self._request = request
+        self._retried = retried
+        self._service = service
         self._what = f"{request.method} {base_url}{request.path}"
         self._retries = retries
         self._done = 0
@@ -143,7 +156,7 @@ class Tries:
             self.reply = outcome
             return None
         asked = _retry_after(outcome)
-        if not _may_pass(outcome):
+        if not self._may_pass(outcome):
             raise self._refusal(outcome) if isinstance(outcome, httpx2.Response) else self._failure(outcome)
         if self._done > self._retries or asked > _LONGEST_ASKED:
             raise self._failure(outcome, f". It asks to come back in {asked:,.0f} s" if asked else "")
@@ -154,11 +167,16 @@ class Tries:
         )
         return wait
 
+    def _may_pass(self, outcome: Outcome) -> bool:
+        if isinstance(outcome, httpx2.Response):
+            return outcome.status_code in self._retried
+        return isinstance(outcome, _LOST)
+
     def _failure(self, outcome: Outcome, hint: str = "") -> ServiceError:
         if isinstance(outcome, httpx2.ReadTimeout):
             hint = "; it may still be at work on it: send less at once (batch_size), or give a longer timeout"
         elif isinstance(outcome, httpx2.TransportError):
-            hint = "; is `me5 serve` running there?"
+            hint = f"; is {self._service} running there?"
         status = outcome.status_code if isinstance(outcome, httpx2.Response) else None
         tries = f"{self._done} {'try' if self._done == 1 else 'tries'}"
         return ServiceError(f"{self._what}: {_tell(outcome)}, after {tries}{hint}", status=status, tries=self._done)
@@ -170,7 +188,7 @@ class Tries:
         hints = {
             401: ". Pass api_key=…, or set ME5_API_KEY",
             403: ". Pass another api_key=…",
-            404: ". base_url must be where `me5 serve` listens, and model one that GET /v1/models lists",
+            404: f". base_url must be where {self._service} listens, and model one that GET /v1/models lists",
         }
         return self._failure(reply, hints.get(reply.status_code, ""))
 
@@ -218,10 +236,6 @@ def _from_json(reply: httpx2.Response, report: Report) -> Float32:
             raise ValueError(f"{len(vectors)} vectors, {len(told[name])} numbers of {name}")
         getattr(report, name).extend(told[name])
     return np.stack(vectors).astype(np.float32, copy=False)
-
-
-def _may_pass(outcome: Outcome) -> bool:
-    return isinstance(outcome, _LOST) or (isinstance(outcome, httpx2.Response) and outcome.status_code in RETRIED)
 
 
 def _retry_after(outcome: Outcome) -> float:

@@ -1,12 +1,16 @@
 """Token sequences -> unit vectors: one contract (`base`), one file per engine, one door (`open_engine`)."""
 
 import re
+import sys
 from collections.abc import Sequence
 from typing import Literal
 
 from me5.checkpoint import Checkpoint
 from me5.engine.base import Engine, TokenIds
 from me5.errors import InputError
+
+# Importing openvino would report to an analytics server, through a fork, unless its telemetry cannot be imported.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 Precision = Literal["auto", "f32", "bf16", "f16", "int8", "fp8"]
 _ON_CPU: tuple[Precision, ...] = ("f32", "bf16", "int8")

@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 
 import ir_measures
-from ir_measures import AP, RR, P, R, nDCG
+from ir_measures import AP, RR, P, R, Success, nDCG
 
 from me5.evaluation.exact import Ranking
 
 DEPTHS = (1, 3, 5, 10, 20, 100, 1000)
-MAIN = "ndcg_at_10"
 _NAMES = {
     **{nDCG @ k: f"ndcg_at_{k}" for k in DEPTHS},
     **{AP @ k: f"map_at_{k}" for k in DEPTHS},
     **{R @ k: f"recall_at_{k}" for k in DEPTHS},
     **{P @ k: f"precision_at_{k}" for k in DEPTHS},
+    **{Success @ k: f"hit_rate_at_{k}" for k in DEPTHS},
 }
 
 

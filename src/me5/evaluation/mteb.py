@@ -1,14 +1,16 @@
-"""mteb 2 judges me5: an encoder that satisfies its protocol, with the prompts right on both sides.
+"""mteb 2 judges me5, on its own tasks or on local files: prompts right on both sides, no hub.
 
     import mteb
-    from me5.evaluation.mteb import MtebEncoder
+    from me5.evaluation.mteb import MtebEncoder, local_tasks
 
-    mteb.evaluate(MtebEncoder(Embedder.load("intfloat/multilingual-e5-large-instruct")), tasks)
+    model = MtebEncoder(Embedder.load("intfloat/multilingual-e5-large-instruct"))
+    mteb.evaluate(model, local_tasks(Path("data")), cache=None)
 
 Needs `pip install mteb`, which brings torch.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,17 +18,49 @@ import numpy as np
 from me5._version import __version__
 from me5.embedder import Embedder
 from me5.errors import MissingExtraError
-from me5.evaluation.encoder import CheckpointEncoder, Float32
-from me5.prompts import EVALUATION_TASKS, SIMILAR_TEXT, WEB_SEARCH, Side
+from me5.evaluation.encoders.base import Float32
+from me5.evaluation.encoders.checkpoint import CheckpointEncoder
+from me5.evaluation.protocols import TWO_SIDED, TYPES, labels, sentence_of
+from me5.evaluation.readers import read
+from me5.evaluation.task import (
+    Bitext,
+    Classification,
+    Clustering,
+    PairClassification,
+    Reranking,
+    Retrieval,
+    Similarity,
+    Task,
+)
+from me5.prompts import EVALUATION_TASKS, SIMILAR_TEXT, TYPE_SENTENCES, WEB_SEARCH, Side, evaluation_sentence
 
 try:
+    from datasets import Dataset
+    from mteb.abstasks.abstask import AbsTask
+    from mteb.abstasks.classification import AbsTaskClassification
+    from mteb.abstasks.clustering import AbsTaskClustering
+    from mteb.abstasks.pair_classification import AbsTaskPairClassification
+    from mteb.abstasks.retrieval import AbsTaskRetrieval
+    from mteb.abstasks.retrieval_dataset_loaders import RetrievalSplitData
+    from mteb.abstasks.sts import AbsTaskSTS
+    from mteb.abstasks.task_metadata import TaskMetadata
+    from mteb.abstasks.text.bitext_mining import AbsTaskBitextMining
     from mteb.models import ModelMeta
     from mteb.similarity_functions import cos_sim, pairwise_cos_sim
 except ImportError as error:
     raise MissingExtraError("judging with mteb needs its package: pip install 'mteb>=2.10'") from error
 
-# Of these types the two sides differ. In all others every text carries the prompt.
-_TWO_SIDED = {"Retrieval", "Reranking", "InstructionRetrieval", "InstructionReranking"}
+# Instruction tasks have two sides too; me5 has no protocol for them.
+_SIDED = TWO_SIDED | {"InstructionRetrieval", "InstructionReranking"}
+_CLASSES: Mapping[type, tuple[Any, str]] = {
+    Retrieval: (AbsTaskRetrieval, "ndcg_at_10"),
+    Reranking: (AbsTaskRetrieval, "map_at_1000"),
+    Bitext: (AbsTaskBitextMining, "f1"),
+    Similarity: (AbsTaskSTS, "cosine_spearman"),
+    PairClassification: (AbsTaskPairClassification, "max_ap"),
+    Classification: (AbsTaskClassification, "accuracy"),
+    Clustering: (AbsTaskClustering, "v_measure"),
+}
 
 
 class MtebEncoder:
@@ -65,7 +99,7 @@ class MtebEncoder:
 
 
 def _side(task_type: str, prompt_type: Any) -> Side:
-    if task_type not in _TWO_SIDED:
+    if task_type not in _SIDED:
         return "both"
     return "document" if getattr(prompt_type, "value", prompt_type) == "document" else "query"
 
@@ -75,6 +109,79 @@ def _sentence(task_metadata: Any) -> str:
     told = task_metadata.prompt
     if isinstance(told, Mapping):
         told = told.get("query")
-    fallback = WEB_SEARCH if task_metadata.type in _TWO_SIDED else SIMILAR_TEXT
-    by_type = EVALUATION_TASKS.get(task_metadata.type, fallback)
-    return str(EVALUATION_TASKS.get(task_metadata.name) or told or by_type)
+    kind = task_metadata.type.removeprefix("Instruction").removeprefix("Multilabel")
+    fallback = EVALUATION_TASKS.get(kind, WEB_SEARCH if kind in _SIDED else SIMILAR_TEXT)
+    return str(evaluation_sentence(task_metadata.name) or told or TYPE_SENTENCES.get(kind, fallback))
+
+
+def local_tasks(path: Path) -> list[AbsTask]:
+    """The tasks that files hold (see `readers`) as instances of mteb's own classes, their data loaded.
+
+    Subsets of one name and type make one task; of clustering each is a task of its own, for mteb draws texts for one
+    subset after the other from the same random numbers. Raises `InputError` as `readers.read` does.
+    """
+    groups: dict[tuple[str, ...], list[Task]] = {}
+    for task in read(path):
+        subset = task.subset
+        alone = subset.name if isinstance(task, Clustering) else ""
+        groups.setdefault((subset.task, TYPES[type(task)], subset.split, alone), []).append(task)
+    return [_local(tasks) for tasks in groups.values()]
+
+
+def _local(tasks: Sequence[Task]) -> AbsTask:
+    first = tasks[0]
+    base, main = _CLASSES[type(first)]
+    kind: Any = TYPES[type(first)]
+    metadata = TaskMetadata(
+        name=first.subset.task, description="From local files.", type=kind, main_score=main,
+        prompt=sentence_of(first), dataset={"path": "NA", "revision": "NA"}, category="t2t", modalities=["text"],
+        eval_splits=[first.subset.split], eval_langs={task.subset.name: list(task.subset.languages) for task in tasks},
+        reference=None, date=None, domains=None, task_subtypes=None, license=None, annotations_creators=None,
+        dialect=None, sample_creation=None, bibtex_citation="",
+    )  # fmt: skip
+    members: dict[str, Any] = {"metadata": metadata, "load_data": lambda _self, *_, **__: None}
+    if isinstance(first, Similarity):
+        scores = [score for task in tasks if isinstance(task, Similarity) for score in task.scores]
+        members |= {"min_score": min(scores), "max_score": max(scores)}
+    if isinstance(first, Clustering):
+        members |= {
+            "max_fraction_of_documents_to_embed": None,
+            "max_document_to_embed": len(labels.drawn(len(first.texts))),
+        }
+    local: AbsTask = type("LocalTask", (base,), members)()
+    local.dataset = {task.subset.name: _halves(task) for task in tasks}
+    local.data_loaded = True
+    return local
+
+
+def _halves(task: Task) -> dict[str, Any]:
+    """Split -> data, in the shape of the task's class."""
+    split = task.subset.split
+    if isinstance(task, Retrieval | Reranking):
+        return {split: _ranked(task)}
+    if isinstance(task, Classification):
+        halves = (("train", task.train, task.train_labels), (split, task.test, task.test_labels))
+        return {half: Dataset.from_dict({"text": list(texts), "label": list(of)}) for half, texts, of in halves}
+    if isinstance(task, Clustering):
+        flat = [list(of_text) if len(of_text) > 1 else of_text[0] for of_text in task.labels]
+        return {split: Dataset.from_dict({"sentences": list(task.texts), "labels": flat})}
+    columns: dict[str, Any] = {"sentence1": list(task.left), "sentence2": list(task.right)}
+    if isinstance(task, Bitext) and task.gold is not None:  # as mteb's BUCC: a plain table, its sides of unequal length
+        return {split: columns | {"gold": list(enumerate(task.gold))}}
+    if isinstance(task, Similarity):
+        columns["score"] = list(task.scores)
+    if isinstance(task, PairClassification):
+        columns["labels"] = list(task.labels)
+    return {split: Dataset.from_dict(columns)}
+
+
+def _ranked(task: Retrieval | Reranking) -> RetrievalSplitData:
+    ids, texts = zip(*task.documents, strict=True)
+    return RetrievalSplitData(
+        corpus=Dataset.from_dict({"id": list(ids), "text": list(texts), "title": [""] * len(ids)}),
+        queries=Dataset.from_dict({"id": list(task.queries), "text": list(task.queries.values())}),
+        relevant_docs={query: dict(of_query) for query, of_query in task.relevant.items()},
+        top_ranked={query: list(listed) for query, listed in task.candidates.items()}
+        if isinstance(task, Reranking)
+        else None,
+    )

@@ -109,7 +109,9 @@ class Pipeline:
         self._checkpoint = checkpoint = resolve(settings.model, revision=settings.revision)
         chosen = STYLES[settings.prompts] if settings.prompts else checkpoint.prompts
         self._prompts = chosen or unknown_prompts(checkpoint.name)
-        plan = Plan(str(checkpoint.folder), checkpoint.name, settings.precision, settings.threads, opener)
+        plan = Plan(
+            str(checkpoint.folder), checkpoint.name, settings.precision, settings.threads, settings.device, opener
+        )
         self._dispatcher = Dispatcher(
             plan, max_tokens=settings.max_queue_tokens, batch_tokens=settings.max_batch_tokens, observer=observer
         )

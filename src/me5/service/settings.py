@@ -42,8 +42,12 @@ class Settings:
     revision: Annotated[
         str | None, About("Model", "The hub's revision: a commit, tag or branch.", shown="the pinned one, else main")
     ] = None
+    device: Annotated[
+        str, About("Model", "cpu, cuda (every visible GPU), or cuda:N; GPUs need the extra gpu.", shown="cpu")
+    ] = "cpu"
     precision: Annotated[
-        Precision, About("Model", "What the engine computes in; auto is bf16 where the CPU has it, else f32.")
+        Precision,
+        About("Model", "What the engine computes in; auto is bf16 where the device has it, else f32 (CPU) or f16."),
     ] = "auto"
     threads: Annotated[int | None, About("Model", "CPU threads of the engine.", shown="every core", least=1)] = None
     prompts: Annotated[

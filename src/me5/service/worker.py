@@ -26,6 +26,7 @@ import numpy as np
 
 from me5 import errors
 from me5.checkpoint import Pooling, read_folder
+from me5.embedder import probe_sequences
 from me5.engine import Precision, open_engine
 from me5.engine.base import Engine, Float32, TokenIds
 from me5.errors import EngineError, Me5Error
@@ -47,6 +48,7 @@ class Plan:
     name: str
     precision: Precision = "auto"
     threads: int | None = None
+    device: str = "cpu"
     opener: str = "me5.service.worker:open_model"
 
 
@@ -146,7 +148,9 @@ class Worker:
 def open_model(plan: Plan) -> tuple[Engine, Pooling]:
     """The engine of a checkpoint's folder."""
     checkpoint = read_folder(Path(plan.folder), name=plan.name)
-    return open_engine(checkpoint, precision=plan.precision, threads=plan.threads), checkpoint.config.pooling
+    probes = probe_sequences(checkpoint) if plan.precision == "fp8" else ()
+    engine = open_engine(checkpoint, precision=plan.precision, threads=plan.threads, device=plan.device, probes=probes)
+    return engine, checkpoint.config.pooling
 
 
 def serve(descriptor: int) -> None:

@@ -1,15 +1,22 @@
 """Data in files -> tasks. `read` recognises what a path holds, and goes through folders of folders in sorted order.
 
-a folder with corpus.jsonl         retrieval in BEIR's form
-xxx-eng.tsv, or any two columns    parallel sentences: sentence TAB sentence
-three columns                      similarity: score TAB sentence TAB sentence
+a folder with corpus.jsonl                    retrieval or reranking in BEIR's form
+a folder with topics.… and qrels.…            MIRACL, Mr.TyDi: retrieval in TREC's form
+a folder with README.md that lists configs    a dataset as the hub and mteb have them
+a folder with train.tsv or train.jsonl        classification
+NAME.gold beside two sentence files           parallel sentences in BUCC's form
+xxx-eng.tsv, or any two columns               parallel sentences: sentence TAB sentence
+a .tsv of three columns                       similarity: score TAB sentence TAB sentence
+.jsonl or .parquet                            told by its columns
 """
 
 from pathlib import Path
 
 from me5.errors import InputError
-from me5.evaluation.readers import beir, columns
-from me5.evaluation.task import Task
+from me5.evaluation.languages import of_pair
+from me5.evaluation.readers import beir, bucc, columns, dataset, records, trec
+from me5.evaluation.readers.tables import holds_records
+from me5.evaluation.task import Subset, Task
 
 
 def read(path: Path) -> list[Task]:
@@ -20,17 +27,36 @@ def read(path: Path) -> list[Task]:
     if not tasks:
         raise InputError(
             f"{path} holds no evaluation data: expected a BEIR folder (corpus.jsonl, queries.jsonl, qrels/test.tsv), "
-            "a folder of train.tsv and test.tsv (label TAB text), "
-            "or .tsv files of two columns (parallel sentences) or three (score, sentence, sentence)"
+            "topics and qrels of MIRACL or Mr.TyDi, a dataset folder with README.md, a folder of train.tsv and "
+            "test.tsv (label TAB text), BUCC's .gold, .tsv files of two columns (parallel sentences) or three (score, "
+            f"sentence, sentence), or .jsonl or .parquet of the columns {records.COLUMNS}"
         )
     return tasks
 
 
 def _read(path: Path) -> list[Task]:
     if path.is_file():
-        return [columns.read(path)] if path.suffix == ".tsv" else []
-    if (path / "corpus.jsonl").exists():
+        return _read_file(path)
+    if dataset.is_one(path):
+        return dataset.read(path)
+    if beir.is_one(path):
         return [beir.read(path)]
+    if trec.topics_of(path):
+        return [*trec.read(path)]
     if (path / "train.tsv").exists():
         return [columns.read_labelled(path)]
+    if (path / "train.jsonl").exists():
+        subset = Subset(path.parent.name, path.name, of_pair(path.name))
+        return [records.read(subset, [path / "test.jsonl"], [path / "train.jsonl"])]
     return [task for inner in sorted(path.iterdir()) for task in _read(inner)]
+
+
+def _read_file(path: Path) -> list[Task]:
+    if path.suffix == ".tsv":
+        return [columns.read(path)]
+    if path.suffix == ".gold":
+        return [bucc.read(path)]
+    if holds_records(path):
+        name = path.name.split(".")[0]
+        return [records.read(Subset(path.parent.name, name, of_pair(name)), [path])]
+    return []

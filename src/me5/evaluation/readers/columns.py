@@ -1,30 +1,17 @@
 """Tab-separated files: parallel sentences, similarity (score and two sentences), classification (label and text)."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from me5.errors import InputError
-from me5.evaluation.task import Bitext, Classification, Similarity, Subset
-
-
-def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(number from 1, line without its end) of every line that is not empty. Raises `InputError` with the place."""
-    if not path.exists():
-        raise InputError(f"{path} is missing")
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
-            try:
-                line = raw.decode("utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                raise InputError(f"{path}, line {number}: not UTF-8 ({error})") from error
-            if line:
-                yield number, line
+from me5.evaluation.languages import of_pair
+from me5.evaluation.readers.tables import lines
+from me5.evaluation.task import Bitext, Classification, Label, Similarity, Subset
 
 
 def read(path: Path) -> Bitext | Similarity:
     """The task of a file, named after its folder, the subset after the file."""
     numbers, rows = _table(path, (2, 3), "two columns (parallel sentences) or three (score and two sentences)")
-    subset = Subset(path.parent.name, path.stem, tuple(path.stem.split("-")))
+    subset = Subset(path.parent.name, path.stem, of_pair(path.stem))
     if len(rows[0]) == 2:
         return Bitext(subset, [row[0] for row in rows], [row[1] for row in rows])
     scores = [_number(row[0], path, number) for number, row in zip(numbers, rows, strict=True)]
@@ -34,13 +21,17 @@ def read(path: Path) -> Bitext | Similarity:
 def read_labelled(folder: Path) -> Classification:
     """The classification task of a folder: train.tsv and test.tsv, each label TAB text."""
     (_, train), (_, test) = (_table(folder / f"{half}.tsv", (2,), "label TAB text") for half in ("train", "test"))
-    unseen = {row[0] for row in test} - {row[0] for row in train}
-    if unseen:
-        raise InputError(f"{folder / 'test.tsv'} has labels that train.tsv lacks: {', '.join(sorted(unseen))}")
-    subset = Subset(folder.parent.name, folder.name, (folder.name,))
+    check_labels({row[0] for row in train}, {row[0] for row in test}, folder / "test.tsv", folder / "train.tsv")
+    subset = Subset(folder.parent.name, folder.name, of_pair(folder.name))
     return Classification(
         subset, [row[1] for row in train], [row[0] for row in train], [row[1] for row in test], [row[0] for row in test]
     )
+
+
+def check_labels(train: set[Label], test: set[Label], tested: Path, learned: Path) -> None:
+    """Raise `InputError` where labels are to be found that were never learned."""
+    if unseen := test - train:
+        raise InputError(f"{tested} has labels that {learned.name} lacks: {', '.join(sorted(map(str, unseen)))}")
 
 
 def _table(path: Path, widths: tuple[int, ...], expected: str) -> tuple[list[int], list[list[str]]]:

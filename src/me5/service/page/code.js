@@ -34,8 +34,9 @@ function pythonMe5({ state, base }) {
 
 ${pythonLists(state)}
 with Client(${literal(base.href)}${truncation}) as client:
-    scores = client.score(queries, documents${task})
-print(scores.round(2))
+    left = client.encode_query(queries${task})
+    right = client.encode_document(documents)
+print((left @ right.T * 100).round(2))
 `;
 }
 

@@ -42,7 +42,7 @@ from me5.tokenizer import Truncation
 
 router = APIRouter(route_class=speaking(TEI), tags=["TEI"])
 
-_DTYPES = {"f32": "float32", "bf16": "bfloat16", "int8": "int8"}
+_DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16", "int8": "int8", "fp8": "float8"}
 
 
 @router.post("/embed", response_model=list[list[float]], responses=TEI.responses(424))
@@ -218,7 +218,7 @@ def _headers(call: Call, reading: Reading, ask: Ask, answer: Answer) -> dict[str
     total = f"{call.milliseconds:.0f}"
     return {
         **call.headers(reading, answer),
-        "x-compute-type": "cpu",
+        "x-compute-type": "gpu" if call.service.settings.device.startswith("cuda") else "cpu",
         "x-compute-time": total,
         "x-compute-characters": str(sum(map(len, ask.texts))),
         "x-compute-tokens": str(tokens_read(answer)),

@@ -1,0 +1,16 @@
+"""`me5 eval`: how good is a model on evaluation sets in files; one file per subcommand."""
+
+import typer
+
+from me5.cli.evaluation import compare, prompts, report, run, speed
+
+app = typer.Typer(
+    help="Judge models on evaluation sets in files, offline, by mteb's protocols.",
+    epilog="Start with: me5 eval run DATA --out results, then me5 eval report results",
+    no_args_is_help=True,
+)
+app.command("run")(run.run)
+app.command("compare")(compare.compare)
+app.command("speed")(speed.speed)
+app.command("prompts")(prompts.prompts)
+app.command("report")(report.report)

@@ -1,0 +1,37 @@
+"""`me5 eval report`: results as a page to look at, and as a table."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    paths: Annotated[list[Path], typer.Argument(metavar="RESULTS…", help="What --out of `me5 eval run` wrote.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The page; .md writes a table.")] = Path(
+        "report.html"
+    ),
+    title: Annotated[str, typer.Option("--title", help="What stands above.")] = "Evaluation",
+) -> None:
+    """Write one self-contained HTML page of any number of results, or a Markdown table.
+
+    Scores by language with intervals and published figures beside them, precision and recall, how cosines spread, the
+    worst failures to read, and the prompts. Nothing is loaded from anywhere.
+
+    \b
+    me5 eval report results
+    me5 eval report results other-results -o report.html
+    me5 eval report results -o table.md
+    """
+    from me5.atomic import replacing
+    from me5.errors import InputError
+    from me5.evaluation.report import as_html, as_markdown
+    from me5.evaluation.results import read
+
+    if out.suffix not in (".html", ".md"):
+        raise InputError(f"{out} is neither .html nor .md, which are what a report can be written as")
+    results = [result for path in paths for result in read(path)]
+    text = as_html(results, title) if out.suffix == ".html" else as_markdown(results, title)
+    with replacing(out) as file:
+        file.write(text.encode("utf-8"))
+    typer.echo(f"{out}: {len(results)} results", err=True)

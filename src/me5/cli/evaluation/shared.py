@@ -1,0 +1,78 @@
+"""What the subcommands of `me5 eval` share: their options, reading data, opening the model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from me5.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from me5.evaluation.encoders.base import Encoder
+    from me5.evaluation.task import Task
+
+Paths = Annotated[
+    list[Path], typer.Argument(metavar="PATH…", help="Evaluation sets: folders or files, or folders of them.")
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", envvar="ME5_MODEL", show_default="the bundled me5-mini",
+        help="A folder, a hub id or me5-mini; st:NAME for sentence-transformers; or a service, http://HOST/v1#MODEL "
+        "(OpenAI's dialect) or http://HOST (text-embeddings-inference's), its key in ME5_API_KEY.",
+    ),
+]  # fmt: skip
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache", envvar="ME5_CACHE", metavar="FOLDER",
+        help="Keep vectors there and take them from there, so that a run cut short goes on where it was.",
+    ),
+]  # fmt: skip
+Task_ = Annotated[
+    str | None,
+    typer.Option(
+        "--task", "-t", show_default="what the set's authors used, else the sentence of its type",
+        help="What instruct models are told: a name (web-search, …), an evaluation task (NFCorpus, …) or a sentence.",
+    ),
+]  # fmt: skip
+
+
+def read_tasks(paths: "Sequence[Path]") -> "list[Task]":
+    """The tasks of all paths, in order."""
+    from me5.evaluation.readers import read
+
+    return [task for path in paths for task in read(path)]
+
+
+def open_model(
+    model: str | None,
+    *,
+    device: str = "cpu",
+    precision: options.Precision = "auto",
+    threads: int | None = None,
+    prompts: options.Prompts = None,
+    cache: Path | None = None,
+    quiet: bool = False,
+) -> "Encoder":
+    """Load the model that is judged; `quiet` silences warnings too."""
+    import warnings
+
+    from me5.errors import Me5Warning
+    from me5.evaluation.encoders import open_encoder
+
+    warnings.simplefilter("ignore" if quiet else "always", Me5Warning)
+    with options.loading(model, quiet=quiet):
+        return open_encoder(model, device=device, precision=precision, threads=threads, prompts=prompts, cache=cache)
+
+
+def hundred(value: float) -> str:
+    """A figure as papers print it, × 100."""
+    return f"{100 * value:.2f}"
+
+
+def between(interval: tuple[float, float] | None) -> str:
+    """An interval, × 100."""
+    return "" if interval is None else f"{100 * interval[0]:.1f} – {100 * interval[1]:.1f}"

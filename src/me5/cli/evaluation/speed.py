@@ -1,0 +1,124 @@
+"""`me5 eval speed`: quality against tokens per second and bytes per vector."""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from me5.cli import options
+from me5.cli.evaluation import shared
+
+if TYPE_CHECKING:
+    from me5.evaluation.encoders.base import Encoder
+
+
+class Precision(StrEnum):
+    """What can be asked for."""
+
+    f32 = "f32"
+    bf16 = "bf16"
+    f16 = "f16"
+    int8 = "int8"
+    fp8 = "fp8"
+
+
+def speed(
+    paths: shared.Paths,
+    model: options.Model = None,
+    precisions: Annotated[
+        list[Precision] | None,
+        typer.Option("--precision", "-p", show_default="all that this machine has", help="Repeat it for several."),
+    ] = None,
+    dims: Annotated[
+        list[int] | None,
+        typer.Option("--dim", show_default="all, half, a quarter", help="Keep the first N dimensions; repeat it."),
+    ] = None,
+    texts: Annotated[int, typer.Option("--texts", min=1, help="How many texts the speed is measured on.")] = 2000,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="PATH", help="Write PATH.json, PATH.md and PATH.svg."),
+    ] = None,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    prompts: options.Prompts = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """What a lower precision and smaller vectors cost in quality, and what they save.
+
+    Tokens per second are medians of passes over the same texts, precisions taking turns. The first dimensions, int8 and
+    sign vectors are judged at the first precision. Vectors are not trained for cutting (Matryoshka) unless the model
+    says so.
+
+    \b
+    me5 eval speed data/retrieval data/sts
+    me5 eval speed data/sts --dim 128 --dim 64 -o speed
+    """
+    from me5.evaluation.protocols import texts_of
+    from me5.evaluation.report.tradeoff import as_markdown, as_svg, told
+    from me5.evaluation.speed import points, rates
+    from me5.progress import track
+
+    tasks = shared.read_tasks(paths)
+    encoders = _encoders(model, precisions, device=device, threads=threads, prompts=prompts, quiet=quiet or as_json)
+    speeds = rates(encoders, tasks, texts=texts)
+    total = sum(map(texts_of, tasks)) * len(encoders)
+    with track(total, show=not quiet and not as_json and sys.stderr.isatty()) as advance:
+        found = points(encoders, tasks, speeds, dims=dims, advance=advance)
+    name = next(iter(encoders.values())).name.rpartition(" (")[0]
+    content = told(found, name, texts=texts)
+    if out is not None:
+        from me5.atomic import replacing
+
+        for suffix, text in (
+            (".json", json.dumps(content, indent=1) + "\n"),
+            (".md", as_markdown(content)),
+            (".svg", as_svg(content)),
+        ):
+            with replacing(Path(f"{out}{suffix}")) as file:
+                file.write(text.encode("utf-8"))
+    if as_json:
+        print(json.dumps(content, indent=2))  # noqa: T201
+    else:
+        _print(content)
+
+
+def _encoders(
+    model: str | None,
+    asked: list[Precision] | None,
+    *,
+    device: str,
+    threads: int | None,
+    prompts: options.Prompts,
+    quiet: bool,
+) -> "dict[str, Encoder]":
+    from me5.engine import precisions
+    from me5.errors import EngineError
+
+    found: dict[str, Encoder] = {}
+    for precision in [one.value for one in asked] if asked else precisions(device):
+        try:
+            found[precision] = shared.open_model(
+                model, device=device, precision=precision, threads=threads, prompts=prompts, quiet=quiet
+            )
+        except EngineError:
+            if asked:  # by name
+                raise
+    return found
+
+
+def _print(content: "dict[str, object]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from me5.evaluation.report.tradeoff import HEADINGS, rows
+
+    table = Table(title=str(content["model"]))
+    for heading in HEADINGS:
+        table.add_column(heading, justify="left" if heading in HEADINGS[:2] else "right")
+    for row in rows(content):
+        table.add_row(*row)
+    Console(highlight=False).print(table)

@@ -1,0 +1,56 @@
+"""An `Embedder` under test: a me5 checkpoint at any precision."""
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from me5._version import __version__
+from me5.embedder import Embedder
+from me5.evaluation.encoders.base import Float32, Prompt, prompt_of
+from me5.progress import Advance
+from me5.prompts import Prompts, Side
+
+
+class CheckpointEncoder:
+    """See `Encoder`."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.name = f"{embedder.checkpoint.name} ({embedder.precision})"
+        self._embedder = embedder
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See `Encoder.fingerprint`. Reads all files of the model once."""
+        checkpoint, embedder = self._embedder.checkpoint, self._embedder
+        engine = type(embedder.engine).__name__
+        settings = (
+            __version__,
+            engine,
+            embedder.precision,
+            embedder.max_seq_length,
+            embedder.truncation,
+            checkpoint.config,
+        )
+        digest = hashlib.sha256(repr(settings).encode())
+        for path in (checkpoint.tokenizer, *checkpoint.weights):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()[:32]
+
+    def prompt(self, side: Side, task: str) -> Prompt:
+        """See `Encoder.prompt`."""
+        return prompt_of(self._embedder.prompts, side, task)
+
+    def embed(self, texts: Sequence[str], prompt: Prompt, advance: Advance | None = None) -> Float32:
+        """See `Encoder.embed`. The model reads `prompt.text` to the letter, whatever its own prompts are."""
+        said = copy.copy(self._embedder)
+        said.prompts = Prompts("prefix", query=prompt.text, document=prompt.text, both=prompt.text)
+        vectors = np.empty((len(texts), said.dim), np.float32)
+        done = 0
+        for block in said.stream(texts, prompt.side, advance=advance):
+            vectors[done : done + len(block)] = block
+            done += len(block)
+        return vectors

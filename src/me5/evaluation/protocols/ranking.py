@@ -1,0 +1,93 @@
+"""Retrieval and reranking: rankings by cosine, judged by trec_eval's figures."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from me5.evaluation.encoders.base import Encoder, Prompt
+from me5.evaluation.exact import Block, Ranking, groups, rerank, search
+from me5.evaluation.metrics import DEPTHS, by_query
+from me5.evaluation.protocols import shown
+from me5.evaluation.task import Corpus, Outcome, Reranking, Retrieval
+from me5.progress import Advance
+
+# Documents that are embedded and scored together: 16,384 vectors of 1,024 dimensions are 64 MB.
+BLOCK_DOCUMENTS = 16_384
+# What counts, as in mteb's tasks.
+MAIN = {Retrieval: "ndcg_at_10", Reranking: "map_at_1000"}
+
+
+def retrieval(
+    task: Retrieval, encoder: Encoder, asking: Prompt, answering: Prompt, *, advance: Advance | None = None
+) -> Outcome:
+    """Rank all documents for every query."""
+    queries = encoder.embed(list(task.queries.values()), asking, advance)
+    blocks = _embedded(groups(task.documents, BLOCK_DOCUMENTS), encoder, answering, advance)
+    return outcome(task, search(queries, blocks, max(DEPTHS)))
+
+
+def reranking(
+    task: Reranking, encoder: Encoder, asking: Prompt, answering: Prompt, *, advance: Advance | None = None
+) -> Outcome:
+    """Rank each query's own candidates. Documents that nobody asks for are not embedded."""
+    queries = encoder.embed(list(task.queries.values()), asking, advance)
+    listed = [task.candidates[query] for query in task.queries]
+    wanted = set().union(*listed)
+    chosen = ((name, text) for name, text in task.documents if name in wanted)
+    blocks = _embedded(groups(chosen, BLOCK_DOCUMENTS), encoder, answering, advance)
+    return outcome(task, rerank(queries, listed, blocks))
+
+
+def _embedded(
+    blocks: Iterator[tuple[list[str], list[str]]], encoder: Encoder, prompt: Prompt, advance: Advance | None
+) -> Iterator[Block]:
+    for ids, texts in blocks:
+        yield ids, encoder.embed(texts, prompt, advance)
+
+
+def outcome(task: Retrieval | Reranking, rankings: Sequence[Ranking]) -> Outcome:
+    """The figures of one ranking per query, in the order of the queries: means over all of them."""
+    run = dict(zip(task.queries, rankings, strict=True))
+    values = by_query(task.relevant, run)
+    scores = {name: float(np.mean(list(of_query.values()))) for name, of_query in values.items()}
+    scores["accuracy"] = scores["recall_at_1"]  # mteb's name for it in tasks of choice
+    main = MAIN[type(task)]
+    return Outcome(scores, main, values[main], shown=_shown(task, run, values[main]))
+
+
+def _shown(task: Retrieval | Reranking, run: dict[str, Ranking], samples: dict[str, float]) -> dict[str, Any]:
+    right, wrong = [], []
+    for query, ranking in run.items():
+        grades = task.relevant[query]
+        right += [ranking[name] for name, grade in grades.items() if grade > 0 and name in ranking]
+        wrong += [score for name, score in ranking.items() if grades.get(name, 0) <= 0][:1]
+    told: dict[str, Any] = {"failures": _failures(task, run, shown.worst(samples))}
+    if max((*right, *wrong), default=2.0) <= 1.001:  # cosines, and not BM25's scores
+        told["histogram"] = shown.histogram(right, wrong)
+    return told
+
+
+def _failures(task: Retrieval | Reranking, run: dict[str, Ranking], queries: Sequence[str]) -> list[dict[str, Any]]:
+    found: dict[str, list[str]] = {}
+    wanted: dict[str, list[str]] = {}
+    for query in queries:
+        found[query] = _ordered(run[query])[:3]
+        wanted[query] = [name for name, grade in task.relevant[query].items() if grade > 0][:2]
+    texts = _texts(task.documents, [*found.values(), *wanted.values()])
+    failures = []
+    for query in queries:
+        ranking = run[query]
+        places = {name: place for place, name in enumerate(_ordered(ranking), 1)}
+        found_texts = [shown.text(texts[name], ranking[name], places[name]) for name in found[query]]
+        wanted_texts = [shown.text(texts[name], ranking.get(name), places.get(name)) for name in wanted[query]]
+        failures.append(shown.failure(task.queries[query], found_texts, wanted_texts))
+    return failures
+
+
+def _ordered(ranking: Ranking) -> list[str]:
+    return sorted(ranking, key=lambda name: (ranking[name], name), reverse=True)
+
+
+def _texts(documents: Corpus, names: Sequence[Sequence[str]]) -> dict[str, str]:
+    return documents.texts({name for some in names for name in some})

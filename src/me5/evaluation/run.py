@@ -1,0 +1,54 @@
+"""Judge a model on one task after another, with BM25 beside it where there is something to retrieve."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+from me5.evaluation import bm25, results
+from me5.evaluation.encoders.base import Encoder, Prompt
+from me5.evaluation.protocols import TYPES, evaluate, prompts_of
+from me5.evaluation.results import Result
+from me5.evaluation.statistics import interval_of
+from me5.evaluation.task import Outcome, Reranking, Retrieval, Task
+from me5.progress import Advance
+
+
+def judge(
+    tasks: Sequence[Task],
+    encoder: Encoder,
+    *,
+    sentence: str | None = None,
+    yardstick: bool = True,
+    out: Path | None = None,
+    advance: Advance | None = None,
+) -> Iterator[Result]:
+    """Results as they are made; `out` keeps each at once, so that a run cut short loses one set at most.
+
+    `sentence` replaces what instruct models are told. `yardstick` adds BM25 on retrieval and reranking sets. Raises
+    `InputError` before anything is embedded where `out` holds results that do not belong with these.
+    """
+    said = [prompts_of(task, encoder, sentence) for task in tasks]
+    fingerprint = encoder.fingerprint
+    if out is not None:
+        for task, prompts in zip(tasks, said, strict=True):
+            results.check(out, encoder.name, fingerprint, task.subset.task, prompts)
+    for task, prompts in zip(tasks, said, strict=True):
+        made = partial(evaluate, task, encoder, prompts=prompts, advance=advance)
+        yield _measured(task, encoder.name, fingerprint, prompts, made, out)
+        if yardstick and isinstance(task, Retrieval | Reranking):
+            yield _measured(task, bm25.NAME, bm25.FINGERPRINT, [], partial(bm25.evaluate, task), out)
+
+
+def _measured(
+    task: Task, model: str, fingerprint: str, prompts: list[Prompt], made: Callable[[], Outcome], out: Path | None
+) -> Result:
+    started = perf_counter()
+    outcome = made()
+    seconds = perf_counter() - started
+    result = Result(
+        task.subset, TYPES[type(task)], model, outcome, tuple(prompts), seconds, fingerprint, interval_of(outcome)
+    )
+    if out is not None:
+        results.write(out, result)
+    return result
