@@ -90,6 +90,19 @@ def test_a_query_goes_before_bulk_that_came_first():
     assert query in waiting.take(BATCH, 0.0).jobs
 
 
+def test_a_batch_that_a_query_waits_for_is_smaller():
+    bulk = job(*[100] * 50)
+    waiting = queue(bulk)
+    alone = waiting.take(BATCH, 0.0)
+    waiting.add(job(20, urgent=True), 0.0)
+    beside = waiting.take(BATCH, 0.0)
+    assert beside.cells <= BATCH / 2 < alone.cells
+    assert {one.urgent for one in beside.jobs} == {True, False}
+    for _ in range(40):
+        waiting.add(job(20, urgent=True), 0.0)
+    assert waiting.take(BATCH, 0.0).tokens > BATCH / 2, "many queries fill a whole one"
+
+
 def test_a_flood_of_queries_does_not_stop_bulk():
     bulk = job(*[100] * 8)
     waiting = queue(bulk)

@@ -32,6 +32,8 @@ AGEING = 2.0
 # lengths then fill 0.98 to 0.99 of the cells, whether they come in 1 request or in 256; the library's plan fills 0.99.
 LOOK_AHEAD = 4
 CERTAIN = 0.25
+# A batch in which bulk rides along with queries is so much smaller, for the queries wait for all of it.
+WITH_QUERIES = 0.5
 # The share of the bound that bulk leaves to queries.
 RESERVE = 1 / 16
 
@@ -143,8 +145,9 @@ class Queue:
         if not self.tokens:
             return None
         turn = self._bulk.head()
-        candidates, certain = self._candidates(batch_tokens, aged=turn is not None and now - self._bulk_turn >= AGEING)
-        batch = pick([job.lengths[index] for job, index in candidates], batch_tokens, certain)
+        aged = turn is not None and now - self._bulk_turn >= AGEING
+        candidates, certain, budget = self._candidates(batch_tokens, aged=aged)
+        batch = pick([job.lengths[index] for job, index in candidates], budget, certain)
         work = Work(batch.width, tuple(tuple(candidates[at] for at in row) for row in batch.rows))
         self._remove(work.items, candidates)
         if turn in work.items:
@@ -174,13 +177,15 @@ class Queue:
             self._alone.append(work)
             self.tokens += work.tokens
 
-    def _candidates(self, batch_tokens: int, *, aged: bool) -> tuple[list[Item], int]:
-        """Sequences of one output to choose a batch from, and how many of the first are certain of their place."""
+    def _candidates(self, batch_tokens: int, *, aged: bool) -> tuple[list[Item], int, int]:
+        """Sequences of one output to choose a batch from, how many of the first are certain, and the batch's size."""
         first = self._bulk.head() if aged else self._queries.head() or self._bulk.head()
         assert first is not None
         output = first[0].output
         queries = self._queries.candidates(output, batch_tokens * LOOK_AHEAD)
         bulk = self._bulk.candidates(output, batch_tokens * LOOK_AHEAD)
+        if queries and bulk:
+            batch_tokens = max(int(batch_tokens * WITH_QUERIES), min(batch_tokens, _tokens(queries)))
         if aged:
             sure_bulk = _prefix(bulk, batch_tokens * CERTAIN)
             sure_queries = _prefix(queries, batch_tokens - _tokens(bulk[:sure_bulk]))
@@ -189,7 +194,7 @@ class Queue:
             sure_queries = _prefix(queries, batch_tokens)
             sure_bulk = _prefix(bulk, min(batch_tokens * CERTAIN, batch_tokens - _tokens(queries[:sure_queries])))
             certain = queries[:sure_queries] + bulk[:sure_bulk]
-        return certain + queries[sure_queries:] + bulk[sure_bulk:], len(certain)
+        return certain + queries[sure_queries:] + bulk[sure_bulk:], len(certain), batch_tokens
 
     def _remove(self, items: Sequence[Item], candidates: Sequence[Item]) -> None:
         """Take items out of their jobs, of which each job's first sequences were candidates."""
