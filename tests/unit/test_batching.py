@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from me5.batching import WIDTH_STEP, plan
+from me5.batching import WIDTH_STEP, pick, plan
 from me5.engine.packing import EMPTY, pack
 
 LENGTHS = st.lists(st.integers(1, 512), max_size=200)
@@ -61,3 +61,21 @@ def test_a_grid_holds_each_sequence_once_with_positions_of_its_own(row_lengths):
     assert (grid.segments != EMPTY).sum() == sum(map(len, sequences))
     for row, segments in zip(rows, grid.segments, strict=True):
         assert len(set(segments.tolist()) - {EMPTY}) == len(row)
+
+
+@given(st.lists(st.integers(1, 512), min_size=1, max_size=200), BUDGETS, st.integers(0, 20))
+def test_one_batch_out_of_many_keeps_its_budget_and_holds_the_first(lengths, budget, first):
+    first = min(first, len(lengths))
+    batch = pick(lengths, budget, first)
+    assert len(set(batch.order)) == len(batch.order) > 0
+    assert len(batch.rows) == 1 or batch.width * len(batch.rows) <= budget
+    assert all(0 < sum(lengths[index] for index in row) <= batch.width for row in batch.rows)
+    if first:
+        assert 0 in batch.order
+
+
+def test_one_batch_out_of_many_is_as_full_as_a_plan():
+    lengths = np.clip(np.exp(np.random.default_rng(1).normal(4.2, 0.7, 200)).astype(int), 8, 512).tolist()
+    batch = pick(lengths, 1152, 3)
+    assert {0, 1, 2} <= set(batch.order)
+    assert sum(lengths[index] for index in batch.order) / (batch.width * len(batch.rows)) > 0.95

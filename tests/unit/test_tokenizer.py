@@ -250,3 +250,30 @@ def test_lower_case_applies_to_the_prompt_too(xlmr: Path) -> None:
     plain = Tokenizer(xlmr / "tokenizer.json", 512)
     found = lower.prepare(["Der MOUNT Everest"], "QUERY: ", "end").sequences[0]
     assert found.tolist() == plain.prepare(["der mount everest"], "query: ", "end").sequences[0].tolist()
+
+
+@pytest.mark.parametrize("policy", ["end", "start", "chunk"])
+@pytest.mark.parametrize(
+    "text", [SENTENCES[0], " ".join(SENTENCES), ODD["emoji families"]], ids=["short", "long", "emoji"]
+)
+def test_a_look_shows_what_preparing_reads_and_cuts(tiny: Path, text: str, policy: str) -> None:
+    tokenizer = load(tiny, "fake", max_tokens=100).tokenizer
+    prefix = INSTRUCT.prefix("query", None)
+    tokens = tokenizer.look(text, prefix, policy)
+    prepared = tokenizer.prepare([text], prefix, policy)
+    assert len(tokens) == prepared.report.tokens[0]
+    assert sum(token.lost for token in tokens) == prepared.report.lost[0]
+    if policy != "chunk":
+        kept = [token.id for token in tokens if not token.lost]
+        assert kept == prepared.sequences[0].tolist()
+    assert not any(token.lost and (token.special or token.prompt) for token in tokens)
+    for token in tokens:
+        assert (token.start is None) == token.special
+        assert token.start is None or 0 <= token.start <= token.end <= len(prefix + text)
+
+
+def test_decoding_gives_the_text_back(tiny: Path) -> None:
+    tokenizer = load(tiny, "fake").tokenizer
+    ids = tokenizer.prepare(["ok"], "", "end").sequences[0].tolist()
+    assert tokenizer.decode(ids).replace("▁", "").replace(" ", "") == "ok"  # the tiny files have no decoder
+    assert len(tokenizer.decode(ids, skip_special=False)) > len(tokenizer.decode(ids))
