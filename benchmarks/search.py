@@ -28,7 +28,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from harness import machine
 
 K = 10
-QUESTIONS = 500
 
 
 def main() -> None:
@@ -59,6 +58,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("folders", nargs="*", metavar="FOLDER")
     parser.add_argument("--passages", type=int, default=200_000)
     parser.add_argument("--longest", type=int, default=150, help="leave out passages of more characters")
+    parser.add_argument("--questions", type=int, default=500)
     parser.add_argument("--model", help="default: the bundled model")
     parser.add_argument("--chroma", metavar="PYTHON")
     parser.add_argument("--out", default="benchmarks/results")
@@ -73,6 +73,7 @@ def _run(stage: str, options: argparse.Namespace, work: Path) -> dict[str, Any]:
     python = options.chroma if stage == "chroma" else sys.executable
     command = [python, __file__, *options.folders, "--stage", stage, "--work", str(work), "--result", str(result)]
     command += ["--passages", str(options.passages), "--longest", str(options.longest)]
+    command += ["--questions", str(options.questions)]
     command += ["--model", options.model] if options.model else []
     subprocess.run(command, check=True)
     figures: dict[str, Any] = json.loads(result.read_text())
@@ -104,7 +105,7 @@ def collect(options: argparse.Namespace) -> dict[str, Any]:
     for at in range(0, len(rows), 20_000):
         titled = [{**row, "title": ""} for row in rows[at : at + 20_000]]
         pq.write_table(pa.Table.from_pylist(titled), target / f"{at // 20_000:03}.parquet")
-    asked = random.Random(2).sample([row["title"] for row in rows if row["title"]], QUESTIONS)
+    asked = random.Random(2).sample([row["title"] for row in rows if row["title"]], options.questions)
     (Path(options.work) / "questions.json").write_text(json.dumps(asked))
     characters = sum(len(row["text"]) for row in rows)
     languages = len({row["language"] for row in rows})
