@@ -191,7 +191,7 @@ def latency(plan: Plan, servers: dict[str, Server]) -> dict[str, Any]:
         bulk = traffic.start(traffic.Job(server.port, server.kind.path, plan.bodies("bulk", plan.bulk, 64), 8))
         time.sleep(1.0)
         busy = traffic.Outcome(0.0)
-        while bulk.poll() is None:
+        while not bulk.over:
             part = traffic.run(traffic.Job(server.port, server.kind.path, queries, 1, 2.0, QUERY_PAUSE_S))
             busy.requests += part.requests
             busy.statuses |= part.statuses

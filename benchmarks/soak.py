@@ -57,7 +57,7 @@ def watch(server: Server, bodies: Path, minutes: float, every: float) -> tuple[l
     """Samples while the traffic runs."""
     job = traffic.Job(server.port, server.kind.path, str(bodies), clients=8, seconds=60 * minutes)
     load, began, samples = traffic.start(job), time.monotonic(), []
-    while load.poll() is None:
+    while not load.over:
         samples.append(sample(server, began))
         time.sleep(every)
     return samples, traffic.finish(load)
