@@ -105,6 +105,13 @@ def server(launch: Launch) -> Server:
 
 
 @pytest.fixture(scope="session")
+def client(server: Server) -> Iterator[httpx.Client]:
+    """An HTTP client of that service."""
+    with server.client() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
 def locked_server(launch: Launch) -> Server:
     """A service of the bundled model that asks for its key."""
     return launch(keys=KEY)

@@ -14,12 +14,6 @@ LONG = "one two three four five " * 300
 TYPES = ["float", "int8", "uint8", "binary", "ubinary", "base64"]
 
 
-@pytest.fixture(scope="module")
-def client(server):
-    with server.client() as made:
-        yield made
-
-
 def ask(client, status=200, path="/v2/embed", **fields):
     body = {"model": "me5-mini", "texts": TEXTS, "input_type": "search_query", **fields}
     reply = client.post(path, json={name: value for name, value in body.items() if value is not None})

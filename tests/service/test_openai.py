@@ -16,12 +16,6 @@ def embedder():
     return Embedder.load()
 
 
-@pytest.fixture(scope="module")
-def client(server):
-    with server.client() as made:
-        yield made
-
-
 def ask(client, **fields):
     return client.post("/v1/embeddings", json={"input": TEXTS, **fields})
 

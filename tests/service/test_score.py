@@ -13,12 +13,6 @@ DOCUMENTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def client(server):
-    with server.client() as made:
-        yield made
-
-
 def score(client, status=200, **fields):
     reply = client.post("/v1/score", json={"queries": QUERIES, "documents": DOCUMENTS, **fields})
     assert reply.status_code == status, reply.text[:500]

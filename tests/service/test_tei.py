@@ -14,12 +14,6 @@ def embedder():
     return Embedder.load()
 
 
-@pytest.fixture(scope="module")
-def client(server):
-    with server.client() as made:
-        yield made
-
-
 def post(client, path, status=200, **fields):
     reply = client.post(path, json=fields)
     assert reply.status_code == status, reply.text[:500]
