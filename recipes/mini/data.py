@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_CHARACTERS = 600  # longer texts are cut before tokenising, which is the slow part: 0.5 M tokens a second
-MAX_TOKENS = 192
-MAX_ROWS = 20_000  # of a group, drawn at random; an hour on a CPU reads a fraction of the rest anyway
+MAX_TOKENS = 160
+MAX_ROWS = 120_000  # of a group, drawn at random
 # A source of kind "wikipedia" holds 14 languages; batches of one language give harder negatives.
 SPLIT_BY_LANGUAGE = frozenset({"wikipedia", "law", "ms-visualstudio-docs", "ms-business-central-docs"})
 # Share of the batches per kind. User interface strings and dictionary terms are 40 % of the rows but short and alike.
@@ -37,6 +37,7 @@ class Row:
     positive_lang: str
     kind: str
     group: str
+    source: str
     negatives: list[str]
 
 
@@ -52,7 +53,7 @@ def read_rows(data: Path) -> Iterator[Row]:
                 group += f"/{positive_lang}"
             if path.parent.name == "qa" and source == "afriqa":
                 group += f"/{positive_lang}"
-            yield Row(query, positive, query_lang, positive_lang, kind, group, negatives[i] if negatives else [])
+            yield Row(query, positive, query_lang, positive_lang, kind, group, path.stem, negatives[i] if negatives else [])
 
 
 def limit_groups(rows: list[Row], seed: int = 0) -> list[Row]:

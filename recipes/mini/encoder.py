@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
-DIMENSIONS = 256
+DIMENSIONS = 384
 LAYERS = 4
 BOS, PAD, EOS = 0, 1, 2
 FIRST_POSITION = PAD + 1

@@ -29,6 +29,7 @@ PLAN: dict[str, tuple[float, bool, tuple[tuple[str, float], ...]]] = {
     "title-body": (0.85, False, ((WEB, 0.6), (WIKIPEDIA, 0.15), *((task, 0.05) for task in VARIED))),
     "qa": (0.9, False, ((WEB, 0.45), (WIKIPEDIA, 0.35), *((task, 0.04) for task in VARIED))),
 }
+ALL_TASKS = (WEB, WIKIPEDIA, BITEXT, SIMILAR, QUESTIONS, *VARIED)
 SYMMETRIC = frozenset({"parallel", "ui", "term", "paraphrase"})
 
 

@@ -9,7 +9,7 @@ Policies for a text longer than the model reads, each keeping the prompt and the
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -121,6 +121,18 @@ class Tokenizer:
         """The text that ids stand for, as near as the vocabulary tells; unknown ids stand for nothing."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=skip_special)
         return text
+
+    @property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """The special tokens that stand before and behind every text."""
+        return self._before, self._after
+
+    def bare(self, texts: Sequence[str]) -> Iterator[tuple[list[int], int]]:
+        """The ids of each text without special tokens, cut at what a text alone may have, and how many were lost."""
+        room = self.max_tokens - len(self._before) - len(self._after)
+        for encoding in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False):
+            ids = encoding.ids
+            yield ids[:room], max(len(ids) - room, 0)
 
     def look(self, text: str, prefix: str, truncation: Truncation, *, index: int = 0) -> list[Token]:
         """Every token of a text behind its prompt, and which of them `prepare` would cut. Errors name item `index`."""
