@@ -24,7 +24,7 @@ SPLIT_BY_LANGUAGE = frozenset({"wikipedia", "law", "ms-visualstudio-docs", "ms-b
 # Share of the batches per kind. User interface strings and dictionary terms are 40 % of the rows but short and alike.
 KIND_SHARE = {"parallel": 0.42, "ui": 0.08, "term": 0.08, "title-body": 0.24, "qa": 0.16, "paraphrase": 0.02}
 FAMILY = {"faq": "qa", "nli": "paraphrase"}
-COLUMNS = ["query", "positive", "query_lang", "positive_lang", "source", "kind"]
+COLUMNS = ["query", "positive", "query_lang", "positive_lang", "source", "kind", "licence"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Row:
     kind: str
     group: str
     source: str
+    licence: str
     negatives: list[str]
 
 
@@ -47,13 +48,13 @@ def read_rows(data: Path) -> Iterator[Row]:
         table = pq.read_table(path)
         negatives = table.column("negatives").to_pylist() if "negatives" in table.column_names else None
         columns = [table.column(name).to_pylist() for name in COLUMNS]
-        for i, (query, positive, query_lang, positive_lang, source, kind) in enumerate(zip(*columns, strict=True)):
+        for i, (query, positive, query_lang, positive_lang, source, kind, licence) in enumerate(zip(*columns, strict=True)):
             group = f"{kind}/{path.stem}"
             if path.stem in SPLIT_BY_LANGUAGE and kind == "title-body":
                 group += f"/{positive_lang}"
             if path.parent.name == "qa" and source == "afriqa":
                 group += f"/{positive_lang}"
-            yield Row(query, positive, query_lang, positive_lang, kind, group, path.stem, negatives[i] if negatives else [])
+            yield Row(query, positive, query_lang, positive_lang, kind, group, path.stem, licence, negatives[i] if negatives else [])
 
 
 def limit_groups(rows: list[Row], seed: int = 0) -> list[Row]:

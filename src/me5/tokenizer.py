@@ -127,6 +127,12 @@ class Tokenizer:
         """The special tokens that stand before and behind every text."""
         return self._before, self._after
 
+    @property
+    def vocabulary(self) -> int:
+        """The number of ids, special and added ones included."""
+        size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        return size
+
     def bare(self, texts: Sequence[str]) -> Iterator[tuple[list[int], int]]:
         """The ids of each text without special tokens, cut at what a text alone may have, and how many were lost."""
         room = self.max_tokens - len(self._before) - len(self._after)

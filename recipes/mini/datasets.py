@@ -1,0 +1,65 @@
+"""The training text as me5 datasets: `taught` (English and its translations, for the teacher) and `pairs` (all else)."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data import read_rows
+
+from me5.data.contract import Document, Example, Query
+from me5.data.writing import write_dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from data import Row
+
+LONGEST_TAUGHT = 220  # characters: a sentence; the teacher's view of it costs the student as many tokens
+LONGEST = 1200
+SYMMETRIC = frozenset({"parallel", "ui", "term"})
+
+
+def taught(data: Path) -> Iterator[Example]:
+    """Yield English sentences with their translations."""
+    for row in read_rows(data):
+        if row.kind in SYMMETRIC and "en" in (row.query_lang, row.positive_lang):
+            english, other = (row.query, row.positive) if row.query_lang == "en" else (row.positive, row.query)
+            language = row.positive_lang if row.query_lang == "en" else row.query_lang
+            if max(len(english), len(other)) <= LONGEST_TAUGHT and language != "en":
+                yield Example(
+                    Query(english, lang="en"), Document(other, lang=language), source=row.kind, licence=row.licence
+                )
+
+
+def pairs(data: Path) -> Iterator[Example]:
+    """Yield titles with passages, questions with answers and their negatives, and translations without English."""
+    for row in read_rows(data):
+        if row.kind in SYMMETRIC and "en" in (row.query_lang, row.positive_lang):
+            continue
+        source = f"{row.kind}/{row.source}" if row.kind not in SYMMETRIC else row.kind
+        query = Query(row.query[:LONGEST], lang=row.query_lang)
+        yield Example(query, Document(row.positive[:LONGEST], lang=row.positive_lang), source=source, licence=row.licence)
+        for text in row.negatives:
+            if text.strip():
+                yield Example(
+                    query, Document(text[:LONGEST], lang=row.positive_lang), "negative", source=source,
+                    licence=row.licence,
+                )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("run", type=Path)
+    arguments = parser.parse_args()
+    for name, examples in (("taught", taught), ("pairs", pairs)):
+        folder = arguments.run / name
+        if not folder.exists():
+            made = write_dataset(folder, examples(arguments.data), step={"made by": f"recipes/mini, {name}"}, repeats="merge")
+            print(name, dict(made.counts), flush=True)
+
+
+if __name__ == "__main__":
+    main()

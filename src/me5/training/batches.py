@@ -1,0 +1,262 @@
+"""Examples of a step -> token sequences and who belongs to whom: prompts, sides, negatives and masks.
+
+Everything drawn here follows from the seed, the step and the part of the batch, never from the process: several
+processes make the same batch and each keeps its own share of it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from me5.errors import InputError
+from me5.prompts import Prompts
+from me5.training import distributed
+from me5.training.recipe import Data, Recipe
+from me5.training.sampler import Sampler
+from me5.training.targets import Targets
+from me5.training.tokens import Ids, TokenStore
+
+Vectors = npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of the recipe's data, its store, the groups it chose, and the teacher's vector of every query."""
+
+    data: Data
+    store: TokenStore
+    groups: tuple[int, ...]
+    vectors: Vectors | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One process's share of a step. `vectors` (documents, dim) stand in for `documents` where a teacher is learned."""
+
+    queries: list[Ids]
+    documents: list[Ids]
+    targets: Targets
+    vectors: Vectors | None
+    groups: tuple[str, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Of all sequences, special tokens and prompts included."""
+        return sum(map(len, self.queries)) + sum(map(len, self.documents))
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A query and a positive, by their numbers in a store, with the prompt before each side."""
+
+    entry: Entry
+    row: int
+    swapped: bool
+    prefixes: tuple[str, str]
+    negatives: tuple[int, ...] = ()
+
+
+class Batches:
+    """The batch of any step."""
+
+    def __init__(
+        self, recipe: Recipe, entries: Sequence[Entry], *, steps: int, prompts: Prompts,
+        frame: tuple[list[int], list[int]], tokenize: Callable[[str], list[int]],
+    ) -> None:  # fmt: skip
+        """`frame` is what stands before and behind every sequence, `tokenize` gives the ids of a prompt."""
+        self._recipe, self._prompts = recipe, prompts
+        self._before, self._after = (np.array(ids, np.int64) for ids in frame)
+        self._prefix = lru_cache(maxsize=4096)(lambda text: np.array(tokenize(text), np.int64))
+        self._groups = [(entry, group) for entry in entries for group in entry.groups]
+        sizes = [len(entry.store.members[group]) for entry, group in self._groups]
+        shares = np.concatenate([_shares(entry) for entry in entries])
+        batch = recipe.batch
+        self._sampler = Sampler(sizes, shares, seed=recipe.seed, steps=steps, batch=batch.size, parts=batch.parts)
+
+    def make(self, step: int) -> Batch:
+        """This process's share of a step."""
+        pairs: list[_Pair] = []
+        names = []
+        for number, part in enumerate(self._sampler.draw(step)):
+            entry, group = self._groups[part.group]
+            rng = np.random.default_rng((self._recipe.seed, step, number))
+            rows = entry.store.members[group][part.places]
+            pairs += self._drawn(entry, rows, rng)
+            told = entry.store.groups[group]
+            names.append(f"{told.source} {told.query_lang}>{told.document_lang}")
+        own = distributed.share(len(pairs))
+        mine = pairs[own.start : own.stop]
+        groups = tuple(sorted(set(names)))
+        if self._recipe.teacher is not None:
+            rng = np.random.default_rng((self._recipe.seed, step, len(names)))
+            return self._taught(mine, rng, groups)
+        return self._contrasted(mine, groups)
+
+    def _drawn(self, entry: Entry, rows: Ids, rng: np.random.Generator) -> list[_Pair]:
+        """The pairs of a part: one prompt for all of them, unless a query has its own; sides change at random."""
+        data, store = entry.data, entry.store
+        sentence = None
+        if data.instructions and rng.random() < data.prompted:
+            sentence = data.instructions[int(rng.integers(len(data.instructions)))]
+        if self._recipe.teacher is not None:
+            swaps = rng.random(len(rows)) >= self._recipe.teacher.query_share
+        else:
+            swaps = rng.random(len(rows)) < (0.5 if data.symmetric else 0.0)
+        prefixes = self._prefixes(sentence, symmetric=data.symmetric)
+        drawn = []
+        for row, swapped in zip(rows.tolist(), swaps.tolist(), strict=True):
+            negatives, _ = store.negatives.of(int(store.pairs[row, 0]))
+            wanted = min(self._recipe.batch.negatives, len(negatives))
+            chosen = tuple(rng.choice(negatives, wanted, replace=False).tolist()) if wanted else ()
+            drawn.append(_Pair(entry, row, swapped, prefixes, chosen))
+        return drawn
+
+    def _prefixes(self, sentence: str | None, *, symmetric: bool) -> tuple[str, str]:
+        prompts = self._prompts
+        if prompts.style == "instruct":
+            query = prompts.prefix("query", sentence) if sentence else ""
+            return query, query if symmetric else ""
+        side = prompts.prefix("both" if symmetric else "query")
+        return side, side if symmetric else prompts.prefix("document")
+
+    def _sequence(self, pair: _Pair, text: int, *, query: bool) -> Ids:
+        """A text with its prompt and special tokens, at most as long as the model reads."""
+        data, store = pair.entry.data, pair.entry.store
+        prefix = self._prefix(pair.prefixes[0 if query else 1])
+        if query and (own := int(store.queries[store.pairs[pair.row, 0], 1])) >= 0:
+            prefix = np.concatenate([self._own_prefix(), store.text(own, 512), self._own_suffix()])
+        room = self._recipe.model.max_tokens - len(prefix) - len(self._before) - len(self._after)
+        limit = data.query_tokens if query else data.document_tokens
+        return np.concatenate([self._before, prefix, store.text(text, min(limit, room)), self._after])
+
+    def _own_prefix(self) -> Ids:
+        return self._prefix(self._prompts.prefix("query", "x y").partition("x y")[0])
+
+    def _own_suffix(self) -> Ids:
+        return self._prefix(self._prompts.prefix("query", "x y").partition("x y")[2])
+
+    def _contrasted(self, pairs: Sequence[_Pair], groups: tuple[str, ...]) -> Batch:
+        """Queries against documents: each query's positive, then the negatives of all."""
+        queries, documents, query_keys, document_keys, owners = [], [], [], [], []
+        places: dict[tuple[int, int], list[int]] = {}
+        for number, pair in enumerate(pairs):
+            store = pair.entry.store
+            query, document, _ = (int(value) for value in store.pairs[pair.row])
+            texts = int(store.queries[query, 0]), document
+            first, second = texts[::-1] if pair.swapped else texts
+            queries.append(self._sequence(pair, first, query=True))
+            documents.append(self._sequence(pair, second, query=False))
+            query_keys.append(int(store.keys[first]))
+            document_keys.append(int(store.keys[second]))
+            owners.append(-1)
+            places.setdefault((id(store), second), []).append(number)
+        for number, pair in enumerate(pairs):
+            for text in () if pair.swapped else pair.negatives:
+                places.setdefault((id(pair.entry.store), text), []).append(len(documents))
+                documents.append(self._sequence(pair, text, query=False))
+                document_keys.append(int(pair.entry.store.keys[text]))
+                owners.append(number)
+        targets = Targets(
+            torch.tensor(query_keys), torch.tensor(document_keys), _identity(len(pairs)),
+            ignore=_known_elsewhere(pairs, places), owners=torch.tensor(owners),
+            **self._scores(pairs, document_keys, owners),
+        )  # fmt: skip
+        return Batch(queries, documents, targets, None, groups)
+
+    def _scores(self, pairs: Sequence[_Pair], keys: Sequence[int], owners: Sequence[int]) -> dict[str, torch.Tensor]:
+        """What the teacher said of each query's own documents, where distillation wants it."""
+        if self._recipe.loss.distillation == 0:
+            return {}
+        where: dict[int, list[int]] = {}
+        for place, owner in enumerate(owners):
+            if owner >= 0:
+                where.setdefault(owner, []).append(place)
+        found: list[tuple[int, int, float]] = []
+        for number, pair in enumerate(pairs):
+            store = pair.entry.store
+            known, said = store.negatives.of(int(store.pairs[pair.row, 0]))
+            scores = dict(zip(known.tolist(), said.tolist(), strict=True))
+            own = [(number, float(store.scores[pair.row]))]
+            own += [(place, scores[text]) for place, text in zip(where.get(number, []), pair.negatives, strict=False)]
+            missing = [place for place, score in own if not np.isfinite(score)]
+            if pair.swapped or len(missing) == len(own):
+                continue  # nothing was scored for this query: it has the contrastive part alone
+            if missing:
+                raise InputError(
+                    f"{store.facts['dataset']}: a query of source {store.groups[store.pairs[pair.row, 2]].source} has "
+                    "teacher scores for some of its documents only; run `me5 data score` after mining"
+                )
+            found += [(number, place, score) for place, score in own]
+        if not found:
+            return {}
+        return {
+            "teacher_pairs": torch.tensor([(query, place) for query, place, _ in found]),
+            "teacher_scores": torch.tensor([score for _, _, score in found]),
+        }
+
+    def _taught(self, pairs: Sequence[_Pair], rng: np.random.Generator, groups: tuple[str, ...]) -> Batch:
+        """Texts against the teacher's vectors of their query sides, and of others drawn at random."""
+        assert self._recipe.teacher is not None
+        queries, keys, vectors = [], [], []
+        for pair in pairs:
+            store, stored = pair.entry.store, pair.entry.vectors
+            assert stored is not None
+            query, document, _ = (int(value) for value in store.pairs[pair.row])
+            side = int(store.queries[query, 0])
+            queries.append(self._sequence(pair, document if pair.swapped else side, query=True))
+            keys.append(int(store.keys[side]))
+            vectors.append(stored[query])
+        more = pairs[0].entry
+        assert more.vectors is not None
+        bank = np.sort(rng.integers(len(more.vectors), size=self._recipe.teacher.bank))
+        bank_keys = more.store.keys[more.store.queries[bank, 0]]
+        targets = Targets(
+            torch.tensor(keys), torch.from_numpy(np.concatenate([np.array(keys, np.int64), bank_keys])),
+            _identity(len(pairs)),
+        )  # fmt: skip
+        return Batch(queries, [], targets, np.concatenate([np.stack(vectors), more.vectors[bank]]), groups)
+
+
+def chosen_groups(data: Data, store: TokenStore) -> tuple[int, ...]:
+    """The groups of a store that an entry asks for. Raises `InputError` where it asks for what is not there."""
+    for name, wanted, present in (
+        ("source", data.sources, {group.source for group in store.groups}),
+        ("language", data.languages, {lang for g in store.groups for lang in (g.query_lang, g.document_lang)}),
+    ):
+        unknown = sorted(set(wanted or ()) - present)
+        if unknown:
+            raise InputError(f"{data.dataset} has no {name} {', '.join(unknown)}; it has {', '.join(sorted(present))}")
+    return tuple(
+        number
+        for number, group in enumerate(store.groups)
+        if (data.sources is None or group.source in data.sources)
+        and (data.languages is None or {group.query_lang, group.document_lang} <= set(data.languages))
+        and len(store.members[number])
+    )
+
+
+def _shares(entry: Entry) -> npt.NDArray[np.float64]:
+    sizes = np.array([len(entry.store.members[group]) for group in entry.groups], np.float64)
+    shares: npt.NDArray[np.float64] = sizes**entry.data.alpha
+    return shares * entry.data.weight / shares.sum()
+
+
+def _identity(count: int) -> torch.Tensor:
+    return torch.arange(count).unsqueeze(1).expand(-1, 2).contiguous()
+
+
+def _known_elsewhere(pairs: Sequence[_Pair], places: dict[tuple[int, int], list[int]]) -> torch.Tensor:
+    """(query, document) of the batch where the document is known to be right for the query, or not to be judged."""
+    found = []
+    for number, pair in enumerate(pairs):
+        if pair.swapped:
+            continue
+        store = pair.entry.store
+        known, _ = store.known.of(int(store.pairs[pair.row, 0]))
+        for text in known.tolist():
+            found += [(number, place) for place in places.get((id(store), text), []) if place != number]
+    return torch.tensor(found, dtype=torch.int64).reshape(-1, 2)
