@@ -1,0 +1,208 @@
+"""The loss equals the plain formula, written out here in loops: its value and its gradients, block by block or not."""
+
+import math
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from me5.errors import InputError
+from me5.training import loss as module
+from me5.training.loss import LossSettings, Targets, concatenate, contrastive_loss
+
+BOTH = ("query_to_document", "document_to_query")
+
+
+def pairs(*rows: tuple[int, int]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.int64).view(-1, 2)
+
+
+def simple(queries: int, documents: int | None = None, **fields: Tensor) -> Targets:
+    """Query i belongs to document i; all texts differ."""
+    documents = documents or queries
+    given = {
+        "query_keys": torch.arange(queries),
+        "document_keys": torch.arange(documents) + 1000,
+        "positives": torch.arange(queries)[:, None].repeat(1, 2),
+    }
+    return Targets(**given | fields)
+
+
+def vectors(count: int, dim: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    drawn = torch.randn(count, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.nn.functional.normalize(drawn, dim=1).to(dtype).requires_grad_()
+
+
+class Formula:
+    """The definition in `loss.py`, one pair at a time. Nothing here is shared with the code under test."""
+
+    def __init__(self, targets: Targets, settings: LossSettings) -> None:
+        self.settings = settings
+        self.positives = [tuple(pair) for pair in targets.positives.tolist()]
+        self.ignore = {tuple(pair) for pair in targets.ignore.tolist()}
+        self.query_keys, self.document_keys = targets.query_keys.tolist(), targets.document_keys.tolist()
+        self.groups, self.owners = targets.document_groups.tolist(), targets.owners.tolist()
+        self.teacher = list(zip(targets.teacher_pairs.tolist(), targets.teacher_scores.tolist(), strict=True))
+        texts = [(self.query_keys[q], self.document_keys[d]) for q, d in self.positives]
+        self.positive_texts = set(texts)
+        self.groups_of_text: dict[int, set[int]] = {}
+        for q, d in self.positives:
+            if self.groups[d] >= 0:
+                self.groups_of_text.setdefault(self.query_keys[q], set()).add(self.groups[d])
+
+    def negative(self, q: int, d: int) -> bool:
+        text, other = self.query_keys[q], self.document_keys[d]
+        return not (
+            (q, d) in self.positives
+            or (q, d) in self.ignore
+            or text == other
+            or (text, other) in self.positive_texts
+            or self.groups[d] in self.groups_of_text.get(text, set())
+            or (not self.settings.negatives_of_others and self.owners[d] not in (-1, q))
+        )
+
+    def __call__(self, queries: Tensor, documents: Tensor) -> Tensor:
+        dims = self.settings.matryoshka or ((queries.shape[1], 1.0),)
+        total = sum(weight * self.at(queries, documents, dim) for dim, weight in dims)
+        return total / sum(weight for _, weight in dims)
+
+    def at(self, queries: Tensor, documents: Tensor, dim: int) -> Tensor:
+        if dim < queries.shape[1]:
+            queries, documents = queries[:, :dim], documents[:, :dim]
+            queries = queries / queries.pow(2).sum(1, keepdim=True).sqrt()
+            documents = documents / documents.pow(2).sum(1, keepdim=True).sqrt()
+        scores = [[(q * d).sum() for d in documents] for q in queries]
+        sides = []
+        if "query_to_document" in self.settings.directions:
+            sides.append(self.side(scores, list(range(len(queries))), 0))
+        if "document_to_query" in self.settings.directions:
+            sides.append(self.side(scores, sorted({d for _, d in self.positives}), 1))
+        contrastive = sum(sides) / len(sides)
+        return self.settings.contrastive_weight * contrastive + self.settings.distillation_weight * self.kl(scores)
+
+    def side(self, scores, items: list[int], side: int) -> Tensor:
+        losses = []
+        for item in items:
+            if side == 0:
+                others = [scores[item][d] for d in range(len(scores[0])) if self.negative(item, d)]
+            else:
+                others = [scores[q][item] for q in range(len(scores)) if self.negative(q, item)]
+            own = []
+            for q, d in self.positives:
+                if (q, d)[side] == item:
+                    logits = torch.stack([scores[q][d], *others]) / self.settings.temperature
+                    own.append(-torch.log_softmax(logits, 0)[0])
+            losses.append(sum(own) / len(own))
+        return sum(losses) / len(losses)
+
+    def kl(self, scores) -> Tensor:
+        total = []
+        for query in {q for (q, _), _ in self.teacher}:
+            listed = [(scores[q][d], score) for (q, d), score in self.teacher if q == query]
+            temperature = self.settings.student_temperature or self.settings.temperature
+            student = torch.log_softmax(torch.stack([score for score, _ in listed]) / temperature, 0)
+            teacher = torch.tensor([score for _, score in listed], dtype=student.dtype)
+            teacher = torch.softmax(teacher / self.settings.teacher_temperature, 0)
+            total.append((teacher * (teacher.log() - student)).sum())
+        return sum(total) / len(total) if total else torch.zeros(())
+
+
+HARD = simple(4, 7, owners=torch.tensor([-1, -1, -1, -1, 0, 2, 2]))
+# Query 0 has two positives, query 3 shares its text with 1, documents 5 and 2 are one text, document 6 is query 2's text.
+EQUAL_TEXTS = Targets(
+    query_keys=torch.tensor([1, 2, 3, 2]),
+    document_keys=torch.tensor([11, 12, 13, 14, 15, 13, 3]),
+    positives=pairs((0, 0), (0, 4), (1, 1), (2, 2), (3, 3)),
+)
+TAUGHT = replace(
+    HARD,
+    teacher_pairs=pairs((0, 0), (0, 4), (2, 5), (2, 2), (2, 6), (2, 1)),
+    teacher_scores=torch.tensor([2.0, -1.0, 0.5, 3.0, 0.0, 1.0]),
+)
+WARM = LossSettings(temperature=0.2)
+CASES = {
+    "plain": (simple(5), LossSettings(temperature=0.05)),
+    "cold": (simple(5), LossSettings()),
+    "one": (simple(1), WARM),
+    "hard": (HARD, WARM),
+    "owned": (HARD, replace(WARM, negatives_of_others=False)),
+    "several": (simple(3, 8, positives=pairs((0, 0), (0, 5), (1, 1), (2, 2), (2, 6), (2, 7))), WARM),
+    "shared": (simple(3, 4, positives=pairs((0, 0), (1, 0), (1, 1), (2, 2)), query_keys=torch.arange(3)), WARM),
+    "keys": (EQUAL_TEXTS, WARM),
+    "keys both": (EQUAL_TEXTS, replace(WARM, directions=BOTH)),
+    "label": (Targets(torch.arange(4), torch.tensor([9, 8, 9, 8]), simple(4).positives), replace(WARM, directions=BOTH)),
+    "one label": (Targets(torch.arange(3), torch.tensor([9, 9, 9]), simple(3).positives), replace(WARM, directions=BOTH)),
+    "groups": (simple(4, 6, document_groups=torch.tensor([0, 7, 7, -1, 0, -1])), replace(WARM, directions=BOTH)),
+    "ignore": (simple(4, 6, ignore=pairs((0, 1), (3, 5), (3, 4))), replace(WARM, directions=BOTH)),
+    "back": (HARD, replace(WARM, directions=("document_to_query",))),
+    "matryoshka": (HARD, replace(WARM, matryoshka=((8, 1.0), (3, 0.5), (5, 0.25)), directions=BOTH)),
+    "taught": (TAUGHT, replace(WARM, contrastive_weight=0.2, distillation_weight=1.0, teacher_temperature=1.5)),
+    "taught only": (TAUGHT, replace(WARM, contrastive_weight=0.0, distillation_weight=0.7, student_temperature=0.5)),
+    "taught matryoshka": (TAUGHT, replace(WARM, distillation_weight=0.7, matryoshka=((8, 1.0), (4, 1.0)))),
+}
+
+
+def gradients(targets: Targets, settings: LossSettings, dtype=torch.float64, dim: int = 8, seed: int = 0):
+    queries, documents = vectors(targets.queries, dim, seed, dtype), vectors(targets.documents, dim, seed + 1, dtype)
+    loss, figures = contrastive_loss(queries, documents, targets, settings)
+    loss.backward()
+    return loss.detach(), queries.grad, documents.grad, figures
+
+
+def expected(targets: Targets, settings: LossSettings, dim: int = 8, seed: int = 0):
+    queries, documents = vectors(targets.queries, dim, seed), vectors(targets.documents, dim, seed + 1)
+    loss = Formula(targets, settings)(queries, documents)
+    if loss.requires_grad:
+        loss.backward()
+    zeros = [torch.zeros_like(side) if side.grad is None else side.grad for side in (queries, documents)]
+    return loss.detach(), *zeros
+
+
+@pytest.mark.parametrize("rows", [1, 3, 1024])
+@pytest.mark.parametrize("case", CASES)
+def test_value_and_gradients_equal_the_formula(case: str, rows: int) -> None:
+    targets, settings = CASES[case]
+    for found, right in zip(gradients(targets, replace(settings, rows=rows)), expected(targets, settings), strict=False):
+        torch.testing.assert_close(found, right, atol=1e-9, rtol=1e-9)
+
+
+def random_targets(seed: int) -> Targets:
+    """A batch with everything at once, in small numbers so that texts and groups meet."""
+    draw = random.Random(seed)
+    queries = draw.randint(1, 7)
+    documents = queries + draw.randint(0, 7)
+    positives = {(q, draw.randrange(documents)) for q in range(queries)}
+    positives |= {(draw.randrange(queries), draw.randrange(documents)) for _ in range(draw.randint(0, 5))}
+    owned = [draw.choice([-1, -1, draw.randrange(queries)]) for _ in range(documents)]
+    owners = [-1 if (owner, d) in positives else owner for d, owner in enumerate(owned)]
+    scored = [q for q in range(queries) if draw.random() < 0.5]
+    own = positives | {(owner, d) for d, owner in enumerate(owners) if owner >= 0}
+    taught = sorted(pair for pair in own if pair[0] in scored)
+    return Targets(
+        query_keys=torch.tensor([draw.randrange(12) for _ in range(queries)]),
+        document_keys=torch.tensor([draw.randrange(12) for _ in range(documents)]),
+        positives=pairs(*draw.sample(sorted(positives), len(positives))),
+        ignore=pairs(*{(draw.randrange(queries), draw.randrange(documents)) for _ in range(draw.randint(0, 4))}),
+        document_groups=torch.tensor([draw.randrange(-1, 5) for _ in range(documents)]),
+        owners=torch.tensor(owners),
+        teacher_pairs=pairs(*taught),
+        teacher_scores=torch.tensor([draw.gauss(0, 2) for _ in taught]),
+    )
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_batches_equal_the_formula(seed: int) -> None:
+    settings = LossSettings(
+        temperature=[0.01, 0.1, 1.0][seed % 3],
+        directions=[BOTH, BOTH[:1], BOTH[1:]][seed // 3 % 3],
+        distillation_weight=0.5,
+        negatives_of_others=seed % 2 == 0,
+        matryoshka=((8, 1.0), (4, 2.0)) if seed % 5 == 0 else (),
+        rows=seed % 4 + 1,
+    )
+    targets = random_targets(seed)
+    found, right = gradients(targets, settings, seed=seed), expected(targets, settings, seed=seed)
+    for one, other in zip(found, right, strict=False):
+        torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-9)
