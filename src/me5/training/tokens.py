@@ -178,7 +178,7 @@ class _Builder:
             self._ids.write(np.array(ids, np.uint32).tobytes())
             self._lengths.append(len(ids))
             self._cut += lost > 0
-        self._keys += [_key(text) for text in texts]
+        self._keys.extend(map(_key, texts))
         self._advance(len(texts), sum(self._lengths[first:]))
         return first
 
