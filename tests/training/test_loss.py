@@ -1,16 +1,16 @@
 """The loss equals the plain formula, written out here in loops: its value and its gradients, block by block or not."""
 
-import math
 import random
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from me5.errors import InputError
-from me5.training import loss as module
-from me5.training.loss import LossSettings, Targets, concatenate, contrastive_loss
+from me5.training.loss import LossSettings, Targets, contrastive_loss
 
 BOTH = ("query_to_document", "document_to_query")
 
@@ -110,7 +110,7 @@ class Formula:
 
 
 HARD = simple(4, 7, owners=torch.tensor([-1, -1, -1, -1, 0, 2, 2]))
-# Query 0 has two positives, query 3 shares its text with 1, documents 5 and 2 are one text, document 6 is query 2's text.
+# Query 0 has two positives, queries 1 and 3 are one text, so are documents 2 and 5; document 6 is query 2's text.
 EQUAL_TEXTS = Targets(
     query_keys=torch.tensor([1, 2, 3, 2]),
     document_keys=torch.tensor([11, 12, 13, 14, 15, 13, 3]),
@@ -132,8 +132,8 @@ CASES = {
     "shared": (simple(3, 4, positives=pairs((0, 0), (1, 0), (1, 1), (2, 2)), query_keys=torch.arange(3)), WARM),
     "keys": (EQUAL_TEXTS, WARM),
     "keys both": (EQUAL_TEXTS, replace(WARM, directions=BOTH)),
-    "label": (Targets(torch.arange(4), torch.tensor([9, 8, 9, 8]), simple(4).positives), replace(WARM, directions=BOTH)),
-    "one label": (Targets(torch.arange(3), torch.tensor([9, 9, 9]), simple(3).positives), replace(WARM, directions=BOTH)),
+    "labels": (simple(4, document_keys=torch.tensor([9, 8, 9, 8])), replace(WARM, directions=BOTH)),
+    "one label": (simple(3, document_keys=torch.tensor([9, 9, 9])), replace(WARM, directions=BOTH)),
     "groups": (simple(4, 6, document_groups=torch.tensor([0, 7, 7, -1, 0, -1])), replace(WARM, directions=BOTH)),
     "ignore": (simple(4, 6, ignore=pairs((0, 1), (3, 5), (3, 4))), replace(WARM, directions=BOTH)),
     "back": (HARD, replace(WARM, directions=("document_to_query",))),
@@ -164,8 +164,9 @@ def expected(targets: Targets, settings: LossSettings, dim: int = 8, seed: int =
 @pytest.mark.parametrize("case", CASES)
 def test_value_and_gradients_equal_the_formula(case: str, rows: int) -> None:
     targets, settings = CASES[case]
-    for found, right in zip(gradients(targets, replace(settings, rows=rows)), expected(targets, settings), strict=False):
-        torch.testing.assert_close(found, right, atol=1e-9, rtol=1e-9)
+    found, right = gradients(targets, replace(settings, rows=rows)), expected(targets, settings)
+    for one, other in zip(found, right, strict=False):
+        torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-9)
 
 
 def random_targets(seed: int) -> Targets:
@@ -206,3 +207,102 @@ def test_random_batches_equal_the_formula(seed: int) -> None:
     found, right = gradients(targets, settings, seed=seed), expected(targets, settings, seed=seed)
     for one, other in zip(found, right, strict=False):
         torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-9)
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the largest tensor that any operation gives, forward and backward."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        sizes = [leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        self.numbers = max(self.numbers, *sizes, 0)
+        return result
+
+
+@pytest.mark.parametrize("equal_texts", [False, True], ids=["different texts", "five texts"])
+def test_no_tensor_is_as_large_as_queries_times_documents(equal_texts: bool) -> None:
+    count, rows = 400, 10
+    targets = simple(count, document_keys=torch.arange(count) % 5 + 1000) if equal_texts else simple(count)
+    queries, documents = vectors(count, 8, 0), vectors(count, 8, 1)
+    with Largest() as largest:
+        loss, _ = contrastive_loss(queries, documents, targets, LossSettings(directions=BOTH, rows=rows))
+        loss.backward()
+    assert count * 8 <= largest.numbers <= 2 * rows * count
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_other_types_are_as_near_as_their_gradients_can_be(dtype: torch.dtype) -> None:
+    targets, settings = simple(60), LossSettings(directions=BOTH, rows=7)
+    loss, *found, _ = gradients(targets, settings, dtype, dim=32)
+    assert loss.dtype == torch.float32
+    exact = [vectors(60, 32, seed, dtype).detach().double().requires_grad_() for seed in (0, 1)]
+    right, _ = contrastive_loss(*exact, targets, settings)
+    right.backward()
+    torch.testing.assert_close(loss.double(), right.detach(), atol=0, rtol=1e-6)
+    for one, other in zip(found, exact, strict=True):
+        assert one.dtype == dtype
+        torch.testing.assert_close(one.double(), other.grad, atol=2e-6, rtol=4 * torch.finfo(dtype).eps)
+
+
+def test_autocast_changes_nothing() -> None:
+    targets, settings = CASES["taught matryoshka"]
+    plain = gradients(targets, settings, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = gradients(targets, settings, torch.float32)
+    for one, other in zip(plain[:3], inside[:3], strict=True):
+        assert torch.equal(one, other)
+    assert plain[3] == inside[3]
+
+
+def test_figures_and_no_gradient() -> None:
+    queries = torch.tensor([[1.0, 0], [0, 1], [0.8, 0.6]])
+    documents = torch.tensor([[1.0, 0], [0, 1], [0, 1]])
+    targets = simple(3)
+    with torch.no_grad():
+        loss, figures = contrastive_loss(queries, documents, targets, LossSettings(temperature=1.0))
+    assert not loss.requires_grad
+    # Query 0 finds its own; for query 1 documents 1 and 2 tie, which is not won; query 2 prefers document 0.
+    assert figures["accuracy"] == pytest.approx(1 / 3)
+    assert figures["positive_score"] == pytest.approx((1 + 1 + 0.6) / 3)
+    assert figures["loss"] == figures["contrastive"] == pytest.approx(loss.item())
+    assert figures["distillation"] == 0
+
+
+def test_a_loss_that_is_not_finite_is_returned() -> None:
+    queries = torch.full((2, 4), torch.nan, requires_grad=True)
+    loss, figures = contrastive_loss(queries, torch.zeros(2, 4), simple(2), LossSettings())
+    assert loss.isnan()
+    assert figures["loss"] != figures["loss"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
+        ({"student_temperature": -1.0}, "student_temperature must be above 0"),
+        ({"directions": ()}, "one or both of query_to_document, document_to_query"),
+        ({"directions": ("backwards",)}, "backwards"),
+        ({"contrastive_weight": 0.0}, "one above 0"),
+        ({"matryoshka": ((0, 1.0),)}, "matryoshka dimensions and weights must be above 0"),
+        ({"rows": 0}, "rows must be 1 or more, got 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings: dict, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        LossSettings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("queries", "documents", "settings", "told"),
+    [
+        ((3, 4), (2, 4), {}, r"queries must be 2 float vectors.*\(3, 4\)"),
+        ((2, 4), (3, 4), {}, "documents must be 2 float vectors"),
+        ((2, 4), (2, 5), {}, "queries have 4 dimensions, documents 5"),
+        ((2, 4), (2, 4), {"matryoshka": ((8, 1.0),)}, "more than the 4 dimensions"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused(queries, documents, settings, told) -> None:
+    with pytest.raises(InputError, match=told):
+        contrastive_loss(torch.zeros(queries), torch.zeros(documents), simple(2), LossSettings(**settings))

@@ -68,7 +68,7 @@ class Negatives:
         self._add_kinds(targets, queries, groups, pairs[targets.document_groups[document] >= 0])
 
     def _add_kinds(self, targets: Targets, queries: Tensor, documents: Tensor, pairs: Tensor) -> None:
-        """Leave out all cells of `pairs` (n, 2) of kinds of queries and kinds of documents, if that says anything new."""
+        """Leave out all cells of `pairs` (n, 2) of kinds of queries and of documents, if that says anything new."""
         width = 1 + int(torch.cat([queries, documents]).max())
         codes = (pairs[:, 0] * width + pairs[:, 1]).unique()
         pairs = torch.stack([codes // width, codes % width], dim=1)
