@@ -12,6 +12,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import save_file
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.models import StaticEmbedding
+from tokenizers import Tokenizer as FastTokenizer
 
 from me5.data.contract import Dataset
 from me5.tokenizer import Tokenizer
@@ -94,6 +97,9 @@ def train(run: Path, recipe_file: Path, steps: int) -> None:
                 log.write(json.dumps(entry) + "\n")
             print(entry, flush=True)
     save_file({"words": words.detach()}, run / "static.safetensors")
+    # As a folder of sentence-transformers, so that `me5 eval run --model st:RUN/static` can judge it.
+    module = StaticEmbedding(FastTokenizer.from_file(str(file)), embedding_weights=words.detach())
+    SentenceTransformer(modules=[module], device="cpu").save(str(run / "static"))
 
 
 def main() -> None:
