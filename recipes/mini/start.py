@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from me5.checkpoint import resolve
@@ -84,7 +85,7 @@ def main() -> None:
         Dataset.open(arguments.run / "taught"), file, Me5Tokenizer(file, 512), arguments.run / "cache",
         advance=lambda texts, tokens: None,  # noqa: ARG005
     )
-    static = torch.load(arguments.run / "static.pt", weights_only=True)["words"]
+    static = load_file(arguments.run / "static.safetensors")["words"]
     table, taken = word_table(
         tokenizer.get_vocab(), static, Tokenizer.from_file(str(teacher.tokenizer)).get_vocab(),
         trained.words.weight.detach(), english_share(store, config.vocab_size),

@@ -12,10 +12,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import save_file
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.models import StaticEmbedding
+from tokenizers import Tokenizer as FastTokenizer
 
 from me5.data.contract import Dataset
 from me5.tokenizer import Tokenizer
-from me5.training.batches import chosen_groups
+from me5.training.batches import chosen
 from me5.training.recipe import read_recipe
 from me5.training.sampler import Sampler
 from me5.training.tokens import open_store
@@ -60,9 +63,9 @@ def train(run: Path, recipe_file: Path, steps: int) -> None:
     members, stores, shares, limits = [], [], [], []
     for data in recipe.data:
         store = open_store(Dataset.open(data.dataset), file, tokenizer, run / "cache", advance=lambda *_: None)
-        groups = chosen_groups(data, store)
-        sizes = np.array([len(store.members[group]) for group in groups], np.float64) ** data.alpha
-        members += [store.members[group] for group in groups]
+        groups = [rows for _, rows in chosen(data, store)]
+        sizes = np.array([len(rows) for rows in groups], np.float64) ** data.alpha
+        members += groups
         stores += [store] * len(groups)
         limits += [(data.query_tokens, data.document_tokens)] * len(groups)
         shares.append(sizes / sizes.sum() * data.weight)
@@ -94,6 +97,9 @@ def train(run: Path, recipe_file: Path, steps: int) -> None:
                 log.write(json.dumps(entry) + "\n")
             print(entry, flush=True)
     save_file({"words": words.detach()}, run / "static.safetensors")
+    # As a folder of sentence-transformers, so that `me5 eval run --model st:RUN/static` can judge it.
+    module = StaticEmbedding(FastTokenizer.from_file(str(file)), embedding_weights=words.detach())
+    SentenceTransformer(modules=[module], device="cpu").save(str(run / "static"))
 
 
 def main() -> None:

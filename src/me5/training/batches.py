@@ -25,11 +25,11 @@ Vectors = npt.NDArray[np.float16]
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of the recipe's data, its store, the groups it chose, and the teacher's vector of every query."""
+    """An entry of the recipe's data, its store, the pairs it chose by group, and the teacher's vector of every query."""
 
     data: Data
     store: TokenStore
-    groups: tuple[int, ...]
+    members: tuple[tuple[int, Ids], ...]
     vectors: Vectors | None = None
 
 
@@ -82,8 +82,8 @@ class Batches:
                 prompts.prefix("query", sentence)
         self._before, self._after = (np.array(ids, np.int64) for ids in frame)
         self._prefix = lru_cache(maxsize=4096)(lambda text: np.array(tokenize(text), np.int64))
-        self._groups = [(entry, group) for entry in entries for group in entry.groups]
-        sizes = [len(entry.store.members[group]) for entry, group in self._groups]
+        self._groups = [(entry, group, rows) for entry in entries for group, rows in entry.members]
+        sizes = [len(rows) for _, _, rows in self._groups]
         shares = np.concatenate([_shares(entry) for entry in entries])
         batch = recipe.batch
         self._sampler = Sampler(sizes, shares, seed=recipe.seed, steps=steps, batch=batch.size, parts=batch.parts)
@@ -93,10 +93,9 @@ class Batches:
         pairs: list[_Pair] = []
         names = []
         for number, part in enumerate(self._sampler.draw(step)):
-            entry, group = self._groups[part.group]
+            entry, group, rows = self._groups[part.group]
             rng = np.random.default_rng((self._recipe.seed, step, number))
-            rows = entry.store.members[group][part.places]
-            pairs += self._drawn(entry, rows, rng)
+            pairs += self._drawn(entry, rows[part.places], rng)
             told = entry.store.groups[group]
             names.append(f"{told.source} {told.query_lang}>{told.document_lang}")
         if len(pairs) < distributed.world():
@@ -249,8 +248,8 @@ class Batches:
         return Batch(queries, [], targets, np.concatenate([np.stack(vectors), bank]), groups)
 
 
-def chosen_groups(data: Data, store: TokenStore) -> tuple[int, ...]:
-    """The groups of a store that an entry asks for. Raises `InputError` where it asks for what is not there."""
+def chosen(data: Data, store: TokenStore) -> tuple[tuple[int, Ids], ...]:
+    """The pairs of a store that an entry asks for, by group. Raises `InputError` where it asks for what is not there."""
     for name, wanted, present in (
         ("source", data.sources, {group.source for group in store.groups}),
         ("language", data.languages, {lang for g in store.groups for lang in (g.query_lang, g.document_lang)}),
@@ -258,19 +257,25 @@ def chosen_groups(data: Data, store: TokenStore) -> tuple[int, ...]:
         unknown = sorted(set(wanted or ()) - present)
         if unknown:
             raise InputError(f"{data.dataset} has no {name} {', '.join(unknown)}; it has {', '.join(sorted(present))}")
-    chosen = tuple(
-        number
-        for number, group in enumerate(store.groups)
-        if (data.sources is None or group.source in data.sources)
-        and (data.languages is None or {group.query_lang, group.document_lang} <= set(data.languages))
-    )
-    if not chosen:
-        raise InputError(f"{data.dataset} has no examples of the chosen sources in the chosen languages")
-    return chosen
+    found = []
+    for number, group in enumerate(store.groups):
+        rows = store.members[number]
+        if data.longest is not None:
+            sides = store.queries[store.pairs[rows, 0], 0], store.pairs[rows, 1]
+            rows = rows[np.maximum(*(store.lengths(side) for side in sides)) <= data.longest]
+        if (
+            (data.sources is None or group.source in data.sources)
+            and (data.languages is None or {group.query_lang, group.document_lang} <= set(data.languages))
+            and len(rows)
+        ):
+            found.append((number, rows))
+    if not found:
+        raise InputError(f"{data.dataset} has no pair that fits sources, languages and longest of its entry")
+    return tuple(found)
 
 
 def _shares(entry: Entry) -> npt.NDArray[np.float64]:
-    sizes = np.array([len(entry.store.members[group]) for group in entry.groups], np.float64)
+    sizes = np.array([len(rows) for _, rows in entry.members], np.float64)
     shares: npt.NDArray[np.float64] = sizes**entry.data.alpha
     return shares * entry.data.weight / shares.sum()
 

@@ -16,7 +16,7 @@ from me5.model.encoder import Encoder
 from me5.model.folder import save
 from me5.model.sequences import Sequences, concatenate
 from me5.training import distributed
-from me5.training.batches import Batch, Batches, Entry, chosen_groups
+from me5.training.batches import Batch, Batches, Entry, chosen
 from me5.training.evaluate import evaluate
 from me5.training.gradcache import cached_step, split
 from me5.training.loss import LossSettings, contrastive_loss
@@ -57,7 +57,7 @@ class Trainer:
         self.start: Start = start(recipe.model, recipe.seed)
         self.encoder: Encoder = self.start.encoder.to(self.device)
         self.entries = open_entries(recipe, self.start, cache, advance=advance)
-        pairs = sum(len(entry.store.members[group]) for entry in self.entries for group in entry.groups)
+        pairs = sum(len(rows) for entry in self.entries for _, rows in entry.members)
         self.pairs = pairs
         self.steps = recipe.steps or ceil((recipe.epochs or 0) * pairs / recipe.batch.size)
         self.batches = Batches(
@@ -178,7 +178,7 @@ def open_entries(recipe: Recipe, begun: Start, cache: Path, *, advance: Advance)
                 vectors = None
                 if recipe.teacher is not None:
                     vectors = open_vectors(dataset, recipe.teacher.model, cache, advance=advance)
-                entries.append(Entry(data, store, chosen_groups(data, store), vectors))
+                entries.append(Entry(data, store, chosen(data, store), vectors))
         distributed.barrier()
     return entries
 

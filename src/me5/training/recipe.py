@@ -82,7 +82,8 @@ class Data(_Settings):
     `sources` and `languages` choose groups (the languages of both sides must be listed); none given is all. `weight` is the share of
     this entry among all; within it a group of n examples has n ** `alpha` shares. `symmetric`: sides are alike, so they
     change places at random and carry the same instruction. `instructions`: one is drawn for each part of a batch, unless
-    the query has its own; `prompted` is the share of parts that get one.
+    the query has its own; `prompted` is the share of parts that get one. Texts are cut at `query_tokens` and
+    `document_tokens`; pairs with a side of more than `longest` tokens are left out.
     """
 
     dataset: Path
@@ -95,6 +96,7 @@ class Data(_Settings):
     prompted: Share = 1.0
     query_tokens: Positive = 128
     document_tokens: Positive = 128
+    longest: Positive | None = None
 
 
 class Batch(_Settings):
