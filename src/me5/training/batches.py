@@ -25,7 +25,7 @@ Vectors = npt.NDArray[np.float16]
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of the recipe's data, its store, the pairs it chose by group, and the teacher's vector of every query."""
+    """An entry of the recipe's data, its store, its pairs by group, and the teacher's vector of every query."""
 
     data: Data
     store: TokenStore
@@ -75,8 +75,8 @@ class Batches:
         for entry in entries:
             if entry.data.instructions and prompts.style != "instruct":
                 raise InputError(
-                    f"{entry.data.dataset}: instructions are for instruct models, the prompts of this one have the style "
-                    f"{prompts.style}; leave them out, or set model.prompts"
+                    f"{entry.data.dataset}: instructions are for instruct models, and this one's prompts have the "
+                    f"style {prompts.style}; leave them out, or set model.prompts"
                 )
             for sentence in entry.data.instructions:
                 prompts.prefix("query", sentence)
@@ -89,7 +89,7 @@ class Batches:
         self._sampler = Sampler(sizes, shares, seed=recipe.seed, steps=steps, batch=batch.size, parts=batch.parts)
 
     def make(self, step: int) -> Batch:
-        """This process's share of a step."""
+        """The share of a step that is this process's."""
         pairs: list[_Pair] = []
         names = []
         for number, part in enumerate(self._sampler.draw(step)):
@@ -220,7 +220,7 @@ class Batches:
         }
 
     def _bank(self, entry: Entry, rng: np.random.Generator) -> tuple[npt.NDArray[np.int64], Vectors]:
-        """This process's share of the keys and teacher's vectors that stand in for more documents."""
+        """Keys and teacher's vectors that stand in for more documents: the share that is this process's."""
         assert self._recipe.teacher is not None
         assert entry.vectors is not None
         bank = np.sort(rng.integers(len(entry.vectors), size=self._recipe.teacher.bank))
@@ -249,7 +249,7 @@ class Batches:
 
 
 def chosen(data: Data, store: TokenStore) -> tuple[tuple[int, Ids], ...]:
-    """The pairs of a store that an entry asks for, by group. Raises `InputError` where it asks for what is not there."""
+    """The pairs of a store that an entry asks for, by group. Raises `InputError` where there are none."""
     for name, wanted, present in (
         ("source", data.sources, {group.source for group in store.groups}),
         ("language", data.languages, {lang for g in store.groups for lang in (g.query_lang, g.document_lang)}),
@@ -259,15 +259,15 @@ def chosen(data: Data, store: TokenStore) -> tuple[tuple[int, Ids], ...]:
             raise InputError(f"{data.dataset} has no {name} {', '.join(unknown)}; it has {', '.join(sorted(present))}")
     found = []
     for number, group in enumerate(store.groups):
+        if data.sources is not None and group.source not in data.sources:
+            continue
+        if data.languages is not None and not {group.query_lang, group.document_lang} <= set(data.languages):
+            continue
         rows = store.members[number]
         if data.longest is not None:
             sides = store.queries[store.pairs[rows, 0], 0], store.pairs[rows, 1]
             rows = rows[np.maximum(*(store.lengths(side) for side in sides)) <= data.longest]
-        if (
-            (data.sources is None or group.source in data.sources)
-            and (data.languages is None or {group.query_lang, group.document_lang} <= set(data.languages))
-            and len(rows)
-        ):
+        if len(rows):
             found.append((number, rows))
     if not found:
         raise InputError(f"{data.dataset} has no pair that fits sources, languages and longest of its entry")

@@ -54,8 +54,8 @@ class Lora(_Settings):
 class Network(_Settings):
     """Where the network starts: `start` is a checkpoint (folder, hub id or me5-mini), or "random" with a `shape`.
 
-    `tokenizer` is a folder with a tokenizer.json, for random weights. `prompts` is the style of prompts; left out, it is
-    the checkpoint's own, else instruct. `dropout` left out is the checkpoint's own, or 0.1.
+    `tokenizer` is a folder with a tokenizer.json, for random weights. `prompts` is the style of prompts; left out, the
+    checkpoint's own, else instruct. `dropout` left out is the checkpoint's own, or 0.1.
     """
 
     start: str = "random"
@@ -79,11 +79,11 @@ class Network(_Settings):
 class Data(_Settings):
     """Some examples of a dataset, and how they are put to the model.
 
-    `sources` and `languages` choose groups (the languages of both sides must be listed); none given is all. `weight` is the share of
-    this entry among all; within it a group of n examples has n ** `alpha` shares. `symmetric`: sides are alike, so they
-    change places at random and carry the same instruction. `instructions`: one is drawn for each part of a batch, unless
-    the query has its own; `prompted` is the share of parts that get one. Texts are cut at `query_tokens` and
-    `document_tokens`; pairs with a side of more than `longest` tokens are left out.
+    `sources` and `languages` choose groups (the languages of both sides must be listed); none given is all. `weight` is
+    the share of this entry among all; within it a group of n examples has n ** `alpha` shares. `symmetric`: sides are
+    alike, so they change places at random and carry the same instruction. `instructions`: one is drawn for each part of
+    a batch, unless the query has its own; `prompted` is the share of parts that get one. Texts are cut at
+    `query_tokens` and `document_tokens`; pairs with a side of more than `longest` tokens are left out.
     """
 
     dataset: Path
@@ -121,7 +121,7 @@ class Loss(_Settings):
     """InfoNCE over unit vectors, and the KL divergence to a teacher's scores.
 
     E5's second stage is distillation 1 + contrastive 0.2. `directions` "both" takes the mean of query to document and
-    document to query. `matryoshka` lists the dimensions whose mean loss is taken, the whole vector only if it is listed.
+    document to query. `matryoshka` lists the dimensions whose mean loss is taken, the whole vector too only if listed.
     `negatives_of_others`: hard negatives count against every query of the batch, not their own alone.
     """
 
@@ -156,7 +156,7 @@ class Teacher(_Settings):
 class Optimizer(_Settings):
     """AdamW with warm-up and linear decay to zero.
 
-    `warmup` counts steps, and is at most half of them. `words_rate` is the word table's own rate; left out, it is the same.
+    `warmup` counts steps, and is at most half of them. `words_rate` is the word table's own rate, left out the same.
     """
 
     rate: Rate

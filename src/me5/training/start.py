@@ -32,7 +32,7 @@ class Start:
 
 
 def shape_of(settings: Network) -> tuple[ModelConfig, Checkpoint | None]:
-    """The shape of the network, and its checkpoint unless it starts at random. Downloads a checkpoint, loads nothing."""
+    """The shape of the network, and its checkpoint unless it starts at random. May download, loads nothing."""
     if settings.start != "random":
         checkpoint = resolve(settings.start)
         config = checkpoint.config
@@ -57,7 +57,7 @@ def shape_of(settings: Network) -> tuple[ModelConfig, Checkpoint | None]:
 
 
 def start(settings: Network, seed: int) -> Start:
-    """The network of a recipe on the CPU, in training mode, float32. Random weights and adapters follow from the seed."""
+    """The network of a recipe on the CPU, in training mode, float32. All that is random follows from the seed."""
     config, checkpoint = shape_of(settings)
     torch.manual_seed(seed)
     if checkpoint is None:

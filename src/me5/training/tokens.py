@@ -17,7 +17,8 @@ import hashlib
 import json
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -72,7 +73,7 @@ class TokenStore:
         self.groups = [Group(**group) for group in self.facts["groups"]]
         order = np.argsort(self.pairs[:, 2], kind="stable")
         bounds = np.searchsorted(self.pairs[order, 2], np.arange(len(self.groups) + 1))
-        self.members = [order[start:end] for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+        self.members = [order[start:end] for start, end in pairwise(bounds.tolist())]
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -129,7 +130,7 @@ class _Builder:
             Group(source, query_langs[query], document_langs[document])
             for query, document, source in zip(relations.queries, relations.documents, relations.sources, strict=True)
         ]
-        groups = {group: number for number, group in enumerate(sorted(set(names), key=lambda g: tuple(asdict(g).values())))}
+        groups = {group: number for number, group in enumerate(sorted(set(names), key=astuple))}
         pairs = np.array(
             [relations.queries, relations.documents, [groups[name] for name in names]], np.int64
         ).T.reshape(-1, 3)
@@ -206,8 +207,8 @@ class _Relations:
                     query, document = queries[bytes.fromhex(query_id)], documents[bytes.fromhex(document_id)]
                 except (KeyError, ValueError) as error:
                     raise InputError(
-                        f"{dataset.folder} relates {query_id!r} to {document_id!r}, one of which it does not have; look at it "
-                        "with `me5 data check`"
+                        f"{dataset.folder} relates {query_id!r} to {document_id!r}, one of which it does not have; "
+                        "look at it with `me5 data check`"
                     ) from error
                 said = float("nan") if score is None else score
                 (self.negatives if kind == "negative" else self.known).append((query, document, said))
