@@ -43,6 +43,10 @@ PROMPTS = (
     "Find the document that answers the query",
     "Given a search query, retrieve relevant documents",
 )
+TOKENS = {
+    "bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>",
+    "pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>",
+}  # fmt: skip
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]  # the order of fairseq and XLM-R
 
 
@@ -176,7 +180,17 @@ def main() -> None:
         tokenizer.train_from_iterator(lines, trainer=trainer, length=len(lines))
         tokenizer.save(str(draft))
     final = compact(tokenizer, frequent_words(arguments.data, arguments.vocabulary))
-    (arguments.run / "tokenizer.json").write_text(final.to_str(pretty=False), encoding="utf-8")
+    folder = arguments.run / "tokenizer"
+    folder.mkdir(exist_ok=True)
+    # The generic class, because transformers 5 rebuilds the tokenizer of XLM-R from its own parts.
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 512, "padding_side": "right",
+        "truncation_side": "right", "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"], **TOKENS,
+    }  # fmt: skip
+    for name, content in (("tokenizer_config", settings), ("special_tokens_map", TOKENS)):
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (folder / "tokenizer.json").write_text(final.to_str(pretty=False), encoding="utf-8")
     print(f"{final.get_vocab_size():,} pieces", flush=True)
 
 
