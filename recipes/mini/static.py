@@ -1,76 +1,110 @@
-"""Train static word vectors (a text is the mean of its tokens) with InfoNCE, as the start of the encoder."""
+"""Train static word vectors (a text is the mean of its tokens) with InfoNCE: the yardstick, and key to the start."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from data import Pairs, Texts
-from encoder import DIMENSIONS, info_nce, log, save_atomically
-from tokenizers import Tokenizer
+from safetensors.torch import save_file
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tokenizers import Tokenizer as FastTokenizer
 
-BATCH = 2048
+from me5.data.contract import Dataset
+from me5.tokenizer import Tokenizer
+from me5.training.batches import chosen
+from me5.training.recipe import read_recipe
+from me5.training.sampler import Sampler
+from me5.training.tokens import open_store
+
+DIMENSIONS = 384
+BATCH, PARTS = 2048, 16
 PEAK_RATE = 0.1  # for word vectors that start as N(0, 1)
 TEMPERATURE = 0.05
-LIMITS = (64, 128)  # tokens of a query and of a positive
 
 
-def bag(words: torch.Tensor, texts: Texts, rows: np.ndarray, limit: int) -> torch.Tensor:
-    """Return the unit mean of the word vectors of each text."""
-    parts = [texts[row][:limit] for row in rows]
-    offsets = np.cumsum([0, *(len(part) for part in parts[:-1])])
-    ids = torch.from_numpy(np.concatenate(parts).astype(np.int64))
-    return F.normalize(F.embedding_bag(ids, words, torch.from_numpy(offsets), mode="mean"), dim=1)
+def bag(words: torch.Tensor, texts: list[np.ndarray]) -> torch.Tensor:
+    """Return the unit mean of the word vectors of each text. One call, for each fills a gradient of the whole table."""
+    offsets = np.cumsum([0, *(len(text) for text in texts[:-1])])
+    flat = torch.from_numpy(np.concatenate(texts))
+    return F.normalize(F.embedding_bag(flat, words, torch.from_numpy(offsets), mode="mean"), dim=1)
 
 
-def rate(progress: float) -> float:
+def info_nce(first: torch.Tensor, second: torch.Tensor, keys: np.ndarray, other: np.ndarray) -> torch.Tensor:
+    """Return the loss in both directions; equal texts are no negatives of each other."""
+    keys, other = torch.from_numpy(keys), torch.from_numpy(other)
+    same = (keys[:, None] == keys) | (other[:, None] == other) | (keys[:, None] == other)
+    same.fill_diagonal_(False)
+    logits = (first @ second.T / TEMPERATURE).masked_fill(same, -1e4)
+    target = torch.arange(len(first))
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def rate(step: int, steps: int) -> float:
     """Warm up over the first twentieth, then fall to zero in a line."""
-    return PEAK_RATE * min(progress / 0.05, (1 - progress) / 0.95)
+    return PEAK_RATE * min(step / steps / 0.05, (1 - step / steps) / 0.95)
 
 
-def train(run: Path, steps: int, minutes: float, seed: int) -> None:
-    """Run `steps` steps, or as many as fit into `minutes`; the result is RUN/static.pt."""
-    pairs = Pairs(run / "pairs.npz")
-    size = Tokenizer.from_file(str(run / "tokenizer.json")).get_vocab_size()
-    torch.manual_seed(seed)
-    words = torch.nn.Parameter(torch.randn(size, DIMENSIONS))
+def train(run: Path, recipe_file: Path, steps: int) -> None:
+    """Train on the data of a recipe; the result is RUN/static.safetensors."""
+    recipe = read_recipe(recipe_file)
+    file = run / "tokenizer" / "tokenizer.json"
+    tokenizer = Tokenizer(file, 512)
+    members, stores, shares, limits = [], [], [], []
+    for data in recipe.data:
+        store = open_store(Dataset.open(data.dataset), file, tokenizer, run / "cache", advance=lambda *_: None)
+        groups = [rows for _, rows in chosen(data, store)]
+        sizes = np.array([len(rows) for rows in groups], np.float64) ** data.alpha
+        members += groups
+        stores += [store] * len(groups)
+        limits += [(data.query_tokens, data.document_tokens)] * len(groups)
+        shares.append(sizes / sizes.sum() * data.weight)
+    sampler = Sampler(
+        [len(m) for m in members], np.concatenate(shares), seed=recipe.seed, steps=steps, batch=BATCH, parts=PARTS
+    )
+    torch.manual_seed(recipe.seed)
+    words = torch.nn.Parameter(torch.randn(tokenizer.vocabulary, DIMENSIONS))
     optimizer = torch.optim.Adam([words], lr=0.0, betas=(0.9, 0.99), eps=1e-12, fused=True)
-    started, step, losses = time.monotonic(), 0, []
-    while True:
-        spent = (time.monotonic() - started) / 60
-        progress = step / steps if steps else spent / minutes
-        if progress >= 1:
-            break
-        optimizer.param_groups[0]["lr"] = rate(progress)
-        rows, _, _ = pairs.draw(seed, step, BATCH)
-        queries = bag(words, pairs.queries, rows, LIMITS[0])
-        positives = bag(words, pairs.positives, rows, LIMITS[1])
-        loss = info_nce(queries, positives, (pairs.query_hash[rows], pairs.positive_hash[rows]), TEMPERATURE)
+    began = time.monotonic()
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = rate(step, steps)
+        first, second, keys, other = [], [], [], []
+        for part in sampler.draw(step):
+            store, limit = stores[part.group], limits[part.group]
+            pairs = store.pairs[members[part.group][part.places]]
+            left, right = store.queries[pairs[:, 0], 0], pairs[:, 1]
+            first += [store.text(int(text), limit[0]) for text in left]
+            second += [store.text(int(text), limit[1]) for text in right]
+            keys.append(store.keys[left])
+            other.append(store.keys[right])
+        vectors = bag(words, first + second)
+        loss = info_nce(*vectors.split(len(first)), np.concatenate(keys), np.concatenate(other))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(loss.item())
-        step += 1
-        if step % 50 == 0:
-            log(run / "static.jsonl", step=step, loss=float(np.mean(losses[-50:])), progress=progress, minutes=spent)
-    ids = np.concatenate([pairs.queries.ids, pairs.positives.ids])
-    frequency = torch.from_numpy(np.bincount(ids, minlength=size)).float()
-    save_atomically({"words": words.detach(), "frequency": frequency, "steps": step}, run / "static.pt")
+        if step % 50 == 49:
+            entry = {"step": step + 1, "loss": loss.item(), "minutes": (time.monotonic() - began) / 60}
+            with (run / "static.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps(entry) + "\n")
+            print(entry, flush=True)
+    save_file({"words": words.detach()}, run / "static.safetensors")
+    # As a folder of sentence-transformers, so that `me5 eval run --model st:RUN/static` can judge it.
+    module = StaticEmbedding(FastTokenizer.from_file(str(file)), embedding_weights=words.detach())
+    SentenceTransformer(modules=[module], device="cpu").save(str(run / "static"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--steps", type=int, default=0, help="number of steps; 0: as many as fit into --minutes")
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("recipe", type=Path, help="a recipe whose [[data]] is trained on")
+    parser.add_argument("--steps", type=int, default=4000)
     arguments = parser.parse_args()
-    torch.set_num_threads(2)
-    train(arguments.run, arguments.steps, arguments.minutes, arguments.seed)
+    train(arguments.run, arguments.recipe, arguments.steps)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -17,9 +18,35 @@ PIECES = 50_000  # 50k x 384 in float16 is 38.4 MB, beside six layers of 21.3 MB
 LINES = 330_000
 LINE_CHARACTERS = 240
 TEMPERATURE = 0.5  # a language with n texts gives n**0.5 shares of the sample
+WORDS = 8_000  # English words of the teacher's vocabulary that stay whole, so that its word vectors can be taken over
+# Their most frequent words stay whole too: a word in one piece is found by the static start, one in fragments is not.
+SPACED = (
+    "af", "ar", "bg", "bn", "ca", "cs", "da", "de", "el", "eo", "es", "et", "eu", "fa", "fi", "fr", "gl", "he",
+    "hi", "hr", "hu", "id", "it", "ka", "kk", "ko", "lt", "mk", "ml", "mr", "nl", "no", "pl", "pt", "ro", "ru",
+    "sk", "sl", "sr", "sv", "sw", "ta", "te", "tl", "tr", "uk", "ur", "vi",
+)  # fmt: skip
+WORDS_EACH = 300
 OTHERS = 0.15  # what is left of the share of a language with fewer than MAIN texts: there are some 600 of them
 MAIN = 5_000
 ALPHABET = 7_000  # single characters kept; the trainer keeps every character it sees, so rarer ones are taken out
+# The words of these stay whole first of all: every query pays for them.
+PROMPTS = (
+    "Instruct: x\nQuery: ",
+    "Given a web search query, retrieve relevant passages that answer the query",
+    "Given a question, retrieve Wikipedia passages that answer the question",
+    "Retrieve parallel sentences.",
+    "Retrieve semantically similar text.",
+    "Given a question, retrieve questions that are semantically equivalent to the given question",
+    "Given a question, retrieve passages that answer the question",
+    "Retrieve passages that answer the question",
+    "Given a title, retrieve the text that belongs to it",
+    "Find the document that answers the query",
+    "Given a search query, retrieve relevant documents",
+)
+TOKENS = {
+    "bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>",
+    "pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>",
+}  # fmt: skip
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]  # the order of fairseq and XLM-R
 
 
@@ -66,7 +93,7 @@ def sample_lines(data: Path, seed: int = 0) -> list[str]:
 
 def limit_alphabet(lines: list[str]) -> list[str]:
     """Normalise the lines and blank out all characters but the most frequent ones."""
-    normalised = [unicodedata.normalize("NFKC", line).lower() for line in lines]
+    normalised = [normal(line) for line in lines]
     counts: Counter[str] = Counter()
     for line in normalised:
         counts.update(line)
@@ -78,11 +105,53 @@ def limit_alphabet(lines: list[str]) -> list[str]:
     return [pattern.sub(" ", line) for line in normalised] if pattern else normalised
 
 
-def compact(tokenizer: Tokenizer) -> Tokenizer:
-    """Reorder to fairseq ids, put <mask> last, and round the scores to shorten the file."""
+def frequent_words(data: Path, vocabulary: Path) -> list[tuple[str, float]]:
+    """Return whole words as pieces with the logarithms of their shares: English ones that the teacher has, and others.
+
+    A word counts by the roots of its counts in each source, so that the terms of one manual do not win.
+    """
+    known = set(vocabulary.read_text(encoding="utf-8").split("\n"))
+    texts: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in read_rows(data):
+        texts[row.query_lang, row.source].add(row.query)
+        texts[row.positive_lang, row.source].add(row.positive)
+    weights: dict[str, Counter[str]] = defaultdict(Counter)
+    for (language, _), found in sorted(texts.items()):
+        if language in ("en", *SPACED):
+            counts = Counter(word for text in sorted(found) for word in re.findall(r"[^\W\d_]{2,}", normal(text)))
+            weights[language].update({word: count**0.5 for word, count in counts.items()})
+    words: dict[str, float] = {}
+    prompts = set(re.findall(r"[a-z]{2,}", " ".join(PROMPTS).lower()))
+    for language, weight in weights.items():
+        total = sum(weight.values())
+        english = language == "en"
+        ranked = sorted(weight, key=lambda word: (not (english and word in prompts), -weight[word], word))
+        chosen = [word for word in ranked if not english or word in known][: WORDS if english else WORDS_EACH]
+        for word in chosen:
+            words[word] = max(words.get(word, -99.0), math.log(weight[word] / total))
+    return [(f"▁{word}", score) for word, score in words.items()]
+
+
+def normal(text: str) -> str:
+    """Return a text as the tokenizer's normaliser leaves it, but for white space."""
+    return unicodedata.normalize("NFKC", text).lower()
+
+
+def compact(tokenizer: Tokenizer, words: list[tuple[str, float]]) -> Tokenizer:
+    """Put the words in the place of the rarest pieces, reorder to fairseq ids, and round scores to shorten the file."""
     stored = json.loads(tokenizer.to_str())
-    pieces = [(piece, round(score, 3)) for piece, score in stored["model"]["vocab"] if piece not in SPECIAL]
-    vocabulary = [(piece, 0.0) for piece in SPECIAL] + pieces[: PIECES - len(SPECIAL) - 1] + [("<mask>", 0.0)]
+    pieces = {piece: score for piece, score in stored["model"]["vocab"] if piece not in SPECIAL}
+    room = PIECES - len(SPECIAL) - 1
+    whole = {piece: max(score, pieces.get(piece, score)) for piece, score in words}
+    single = {piece: score for piece, score in pieces.items() if len(piece) == 1}
+    kept = whole | single
+    for piece, score in sorted(pieces.items(), key=lambda item: -item[1]):
+        if len(kept) == room:
+            break
+        kept.setdefault(piece, score)
+    ordered = sorted(kept.items(), key=lambda item: -item[1])
+    vocabulary = [(piece, 0.0) for piece in SPECIAL]
+    vocabulary += [(piece, round(score, 3)) for piece, score in ordered] + [("<mask>", 0.0)]
     result = new_tokenizer(models.Unigram(vocabulary, unk_id=3, byte_fallback=False))
     result.add_special_tokens([*SPECIAL, "<mask>"])
     result.post_processor = processors.TemplateProcessing(
@@ -95,6 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("run", type=Path)
+    parser.add_argument("vocabulary", type=Path, help="vocab.txt of the teacher")
     arguments = parser.parse_args()
     arguments.run.mkdir(parents=True, exist_ok=True)
     lines = limit_alphabet(sample_lines(arguments.data))
@@ -103,9 +173,24 @@ def main() -> None:
     trainer = trainers.UnigramTrainer(
         vocab_size=PIECES - 1, special_tokens=SPECIAL, unk_token="<unk>", max_piece_length=14, show_progress=False
     )
-    tokenizer.train_from_iterator(lines, trainer=trainer, length=len(lines))
-    final = compact(tokenizer)
-    (arguments.run / "tokenizer.json").write_text(final.to_str(pretty=False), encoding="utf-8")
+    draft = arguments.run / "tokenizer-draft.json"
+    if draft.exists():
+        tokenizer = Tokenizer.from_file(str(draft))
+    else:
+        tokenizer.train_from_iterator(lines, trainer=trainer, length=len(lines))
+        tokenizer.save(str(draft))
+    final = compact(tokenizer, frequent_words(arguments.data, arguments.vocabulary))
+    folder = arguments.run / "tokenizer"
+    folder.mkdir(exist_ok=True)
+    # The generic class, because transformers 5 rebuilds the tokenizer of XLM-R from its own parts.
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 512, "padding_side": "right",
+        "truncation_side": "right", "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"], **TOKENS,
+    }  # fmt: skip
+    for name, content in (("tokenizer_config", settings), ("special_tokens_map", TOKENS)):
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (folder / "tokenizer.json").write_text(final.to_str(pretty=False), encoding="utf-8")
     print(f"{final.get_vocab_size():,} pieces", flush=True)
 
 

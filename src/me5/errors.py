@@ -6,6 +6,7 @@ Me5Error
 ├── CheckpointError               a model folder or hub id that cannot be loaded
 │   └── DownloadError             the hub could not be reached or refused
 ├── EngineError (RuntimeError)    the engine cannot run here, or produced something that is not a number
+├── TrainingError                 a run of training cannot go on
 ├── ServiceError                  a me5 service could not be reached, refused, or answered what cannot be read
 └── MissingExtraError (ImportError)  an optional part is not installed; the text is the pip command
 
@@ -38,6 +39,10 @@ class DownloadError(CheckpointError):
 
 class EngineError(Me5Error, RuntimeError):
     """The engine cannot run here, or produced something that is not a number."""
+
+
+class TrainingError(Me5Error):
+    """A run of training cannot go on: its loss is no number, or its folder is another run's."""
 
 
 class ServiceError(Me5Error):

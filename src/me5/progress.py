@@ -1,4 +1,4 @@
-"""A progress bar with texts or bytes, tokens per second and time left, drawn on standard error when asked for."""
+"""A progress bar with texts, rows or bytes, tokens per second and time left, drawn on standard error when asked for."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,9 +10,13 @@ Advance = Callable[[int, int], None]
 
 @contextmanager
 def track(
-    total: int | None, *, show: bool, description: str = "Embedding", unit: Literal["texts", "bytes"] = "texts"
+    total: int | None,
+    *,
+    show: bool,
+    description: str = "Embedding",
+    unit: Literal["texts", "rows", "bytes"] = "texts",
 ) -> Iterator[Advance]:
-    """Give a function to call with (texts or bytes done, tokens done) since the last call. `total` None: unknown."""
+    """Give a function to call with (texts, rows or bytes done, tokens done) since the last call. `total` None: unknown."""
     if not show:
         yield lambda texts, tokens: None  # noqa: ARG005
         return
@@ -28,7 +32,7 @@ def track(
         TimeRemainingColumn,
     )
 
-    done = (DownloadColumn(),) if unit == "bytes" else (MofNCompleteColumn(), TextColumn("texts"))
+    done = (DownloadColumn(),) if unit == "bytes" else (MofNCompleteColumn(), TextColumn(unit))
     columns = (
         TextColumn("{task.description}"), BarColumn(), *done,
         TextColumn("{task.fields[speed]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
@@ -40,6 +44,7 @@ def track(
         def advance(texts: int, tokens: int) -> None:
             nonlocal seen
             seen += tokens
-            bar.update(task, advance=texts, speed=f"{seen / (perf_counter() - started):,.0f} tokens/s")
+            speed = f"{seen / (perf_counter() - started):,.0f} tokens/s" if seen else ""
+            bar.update(task, advance=texts, speed=speed)
 
         yield advance

@@ -9,7 +9,7 @@ Policies for a text longer than the model reads, each keeping the prompt and the
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -106,7 +106,7 @@ class Tokenizer:
         if lower_case:  # the prompt too, as sentence-transformers does
             steps = [tokenizers.normalizers.Lowercase(), self._tokenizer.normalizer]
             self._tokenizer.normalizer = tokenizers.normalizers.Sequence([step for step in steps if step is not None])
-        self.max_tokens = max_tokens
+        self.max_tokens, self.lower_case = max_tokens, lower_case
         # The special tokens that the file's template puts around a text.
         template = self._tokenizer.encode("a")
         inner = [i for i, special in enumerate(template.special_tokens_mask) if not special]
@@ -121,6 +121,24 @@ class Tokenizer:
         """The text that ids stand for, as near as the vocabulary tells; unknown ids stand for nothing."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=skip_special)
         return text
+
+    @property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """The special tokens that stand before and behind every text."""
+        return self._before, self._after
+
+    @property
+    def vocabulary(self) -> int:
+        """The number of ids, special and added ones included."""
+        size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        return size
+
+    def bare(self, texts: Sequence[str]) -> Iterator[tuple[list[int], int]]:
+        """The ids of each text without special tokens, cut at what a text alone may have, and how many were lost."""
+        room = self.max_tokens - len(self._before) - len(self._after)
+        for encoding in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False):
+            ids = encoding.ids
+            yield ids[:room], max(len(ids) - room, 0)
 
     def look(self, text: str, prefix: str, truncation: Truncation, *, index: int = 0) -> list[Token]:
         """Every token of a text behind its prompt, and which of them `prepare` would cut. Errors name item `index`."""

@@ -74,27 +74,31 @@ def jagged(query: Tensor, key: Tensor, value: Tensor, sequences: Sequences, drop
 
 def runs(query: Tensor, key: Tensor, value: Tensor, sequences: Sequences, dropout: float) -> Tensor:
     """Dense attention, one call for each run of neighbouring sequences of one length."""
-    parts = []
-    lengths = sequences.bounds.diff().tolist()
-    for start, count, length in _runs(lengths):
+    alike = list(_runs(sequences.bounds.diff().tolist()))
+    sizes = [count * length for count, length in alike]
+    unowned = len(query) - sum(sizes)
+    # `split` and not slices: in training each slice would fill a gradient as large as the whole with zeros.
+    parts = zip(*(part.split([*sizes, unowned]) for part in (query, key, value)), strict=True)
+    attended = [
         # (sequences, heads, length, width), views of the input
-        stacked = [
-            part[start : start + count * length].view(count, length, *part.shape[1:]).transpose(1, 2)
-            for part in (query, key, value)
-        ]
-        attended = F.scaled_dot_product_attention(stacked[0], stacked[1], stacked[2], dropout_p=dropout)
-        parts.append(attended.transpose(1, 2).flatten(0, 1))
-    unowned = len(query) - sum(lengths)
-    if unowned:
-        parts.append(query.new_zeros(unowned, *query.shape[1:]))
-    return torch.cat(parts)
+        dense(*(part.unflatten(0, (count, length)).transpose(1, 2) for part in run), dropout).transpose(1, 2).flatten(0, 1)
+        for (count, length), run in zip(alike, parts, strict=False)
+    ]
+    return torch.cat([*attended, query.new_zeros(unowned, *query.shape[1:])])
 
 
-def _runs(lengths: list[int]) -> Iterator[tuple[int, int, int]]:
-    """(first token, sequences, length) of each run of equal lengths."""
-    start = 0
-    for length, run in groupby(lengths):
-        count = sum(1 for _ in run)
-        if length:
-            yield start, count, length
-        start += count * length
+def dense(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
+    """Attention of sequences of one length, (sequences, heads, length, width), on a CPU.
+
+    In training two plain products, with a softmax between: the backward pass of torch's own attention takes five times
+    as long in bfloat16 (160 sequences of 25 tokens, 12 heads of 32: 200 ms against 34 on one core of a Zen 4).
+    """
+    if not query.requires_grad:
+        return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+    weights = (query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)).softmax(-1, dtype=torch.float32)
+    return F.dropout(weights, dropout).to(value.dtype) @ value
+
+
+def _runs(lengths: list[int]) -> Iterator[tuple[int, int]]:
+    """(sequences, length) of each run of equal lengths that are not 0."""
+    return ((sum(1 for _ in run), length) for length, run in groupby(lengths) if length)

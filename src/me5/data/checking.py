@@ -1,0 +1,93 @@
+"""Every row of a dataset against the rules of the contract."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from me5.data.contract import TABLES, Dataset, Document, Query, Relation, Table
+from me5.data.writing import sha256
+from me5.errors import InputError
+from me5.progress import Advance, track
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a dataset holds that is no fault, but that its owner may not know of."""
+
+    unasked: int
+    """documents that no relation points to"""
+    unanswered: int
+    """queries without a positive"""
+
+
+def check(dataset: Dataset, *, show_progress_bar: bool = False) -> Checked:
+    """Read everything once: hashes of files, texts, ids, kinds, scores, and whether every relation leads somewhere.
+
+    Memory grows with ids. Raises `InputError` at the first fault, naming file and row.
+    """
+    rows = sum(dataset.counts[table] for table in TABLES)
+    with track(rows, show=show_progress_bar, description="Checking", unit="rows") as advance:
+        return _check(dataset, advance)
+
+
+def _check(dataset: Dataset, advance: Advance) -> Checked:
+    for path in (path for table in TABLES for path in dataset.files[table]):
+        told = dataset.manifest["files"][path.relative_to(dataset.folder).as_posix()]["sha256"]
+        if sha256(path) != told:
+            raise InputError(f"{path} has changed since it was written: its sha256 is not that of dataset.json")
+    documents, queries = (_ids(dataset, table, advance) for table in ("documents", "queries"))
+    kinds = dict.fromkeys(("positive", "negative", "ignore"), 0)
+    asked, answered, ended = set[int](), set[int](), set[int]()
+    last, of_last = -1, set[int]()
+    for place, relation in _numbered(dataset, "relations", advance):
+        assert isinstance(relation, Relation)
+        query = _row(queries, relation.query_id, "query", place)
+        document = _row(documents, relation.document_id, "document", place)
+        if query != last:
+            ended.add(last)
+            last, of_last = query, set()
+        if query in ended:
+            raise InputError(
+                f"{place}: the query {relation.query_id} had relations before; those of one stand together"
+            )
+        if document in of_last:
+            raise InputError(f"{place}: the document {relation.document_id} is related to its query a second time")
+        of_last.add(document)
+        asked.add(document)
+        kinds[relation.kind] += 1
+        if relation.kind == "positive":
+            answered.add(query)
+    counts = {"documents": len(documents), "queries": len(queries), "relations": sum(kinds.values()), **kinds}
+    if counts != dict(dataset.counts):
+        raise InputError(f"{dataset.folder / 'dataset.json'} counts {dict(dataset.counts)}; there are {counts}")
+    return Checked(len(documents) - len(asked), len(queries) - len(answered))
+
+
+def _numbered(dataset: Dataset, table: Table, advance: Advance) -> Iterator[tuple[str, Document | Query | Relation]]:
+    """The values of a table with their places."""
+    for path in dataset.files[table]:
+        part = Dataset(dataset.folder, dataset.manifest, {table: [path]})
+        for number, value in enumerate(part.items(table), 1):
+            yield f"{path}, row {number}", value
+            advance(1, 0)
+
+
+def _ids(dataset: Dataset, table: Table, advance: Advance) -> dict[bytes, int]:
+    """Id -> row."""
+    found: dict[bytes, int] = {}
+    for place, value in _numbered(dataset, table, advance):
+        assert not isinstance(value, Relation)
+        key = bytes.fromhex(value.id)
+        if key in found:
+            raise InputError(f"{place}: the id {value.id} stands there a second time")
+        found[key] = len(found)
+    return found
+
+
+def _row(rows: dict[bytes, int], name: str, what: str, place: str) -> int:
+    try:
+        return rows[bytes.fromhex(name)]
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{place}: points to the {what} {name!r}, which is not in {_TABLE_OF[what]}") from error
+
+
+_TABLE_OF = {"query": "queries", "document": "documents"}

@@ -1,0 +1,300 @@
+"""Examples of a step -> token sequences and who belongs to whom: prompts, sides, negatives and masks.
+
+Everything drawn here follows from the seed, the step and the part of the batch, never from the process: several
+processes make the same batch and each keeps its own share of it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from me5.errors import InputError
+from me5.prompts import Prompts
+from me5.training import distributed
+from me5.training.recipe import Data, Recipe
+from me5.training.sampler import Sampler
+from me5.training.targets import Targets
+from me5.training.tokens import Ids, TokenStore
+
+Vectors = npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of the recipe's data, its store, its pairs by group, and the teacher's vector of every query."""
+
+    data: Data
+    store: TokenStore
+    members: tuple[tuple[int, Ids], ...]
+    vectors: Vectors | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One process's share of a step. `vectors` (documents, dim) stand in for `documents` where a teacher is learned."""
+
+    queries: list[Ids]
+    documents: list[Ids]
+    targets: Targets
+    vectors: Vectors | None
+    groups: tuple[str, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Of all sequences, special tokens and prompts included."""
+        return sum(map(len, self.queries)) + sum(map(len, self.documents))
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A query and a positive, by their numbers in a store, with the prompt before each side."""
+
+    entry: Entry
+    row: int
+    swapped: bool
+    prefixes: tuple[str, str]
+    negatives: tuple[int, ...] = ()
+
+
+class Batches:
+    """The batch of any step."""
+
+    def __init__(
+        self, recipe: Recipe, entries: Sequence[Entry], *, steps: int, prompts: Prompts,
+        frame: tuple[list[int], list[int]], tokenize: Callable[[str], list[int]],
+    ) -> None:  # fmt: skip
+        """`frame` is what stands before and behind every sequence, `tokenize` gives the ids of a prompt.
+
+        Raises `InputError` for an instruction that cannot be used.
+        """
+        self._recipe, self._prompts = recipe, prompts
+        for entry in entries:
+            if entry.data.instructions and prompts.style != "instruct":
+                raise InputError(
+                    f"{entry.data.dataset}: instructions are for instruct models, and this one's prompts have the "
+                    f"style {prompts.style}; leave them out, or set model.prompts"
+                )
+            for sentence in entry.data.instructions:
+                prompts.prefix("query", sentence)
+        self._before, self._after = (np.array(ids, np.int64) for ids in frame)
+        self._prefix = lru_cache(maxsize=4096)(lambda text: np.array(tokenize(text), np.int64))
+        self._groups = [(entry, group, rows) for entry in entries for group, rows in entry.members]
+        sizes = [len(rows) for _, _, rows in self._groups]
+        shares = np.concatenate([_shares(entry) for entry in entries])
+        batch = recipe.batch
+        self._sampler = Sampler(sizes, shares, seed=recipe.seed, steps=steps, batch=batch.size, parts=batch.parts)
+
+    def make(self, step: int) -> Batch:
+        """The share of a step that is this process's."""
+        pairs: list[_Pair] = []
+        names = []
+        for number, part in enumerate(self._sampler.draw(step)):
+            entry, group, rows = self._groups[part.group]
+            rng = np.random.default_rng((self._recipe.seed, step, number))
+            pairs += self._drawn(entry, rows[part.places], rng)
+            told = entry.store.groups[group]
+            names.append(f"{told.source} {told.query_lang}>{told.document_lang}")
+        if len(pairs) < distributed.world():
+            raise InputError(f"step {step + 1} has {len(pairs)} pairs for {distributed.world()} processes")
+        own = distributed.share(len(pairs))
+        mine = pairs[own.start : own.stop]
+        groups = tuple(sorted(set(names)))
+        if self._recipe.teacher is not None:
+            rng = np.random.default_rng((self._recipe.seed, step, len(names)))
+            return self._taught(mine, *self._bank(pairs[0].entry, rng), groups)
+        return self._contrasted(mine, groups)
+
+    def _drawn(self, entry: Entry, rows: Ids, rng: np.random.Generator) -> list[_Pair]:
+        """The pairs of a part: one prompt for all of them, unless a query has its own; sides change at random."""
+        data, store = entry.data, entry.store
+        sentence = None
+        if data.instructions and rng.random() < data.prompted:
+            sentence = data.instructions[int(rng.integers(len(data.instructions)))]
+        if self._recipe.teacher is not None:
+            swaps = rng.random(len(rows)) >= self._recipe.teacher.query_share
+        else:
+            swaps = rng.random(len(rows)) < (0.5 if data.symmetric else 0.0)
+        prefixes = self._prefixes(sentence, symmetric=data.symmetric)
+        drawn = []
+        for row, swapped in zip(rows.tolist(), swaps.tolist(), strict=True):
+            negatives, _ = store.negatives.of(int(store.pairs[row, 0]))
+            wanted = min(self._recipe.batch.negatives, len(negatives))
+            chosen = tuple(rng.choice(negatives, wanted, replace=False).tolist()) if wanted else ()
+            drawn.append(_Pair(entry, row, swapped, prefixes, chosen))
+        return drawn
+
+    def _prefixes(self, sentence: str | None, *, symmetric: bool) -> tuple[str, str]:
+        prompts = self._prompts
+        if prompts.style == "instruct":
+            query = prompts.prefix("query", sentence) if sentence else ""
+            return query, query if symmetric else ""
+        side = prompts.prefix("both" if symmetric else "query")
+        return side, side if symmetric else prompts.prefix("document")
+
+    def _sequence(self, pair: _Pair, text: int, *, query: bool) -> Ids:
+        """A text with its prompt and special tokens, at most as long as the model reads."""
+        data, store = pair.entry.data, pair.entry.store
+        own = int(store.queries[store.pairs[pair.row, 0], 1])
+        if own >= 0 and self._prompts.style == "instruct" and (query or data.symmetric):
+            prefix = self._instruction(store, own)
+        else:
+            prefix = self._prefix(pair.prefixes[0 if query else 1])
+        room = self._recipe.model.max_tokens - len(prefix) - len(self._before) - len(self._after)
+        if room < 1:
+            raise InputError(
+                f"{data.dataset}: a prompt has {len(prefix)} tokens, the model reads {self._recipe.model.max_tokens}; "
+                "shorten the instruction, or raise model.max_tokens"
+            )
+        limit = data.query_tokens if query else data.document_tokens
+        return np.concatenate([self._before, prefix, store.text(text, min(limit, room)), self._after])
+
+    def _instruction(self, store: TokenStore, sentence: int) -> Ids:
+        """The prompt of a query with an instruction of its own, which the store has as a text."""
+        first, _, last = self._prompts.prefix("query", "x y").partition("x y")
+        return np.concatenate([self._prefix(first), store.text(sentence, 512), self._prefix(last)])
+
+    def _contrasted(self, pairs: Sequence[_Pair], groups: tuple[str, ...]) -> Batch:
+        """Queries against documents: each query's positive, then the negatives of all."""
+        queries, documents, query_keys, document_keys, owners = [], [], [], [], []
+        # Of each text: where it is a document, and where a swapped pair made a query of it.
+        places: dict[tuple[int, int], list[int]] = {}
+        asked: dict[tuple[int, int], list[int]] = {}
+        for number, pair in enumerate(pairs):
+            store = pair.entry.store
+            query, document, _ = (int(value) for value in store.pairs[pair.row])
+            texts = int(store.queries[query, 0]), document
+            first, second = texts[::-1] if pair.swapped else texts
+            queries.append(self._sequence(pair, first, query=True))
+            documents.append(self._sequence(pair, second, query=False))
+            query_keys.append(int(store.keys[first]))
+            document_keys.append(int(store.keys[second]))
+            owners.append(-1)
+            places.setdefault((id(store), second), []).append(number)
+            if pair.swapped:
+                asked.setdefault((id(store), first), []).append(number)
+        for number, pair in enumerate(pairs):
+            for text in () if pair.swapped else pair.negatives:
+                places.setdefault((id(pair.entry.store), text), []).append(len(documents))
+                documents.append(self._sequence(pair, text, query=False))
+                document_keys.append(int(pair.entry.store.keys[text]))
+                owners.append(number)
+        targets = Targets(
+            torch.tensor(query_keys), torch.tensor(document_keys), _identity(len(pairs)),
+            ignore=_known_elsewhere(pairs, places, asked), owners=torch.tensor(owners), **self._scores(pairs, owners),
+        )  # fmt: skip
+        return Batch(queries, documents, targets, None, groups)
+
+    def _scores(self, pairs: Sequence[_Pair], owners: Sequence[int]) -> dict[str, torch.Tensor]:
+        """What the teacher said of each query's own documents, where distillation wants it."""
+        if self._recipe.loss.distillation == 0:
+            return {}
+        where: dict[int, list[int]] = {}
+        for place, owner in enumerate(owners):
+            if owner >= 0:
+                where.setdefault(owner, []).append(place)
+        found: list[tuple[int, int, float]] = []
+        for number, pair in enumerate(pairs):
+            store = pair.entry.store
+            known, said = store.negatives.of(int(store.pairs[pair.row, 0]))
+            scores = dict(zip(known.tolist(), said.tolist(), strict=True))
+            own = [(number, float(store.scores[pair.row]))]
+            own += [(place, scores[text]) for place, text in zip(where.get(number, []), pair.negatives, strict=False)]
+            missing = [place for place, score in own if not np.isfinite(score)]
+            if pair.swapped or len(missing) == len(own):
+                continue  # nothing was scored for this query: it has the contrastive part alone
+            if missing:
+                raise InputError(
+                    f"{store.facts['dataset']}: a query of source {store.groups[store.pairs[pair.row, 2]].source} has "
+                    "teacher scores for some of its documents only; run `me5 data score` after mining"
+                )
+            found += [(number, place, score) for place, score in own]
+        if not found:
+            return {}
+        return {
+            "teacher_pairs": torch.tensor([(query, place) for query, place, _ in found]),
+            "teacher_scores": torch.tensor([score for _, _, score in found]),
+        }
+
+    def _bank(self, entry: Entry, rng: np.random.Generator) -> tuple[npt.NDArray[np.int64], Vectors]:
+        """Keys and teacher's vectors that stand in for more documents: the share that is this process's."""
+        assert self._recipe.teacher is not None
+        assert entry.vectors is not None
+        bank = np.sort(rng.integers(len(entry.vectors), size=self._recipe.teacher.bank))
+        own = distributed.share(len(bank))
+        bank = bank[own.start : own.stop]
+        return entry.store.keys[entry.store.queries[bank, 0]], entry.vectors[bank]
+
+    def _taught(
+        self, pairs: Sequence[_Pair], bank_keys: npt.NDArray[np.int64], bank: Vectors, groups: tuple[str, ...]
+    ) -> Batch:
+        """Texts against the teacher's vectors of their query sides, and of the others in the bank."""
+        queries, keys, vectors = [], [], []
+        for pair in pairs:
+            store, stored = pair.entry.store, pair.entry.vectors
+            assert stored is not None
+            query, document, _ = (int(value) for value in store.pairs[pair.row])
+            side = int(store.queries[query, 0])
+            queries.append(self._sequence(pair, document if pair.swapped else side, query=True))
+            keys.append(int(store.keys[side]))
+            vectors.append(stored[query])
+        targets = Targets(
+            torch.tensor(keys), torch.from_numpy(np.concatenate([np.array(keys, np.int64), bank_keys])),
+            _identity(len(pairs)),
+        )  # fmt: skip
+        return Batch(queries, [], targets, np.concatenate([np.stack(vectors), bank]), groups)
+
+
+def chosen(data: Data, store: TokenStore) -> tuple[tuple[int, Ids], ...]:
+    """The pairs of a store that an entry asks for, by group. Raises `InputError` where there are none."""
+    for name, wanted, present in (
+        ("source", data.sources, {group.source for group in store.groups}),
+        ("language", data.languages, {lang for g in store.groups for lang in (g.query_lang, g.document_lang)}),
+    ):
+        unknown = sorted(set(wanted or ()) - present)
+        if unknown:
+            raise InputError(f"{data.dataset} has no {name} {', '.join(unknown)}; it has {', '.join(sorted(present))}")
+    found = []
+    for number, group in enumerate(store.groups):
+        if data.sources is not None and group.source not in data.sources:
+            continue
+        if data.languages is not None and not {group.query_lang, group.document_lang} <= set(data.languages):
+            continue
+        rows = store.members[number]
+        if data.longest is not None:
+            sides = store.queries[store.pairs[rows, 0], 0], store.pairs[rows, 1]
+            rows = rows[np.maximum(*(store.lengths(side) for side in sides)) <= data.longest]
+        if len(rows):
+            found.append((number, rows))
+    if not found:
+        raise InputError(f"{data.dataset} has no pair that fits sources, languages and longest of its entry")
+    return tuple(found)
+
+
+def _shares(entry: Entry) -> npt.NDArray[np.float64]:
+    sizes = np.array([len(rows) for _, rows in entry.members], np.float64)
+    shares: npt.NDArray[np.float64] = sizes**entry.data.alpha
+    return shares * entry.data.weight / shares.sum()
+
+
+def _identity(count: int) -> torch.Tensor:
+    return torch.arange(count).unsqueeze(1).expand(-1, 2).contiguous()
+
+
+def _known_elsewhere(
+    pairs: Sequence[_Pair], places: dict[tuple[int, int], list[int]], asked: dict[tuple[int, int], list[int]]
+) -> torch.Tensor:
+    """(query, document) of the batch where the document is known to be right for the query, or not to be judged."""
+    found = []
+    for number, pair in enumerate(pairs):
+        store = pair.entry.store
+        known, _ = store.known.of(int(store.pairs[pair.row, 0]))
+        for text in known.tolist():
+            if pair.swapped:  # the query stands among the documents, the documents that answer it among the queries
+                found += [(other, number) for other in asked.get((id(store), text), []) if other != number]
+            else:
+                found += [(number, place) for place in places.get((id(store), text), []) if place != number]
+    return torch.tensor(found, dtype=torch.int64).reshape(-1, 2)

@@ -1,0 +1,276 @@
+"""recipe.toml -> settings: everything that makes a run what it is, checked before anything starts.
+
+Paths are taken from the folder of the recipe. Every number has the value that E5's authors used, where they told it.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from me5.errors import InputError
+
+# Strict: TOML has numbers, and "100" or true in their place is a slip.
+Count = Annotated[int, Field(ge=0, strict=True)]
+Positive = Annotated[int, Field(gt=0, strict=True)]
+Share = Annotated[float, Field(ge=0.0, le=1.0, strict=True)]
+Beta = Annotated[float, Field(ge=0.0, lt=1.0, strict=True)]
+Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False, strict=True)]
+Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False, strict=True)]
+Switch = Annotated[bool, Field(strict=True)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Shape(_Settings):
+    """A network with random weights: XLM-RoBERTa's form (`body`), or BERT's."""
+
+    layers: Positive
+    hidden: Positive
+    heads: Positive
+    intermediate: Positive
+    body: Literal["xlm-roberta", "bert"] = "xlm-roberta"
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden {self.hidden} cannot be divided among {self.heads} heads")
+        return self
+
+
+class Lora(_Settings):
+    """Low-rank adapters on every matrix of the layers, all else frozen (through peft)."""
+
+    rank: Positive = 16
+    alpha: Positive = 32
+    dropout: Share = 0.0
+
+
+class Network(_Settings):
+    """Where the network starts: `start` is a checkpoint (folder, hub id or me5-mini), or "random" with a `shape`.
+
+    `tokenizer` is a folder with a tokenizer.json, for random weights. `prompts` is the style of prompts; left out, the
+    checkpoint's own, else instruct. `dropout` left out is the checkpoint's own, or 0.1.
+    """
+
+    start: str = "random"
+    shape: Shape | None = None
+    tokenizer: Path | None = None
+    prompts: Literal["instruct", "prefix", "none"] | None = None
+    max_tokens: Positive = 512
+    dropout: Beta | None = None
+    checkpointing: Switch = False
+    lora: Lora | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.start == "random" and (self.shape is None or self.tokenizer is None):
+            raise ValueError('start = "random" needs a shape and a tokenizer')
+        if self.start != "random" and (self.shape or self.tokenizer):
+            raise ValueError("shape and tokenizer belong to a checkpoint; leave them out, or start from 'random'")
+        return self
+
+
+class Data(_Settings):
+    """Some examples of a dataset, and how they are put to the model.
+
+    `sources` and `languages` choose groups (the languages of both sides must be listed); none given is all. `weight` is
+    the share of this entry among all; within it a group of n examples has n ** `alpha` shares. `symmetric`: sides are
+    alike, so they change places at random and carry the same instruction. `instructions`: one is drawn for each part of
+    a batch, unless the query has its own; `prompted` is the share of parts that get one. Texts are cut at
+    `query_tokens` and `document_tokens`; pairs with a side of more than `longest` tokens are left out.
+    """
+
+    dataset: Path
+    sources: tuple[str, ...] | None = None
+    languages: tuple[str, ...] | None = None
+    weight: Weight = 1.0
+    alpha: Share = 0.5
+    symmetric: Switch = False
+    instructions: tuple[str, ...] = ()
+    prompted: Share = 1.0
+    query_tokens: Positive = 128
+    document_tokens: Positive = 128
+    longest: Positive | None = None
+
+
+class Batch(_Settings):
+    """`size` pairs a step in `parts` groups (1: one source and pair of languages), with `negatives` for each query.
+
+    At most `tokens` go through the network at a time: what is beyond is done piece by piece, with the same gradients.
+    """
+
+    size: Positive = 32_768
+    parts: Positive = 1
+    negatives: Count = 0
+    tokens: Positive = 65_536
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.size % self.parts:
+            raise ValueError(f"size {self.size} cannot be divided into {self.parts} parts")
+        return self
+
+
+class Loss(_Settings):
+    """InfoNCE over unit vectors, and the KL divergence to a teacher's scores.
+
+    E5's second stage is distillation 1 + contrastive 0.2. `directions` "both" takes the mean of query to document and
+    document to query. `matryoshka` lists the dimensions whose mean loss is taken, the whole vector too only if listed.
+    `negatives_of_others`: hard negatives count against every query of the batch, not their own alone.
+    """
+
+    temperature: Rate = 0.01
+    directions: Literal["query", "both"] = "query"
+    matryoshka: tuple[Positive, ...] = ()
+    contrastive: Weight = 1.0
+    distillation: Weight = 0.0
+    teacher_temperature: Rate = 1.0
+    negatives_of_others: Switch = True
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.contrastive == 0 and self.distillation == 0:
+            raise ValueError("contrastive and distillation are both 0: there is nothing to learn")
+        return self
+
+
+class Teacher(_Settings):
+    """Learn the vectors of another model: each text is drawn to what `model` says of its query side, among `bank` more.
+
+    The teacher reads the query side (say, English); the student reads that side in `query_share` of the cases, else the
+    document side. `pull` weighs the cosine distance to the vector beside the contrast with all others.
+    """
+
+    model: str
+    query_share: Share = 0.25
+    bank: Count = 0
+    pull: Weight = 1.0
+
+
+class Optimizer(_Settings):
+    """AdamW with warm-up and linear decay to zero.
+
+    `warmup` counts steps, and is at most half of them. `words_rate` is the word table's own rate, left out the same.
+    """
+
+    rate: Rate
+    words_rate: Weight | None = None
+    weight_decay: Weight = 0.01
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    warmup: Count = 1000
+    clip: Rate = 1.0
+
+
+class Evaluation(_Settings):
+    """Sets that `me5 eval` reads, judged every `every` steps and at the end."""
+
+    paths: tuple[Path, ...] = Field(min_length=1)
+    every: Positive
+
+
+class Recipe(_Settings):
+    """One stage of training, of so many `steps`, or of `epochs`: steps for as many examples as so many rounds have.
+
+    `name` names its folder. The state to go on from is saved every `save_every` steps.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")]
+    seed: Count = 0
+    steps: Positive | None = None
+    epochs: Rate | None = None
+    precision: Literal["bf16", "f32"] = "bf16"
+    save_every: Positive = 500
+    model: Network
+    data: tuple[Data, ...] = Field(min_length=1)
+    batch: Batch = Batch()
+    loss: Loss = Loss()
+    teacher: Teacher | None = None
+    optimizer: Optimizer
+    evaluation: Evaluation | None = None
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("expected either steps or epochs")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_left_out(self) -> Self:
+        if not any(entry.weight for entry in self.data):
+            raise ValueError("every entry of data has the weight 0")
+        if self.teacher is not None and (self.batch.negatives or self.loss.distillation):
+            raise ValueError(
+                "a teacher's vectors take the place of documents: batch.negatives and loss.distillation must be 0"
+            )
+        return self
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe. Raises `InputError` that names every wrong key and value, and suggests the right key."""
+    try:
+        written = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no TOML: {error}") from error
+    try:
+        recipe = Recipe.model_validate(written)
+    except ValidationError as error:
+        raise InputError(f"{path}: " + "; ".join(_complaints(error))) from error
+    return _located(recipe, path.parent)
+
+
+def _located(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe with its paths taken from its folder."""
+    data = tuple(entry.model_copy(update={"dataset": folder / entry.dataset}) for entry in recipe.data)
+    changes: dict[str, Any] = {"data": data}
+    model: dict[str, Any] = {}
+    if recipe.model.tokenizer is not None:
+        model["tokenizer"] = folder / recipe.model.tokenizer
+    if (folder / recipe.model.start).is_dir():
+        model["start"] = str(folder / recipe.model.start)
+    changes["model"] = recipe.model.model_copy(update=model)
+    if recipe.teacher is not None and (folder / recipe.teacher.model).is_dir():
+        changes["teacher"] = recipe.teacher.model_copy(update={"model": str(folder / recipe.teacher.model)})
+    if recipe.evaluation is not None:
+        paths = tuple(folder / entry for entry in recipe.evaluation.paths)
+        changes["evaluation"] = recipe.evaluation.model_copy(update={"paths": paths})
+    return recipe.model_copy(update=changes)
+
+
+def _complaints(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors(include_url=False):
+        where = ".".join(map(str, problem["loc"]))
+        if problem["type"] == "extra_forbidden":
+            key, known = str(problem["loc"][-1]), _keys(problem["loc"][:-1])
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
+            yield f"unknown key {where}; {hint}"
+        elif problem["type"] == "missing":
+            yield f"{where} is missing"
+        else:
+            said = problem["msg"].removeprefix("Value error, ")
+            # What a table's own check says names its values.
+            got = "" if problem["type"] == "value_error" else f", got {problem['input']!r:.60}"
+            yield f"{where}: {said}{got}" if where else said + got
+
+
+def _keys(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that a table of the recipe has."""
+    table: type[BaseModel] = Recipe
+    for name in location:
+        if isinstance(name, str):
+            table = _TABLES[name]
+    return list(table.model_fields)
+
+
+_TABLES: dict[str, type[BaseModel]] = {
+    "model": Network, "shape": Shape, "lora": Lora, "data": Data, "batch": Batch, "loss": Loss, "teacher": Teacher,
+    "optimizer": Optimizer, "evaluation": Evaluation,
+}  # fmt: skip

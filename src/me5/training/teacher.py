@@ -1,0 +1,51 @@
+"""A teacher's vectors of a dataset's queries, made once and mapped; a run that is stopped goes on where it was."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from me5.checkpoint import resolve
+from me5.data.contract import Dataset
+from me5.embedder import Embedder
+from me5.prompts import NONE
+
+Advance = Callable[[int, int], None]
+
+
+def open_vectors(dataset: Dataset, model: str, folder: Path, *, advance: Advance) -> npt.NDArray[np.float16]:
+    """Unit vectors (queries, dim) float16, in the order of the dataset's queries, from a file below `folder`.
+
+    The teacher reads bare texts, or those with its own prompt for symmetric use where it has one.
+    """
+    checkpoint = resolve(model)
+    path = folder / f"teacher-{_fingerprint(dataset, checkpoint.weights)}.f16"
+    width, rows = checkpoint.config.hidden_size, dataset.counts["queries"]
+    done = path.stat().st_size // (2 * width) if path.exists() else 0
+    if done < rows:
+        folder.mkdir(parents=True, exist_ok=True)
+        embedder = Embedder.load(checkpoint.folder, prompts=checkpoint.prompts or NONE)
+        with path.open("r+b" if path.exists() else "wb") as file:
+            file.seek(done * 2 * width)  # over a row that was cut short
+            for vectors in embedder.stream(_texts(dataset, done), "both", advance=advance):
+                file.write(vectors.astype(np.float16).tobytes())
+    return np.memmap(path, np.float16, "r", shape=(rows, width))
+
+
+def _texts(dataset: Dataset, first: int) -> Iterator[str]:
+    at = 0
+    for batch in dataset.queries(["text"]):
+        texts = batch.column(0).to_pylist()
+        yield from texts[max(first - at, 0) :]
+        at += len(texts)
+
+
+def _fingerprint(dataset: Dataset, weights: tuple[Path, ...]) -> str:
+    made_of = [dataset.fingerprint]
+    for path in weights:
+        with path.open("rb") as file:
+            made_of.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
