@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from me5.data.contract import Dataset
-from me5.data.jobs import Job, Shard, Workplace
+from me5.data.jobs import Job, Shard, Workplace, check_free
 from me5.data.nearest import NONE, nearest
 from me5.data.rows import IGNORE, POSITIVE, Int64, Relations, Texts
 from me5.data.teachers import EmbeddingTeacher
@@ -69,6 +69,7 @@ def filter_pairs(
     *,
     out: Path,
     work: Workplace,
+    overwrite: bool = False,
 ) -> list[FilterCounts]:
     """Write the pairs of a dataset that are consistent, with all else, to a new one; report by source.
 
@@ -76,8 +77,7 @@ def filter_pairs(
     Negatives and ignored pairs of other queries stay, and so do documents that had no relation. A later run
     goes on where `work` was left.
     """
-    if out.exists():
-        raise InputError(f"{out} exists; choose another folder")
+    check_free(out, overwrite=overwrite)
     embedded = embed_dataset(dataset, teacher, work)
     relations = embedded.relations
     pairs = np.flatnonzero(relations.kinds == POSITIVE)
@@ -88,7 +88,7 @@ def filter_pairs(
         "ranks", rows=len(pairs), size=SHARD_PAIRS, suffix=".npy",
         settings={"made": "ranks", "model": teacher.version, "dtype": work.dtype, "pool": settings.pool,
                   "seed": settings.seed},
-        inputs={dataset.folder.name: dataset.fingerprint},
+        inputs={"dataset": dataset.fingerprint},
     )  # fmt: skip
     better = _rank(ranking, embedded, pairs, pool, work)
     counts = _count(relations.names, relations.sources[pairs], better, settings.top)
@@ -99,10 +99,10 @@ def filter_pairs(
     queries[relations.queries[pairs[kept[pairs]]]] = True
     kept &= queries[relations.queries]
     step = {
-        "step": "filter", "model": teacher.name, "teacher": teacher.version, **asdict(settings), "drawn": len(pool),
-        "input": dataset.fingerprint, "sources": [asdict(count) for count in counts],
+        "step": "filter", "model": teacher.name, "teacher": teacher.version, "settings": asdict(settings),
+        "drawn": len(pool), "input": dataset.fingerprint, "sources": [asdict(count) for count in counts],
     }  # fmt: skip
-    write_dataset(out, _left(dataset, relations, queries, kept), step=step, before=dataset)
+    write_dataset(out, _left(dataset, relations, queries, kept), step=step, before=dataset, overwrite=overwrite)
     return counts
 
 

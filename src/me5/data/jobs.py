@@ -167,6 +167,12 @@ def open_job(
     return Job(folder, rows, size, suffix)
 
 
+def check_free(out: Path, *, overwrite: bool) -> None:
+    """Raise `InputError` before hours of work if their result could not be put in its place."""
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists; choose another folder, or allow overwriting it")
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))

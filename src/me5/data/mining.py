@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from me5.data.choosing import FIGURES, Miner, MiningSettings, Within
 from me5.data.contract import Dataset, Relation
-from me5.data.jobs import Job, Shard, Workplace
+from me5.data.jobs import Job, Shard, Workplace, check_free
 from me5.data.nearest import nearest
 from me5.data.rows import POSITIVE, Int64, Relations
 from me5.data.teachers import EmbeddingTeacher, Teacher
@@ -66,21 +66,21 @@ def mine(
     out: Path,
     work: Workplace,
     check: Teacher | None = None,
+    overwrite: bool = False,
 ) -> list[MiningCounts]:
     """Write a dataset with hard negatives added to a new one; report by source.
 
     What `check` takes for an answer is added as `ignore`, which training masks, and the next candidate is tried. A
     later run goes on where `work` was left; with other limits it finds vectors and search there.
     """
-    if out.exists():
-        raise InputError(f"{out} exists; choose another folder")
+    check_free(out, overwrite=overwrite)
     embedded = embed_dataset(dataset, teacher, work)
     relations = embedded.relations
     asking = np.unique(relations.queries[relations.kinds == POSITIVE])
     if not len(asking):
         raise InputError(f"{dataset.folder} has no positives; negatives are mined beside them")
     told = {"model": teacher.version, "dtype": work.dtype}
-    inputs = {dataset.folder.name: dataset.fingerprint}
+    inputs = {"dataset": dataset.fingerprint}
     searching = work.job(
         "search", rows=len(asking), size=SEARCH_QUERIES, suffix=".npy", inputs=inputs,
         settings={"made": "search", **told, "depth": settings.depth, "within": settings.within},
@@ -95,12 +95,13 @@ def mine(
         choosing.run(lambda shard, file: miner.choose(asking, found, shard, file, advance))
     counts = _count(choosing, relations, _sources(relations, asking))
     step = {
-        "step": "mine", "model": teacher.name, **told, **asdict(settings), "input": dataset.fingerprint,
+        "step": "mine", "model": teacher.name, "teacher": teacher.version, "settings": asdict(settings),
+        "input": dataset.fingerprint,
         "check": {"model": check.name, "teacher": check.version} if check else None,
         "sources": [asdict(count) for count in counts],
     }  # fmt: skip
     items = _with_negatives(dataset, choosing, check.version if check else None, replace=settings.replace)
-    write_dataset(out, items, step=step, before=dataset)
+    write_dataset(out, items, step=step, before=dataset, overwrite=overwrite)
     return counts
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Literal
-from unicodedata import category, normalize
 
 import numpy as np
 import numpy.typing as npt
@@ -19,33 +18,16 @@ import pyarrow as pa
 
 from me5.data.contract import KINDS, Dataset, Document, Query
 from me5.data.jobs import Shard, Workplace
+from me5.data.letters import key
 from me5.errors import InputError
 
 Int64 = npt.NDArray[np.int64]
 POSITIVE, NEGATIVE, IGNORE = (KINDS.index(kind) for kind in ("positive", "negative", "ignore"))
 
 
-class _Letters(dict[int, int | None]):
-    """What `str.translate` makes of a character: letters, digits and the marks on them stay, all else goes."""
-
-    def __missing__(self, code: int) -> int | None:
-        self[code] = code if category(chr(code))[0] in "LMN" else None
-        return self[code]
-
-
-_LETTERS = _Letters()
-
-
 def text_key(text: str) -> int:
-    """64 bits that are equal for texts of the same letters and digits, whatever their case, width and punctuation.
-
-    A text without any is its own key. 0 for no text.
-    """
-    plain = normalize("NFKC", text).casefold()
-    letters = plain.translate(_LETTERS) or plain.strip()
-    if not letters:
-        return 0
-    return int.from_bytes(hashlib.blake2b(letters.encode(), digest_size=8).digest(), "little", signed=True)
+    """64 bits that are equal for texts of the same letters and digits, see `letters`. 0 for no text."""
+    return int.from_bytes(key(text)[:8], "little", signed=True) if text.strip() else 0
 
 
 class Texts:
@@ -108,7 +90,7 @@ def lay_out(dataset: Dataset, table: Literal["documents", "queries"], work: Work
         raise InputError(f"{dataset.folder} has no {table}; there is nothing to do")
     job = work.job(
         f"texts/{table}", rows=rows, size=rows, suffix=".arrow", settings={"made": f"texts of {table}"},
-        inputs={f"{table} of {dataset.folder.name}": table_hash(dataset, table)},
+        inputs={table: table_hash(dataset, table)},
     )  # fmt: skip
     with work.progress(job, f"Laying out {table}") as advance:
 

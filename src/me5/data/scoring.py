@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from me5.data.contract import Dataset, Relation
-from me5.data.jobs import Shard, Workplace
+from me5.data.jobs import Shard, Workplace, check_free
 from me5.data.rows import IGNORE, NEGATIVE, POSITIVE, Relations, lay_out, number_relations
 from me5.data.teachers import Teacher
 from me5.data.vectors import Sharded
 from me5.data.writing import Item, write_dataset
-from me5.errors import InputError
 
 # Relations that are scored before any is kept: what a kill may cost.
 SHARD_RELATIONS = 4096
@@ -48,13 +47,13 @@ def score_relations(
     *,
     out: Path,
     work: Workplace,
+    overwrite: bool = False,
 ) -> list[ScoreCounts]:
     """Write a dataset with a score by `teacher` on every positive and negative to a new one; report by source.
 
     Scores by other teachers are replaced. A later run goes on where `work` was left.
     """
-    if out.exists():
-        raise InputError(f"{out} exists; choose another folder")
+    check_free(out, overwrite=overwrite)
     relations = number_relations(dataset)
     documents = lay_out(dataset, "documents", work)
     queries = lay_out(dataset, "queries", work)
@@ -64,7 +63,7 @@ def score_relations(
     if len(wanted):
         scoring = work.job(
             "scores", rows=len(wanted), size=SHARD_RELATIONS, suffix=".npy",
-            settings={"made": "scores", "teacher": teacher.version}, inputs={dataset.folder.name: dataset.fingerprint},
+            settings={"made": "scores", "teacher": teacher.version}, inputs={"dataset": dataset.fingerprint},
         )  # fmt: skip
 
         def write(shard: Shard, file: IO[bytes]) -> None:
@@ -81,7 +80,7 @@ def score_relations(
         "step": "score", "model": teacher.name, "teacher": teacher.version, "input": dataset.fingerprint,
         "sources": [asdict(count) for count in counts],
     }  # fmt: skip
-    write_dataset(out, _scored(dataset, scores, teacher.version), step=step, before=dataset)
+    write_dataset(out, _scored(dataset, scores, teacher.version), step=step, before=dataset, overwrite=overwrite)
     return counts
 
 

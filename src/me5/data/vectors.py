@@ -65,7 +65,7 @@ def embed_dataset(dataset: Dataset, teacher: EmbeddingTeacher, work: Workplace) 
         job = work.job(
             f"vectors/{table}", rows=len(texts[table]), size=SHARD_TEXTS, suffix=".npy",
             settings={"made": f"vectors of {table}", "model": teacher.version, "dtype": work.dtype},
-            inputs={f"{table} of {dataset.folder.name}": table_hash(dataset, table)},
+            inputs={table: table_hash(dataset, table)},
         )  # fmt: skip
         with work.progress(job, f"Embedding {table}") as advance:
             _embed(job, texts[table], teacher, work.dtype, advance)
