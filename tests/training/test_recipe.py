@@ -14,8 +14,8 @@ def test_values_defaults_and_paths_beside_the_recipe(tmp_path) -> None:
     text = tiny.RECIPE.replace('start = "random"', 'start = "start"').replace('tokenizer = "tokenizer"\n', "")
     text = re.sub(r"shape = .*\n", "", text)
     path = tmp_path / "recipe.toml"
-    path.write_text(text + '\n[teacher]\nmodel = "owner/name"\n'.replace("\n[", "\n\n["), "utf-8")
-    with pytest.raises(InputError, match="a teacher's vectors take the place of documents: batch.negatives"):
+    path.write_text(text + '\n[teacher]\nmodel = "owner/name"\n', "utf-8")
+    with pytest.raises(InputError, match=r"a teacher's vectors take the place of documents: batch\.negatives"):
         read_recipe(path)
     path.write_text(text, "utf-8")
     recipe = read_recipe(path)

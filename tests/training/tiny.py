@@ -60,7 +60,7 @@ symmetric = true
 instructions = ["{SYMMETRIC[0]}", "{SYMMETRIC[1]}"]
 prompted = 0.5
 """
-# Questions have answers, other answers as negatives, one a second answer, one an answer not to be judged, one its own task.
+# Questions have an answer and two negatives; one a second answer, one an answer not to be judged, one its own task.
 QUESTIONS = [f"{sentence} {number}" for number, sentence in enumerate(SENTENCES[:20:2])]
 ANSWERS = [f"{sentence} {number}" for number, sentence in enumerate(SENTENCES[1:21:2])]
 LEFT = [f"eins {sentence}" for sentence in SENTENCES[:12]]
