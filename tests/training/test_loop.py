@@ -1,4 +1,4 @@
-"""The loop from end to end: killed and gone on with, in two processes, judged on the way, and read by other libraries."""
+"""The loop from end to end: killed and gone on with, in two processes, judged on the way, read by other libraries."""
 
 import json
 import os
@@ -59,7 +59,8 @@ def test_a_run_leaves_what_tells_of_it(whole, workshop) -> None:
     log = logged(whole)
     assert [entry["step"] for entry in log] == [1, 2, 3, 4, 5, 6]
     assert set(log[0]) == {
-        "step", "loss", "contrastive", "distillation", "accuracy", "positive_score", "rate", "norm", "tokens", "seconds",
+        "step", "loss", "contrastive", "distillation", "accuracy", "positive_score", "rate", "norm", "tokens",
+        "seconds",
     }  # fmt: skip
     assert log[0]["rate"] == pytest.approx(0.005)
     assert log[-1]["loss"] < log[0]["loss"]
