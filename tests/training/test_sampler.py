@@ -31,8 +31,9 @@ def test_permutations_differ_by_key_and_look_random() -> None:
 
 def test_every_example_once_before_any_twice() -> None:
     seen: dict[int, list[int]] = {group: [] for group in range(len(SIZES))}
+    drawing = sampler()
     for step in range(200):
-        for part in sampler().draw(step):
+        for part in drawing.draw(step):
             seen[part.group] += part.places.tolist()
     for group, size in enumerate(SIZES):
         for start in range(0, len(seen[group]) - size + 1, size):
@@ -41,7 +42,8 @@ def test_every_example_once_before_any_twice() -> None:
 
 
 def test_groups_come_by_their_shares() -> None:
-    drawn = [part.group for step in range(2000) for part in sampler(steps=2000).draw(step)]
+    drawing = sampler(steps=2000)
+    drawn = [part.group for step in range(2000) for part in drawing.draw(step)]
     assert np.bincount(drawn) / len(drawn) == pytest.approx(SHARES, abs=0.03)
 
 
@@ -56,7 +58,8 @@ def test_a_step_needs_no_history() -> None:
 
 
 def test_a_group_smaller_than_its_part_gives_each_example_once() -> None:
-    parts = [part for step in range(50) for part in sampler(batch=60).draw(step)]
+    drawing = sampler(batch=60)
+    parts = [part for step in range(50) for part in drawing.draw(step)]
     assert {len(part.places) for part in parts if part.group == 1} == {8}
     assert all(sorted(part.places.tolist()) == list(range(8)) for part in parts if part.group == 1)
     with pytest.raises(ValueError, match="cannot have 5 equal parts"):
