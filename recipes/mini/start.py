@@ -82,7 +82,10 @@ def main() -> None:
         max_positions=512 + FIRST_POSITION, first_position=FIRST_POSITION, hidden_dropout=0.0, attention_dropout=0.0,
     )  # fmt: skip
     store = open_store(
-        Dataset.open(arguments.run / "taught"), file, Me5Tokenizer(file, 512), arguments.run / "cache",
+        Dataset.open(arguments.run / "taught"),
+        file,
+        Me5Tokenizer(file, 512),
+        arguments.run / "cache",
         advance=lambda texts, tokens: None,  # noqa: ARG005
     )
     static = load_file(arguments.run / "static.safetensors")["words"]

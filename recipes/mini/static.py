@@ -1,4 +1,4 @@
-"""Train static word vectors (a text is the mean of its tokens) with InfoNCE: the yardstick, and the key to the start."""
+"""Train static word vectors (a text is the mean of its tokens) with InfoNCE: the yardstick, and key to the start."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.models import StaticEmbedding
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer as FastTokenizer
 
 from me5.data.contract import Dataset
@@ -23,20 +22,16 @@ from me5.training.recipe import read_recipe
 from me5.training.sampler import Sampler
 from me5.training.tokens import open_store
 
-if TYPE_CHECKING:
-    from me5.training.tokens import TokenStore
-
 DIMENSIONS = 384
 BATCH, PARTS = 2048, 16
 PEAK_RATE = 0.1  # for word vectors that start as N(0, 1)
 TEMPERATURE = 0.05
 
 
-def bag(words: torch.Tensor, store: TokenStore, texts: np.ndarray, limit: int) -> torch.Tensor:
-    """Return the unit mean of the word vectors of each text."""
-    ids = [store.text(int(text), limit) for text in texts]
-    offsets = np.cumsum([0, *(len(text) for text in ids[:-1])])
-    flat = torch.from_numpy(np.concatenate(ids))
+def bag(words: torch.Tensor, texts: list[np.ndarray]) -> torch.Tensor:
+    """Return the unit mean of the word vectors of each text. One call, for each fills a gradient of the whole table."""
+    offsets = np.cumsum([0, *(len(text) for text in texts[:-1])])
+    flat = torch.from_numpy(np.concatenate(texts))
     return F.normalize(F.embedding_bag(flat, words, torch.from_numpy(offsets), mode="mean"), dim=1)
 
 
@@ -83,11 +78,12 @@ def train(run: Path, recipe_file: Path, steps: int) -> None:
             store, limit = stores[part.group], limits[part.group]
             pairs = store.pairs[members[part.group][part.places]]
             left, right = store.queries[pairs[:, 0], 0], pairs[:, 1]
-            first.append(bag(words, store, left, limit[0]))
-            second.append(bag(words, store, right, limit[1]))
+            first += [store.text(int(text), limit[0]) for text in left]
+            second += [store.text(int(text), limit[1]) for text in right]
             keys.append(store.keys[left])
             other.append(store.keys[right])
-        loss = info_nce(torch.cat(first), torch.cat(second), np.concatenate(keys), np.concatenate(other))
+        vectors = bag(words, first + second)
+        loss = info_nce(*vectors.split(len(first)), np.concatenate(keys), np.concatenate(other))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from data import read_rows
-from prompts import ALL_TASKS, instruct
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 PIECES = 50_000  # 50k x 384 in float16 is 38.4 MB, beside six layers of 21.3 MB
@@ -22,13 +21,32 @@ TEMPERATURE = 0.5  # a language with n texts gives n**0.5 shares of the sample
 WORDS = 8_000  # English words of the teacher's vocabulary that stay whole, so that its word vectors can be taken over
 # Their most frequent words stay whole too: a word in one piece is found by the static start, one in fragments is not.
 SPACED = (
-    "af ar bg bn ca cs da de el eo es et eu fa fi fr gl he hi hr hu id it ka kk ko lt mk ml mr nl no pl pt ro ru sk sl sr "
-    "sv sw ta te tl tr uk ur vi"
-).split()
+    "af", "ar", "bg", "bn", "ca", "cs", "da", "de", "el", "eo", "es", "et", "eu", "fa", "fi", "fr", "gl", "he",
+    "hi", "hr", "hu", "id", "it", "ka", "kk", "ko", "lt", "mk", "ml", "mr", "nl", "no", "pl", "pt", "ro", "ru",
+    "sk", "sl", "sr", "sv", "sw", "ta", "te", "tl", "tr", "uk", "ur", "vi",
+)  # fmt: skip
 WORDS_EACH = 300
 OTHERS = 0.15  # what is left of the share of a language with fewer than MAIN texts: there are some 600 of them
 MAIN = 5_000
 ALPHABET = 7_000  # single characters kept; the trainer keeps every character it sees, so rarer ones are taken out
+# The words of these stay whole first of all: every query pays for them.
+PROMPTS = (
+    "Instruct: x\nQuery: ",
+    "Given a web search query, retrieve relevant passages that answer the query",
+    "Given a question, retrieve Wikipedia passages that answer the question",
+    "Retrieve parallel sentences.",
+    "Retrieve semantically similar text.",
+    "Given a question, retrieve questions that are semantically equivalent to the given question",
+    "Given a question, retrieve passages that answer the question",
+    "Retrieve passages that answer the question",
+    "Given a title, retrieve the text that belongs to it",
+    "Find the document that answers the query",
+    "Given a search query, retrieve relevant documents",
+)
+TOKENS = {
+    "bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>",
+    "pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>",
+}  # fmt: skip
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]  # the order of fairseq and XLM-R
 
 
@@ -88,7 +106,7 @@ def limit_alphabet(lines: list[str]) -> list[str]:
 
 
 def frequent_words(data: Path, vocabulary: Path) -> list[tuple[str, float]]:
-    """Return whole words as pieces, each with the logarithm of its share: English ones that the teacher has, and others.
+    """Return whole words as pieces with the logarithms of their shares: English ones that the teacher has, and others.
 
     A word counts by the roots of its counts in each source, so that the terms of one manual do not win.
     """
@@ -103,8 +121,7 @@ def frequent_words(data: Path, vocabulary: Path) -> list[tuple[str, float]]:
             counts = Counter(word for text in sorted(found) for word in re.findall(r"[^\W\d_]{2,}", normal(text)))
             weights[language].update({word: count**0.5 for word, count in counts.items()})
     words: dict[str, float] = {}
-    # The words of the prompts come first: every query pays for them.
-    prompts = set(re.findall(r"[a-z]{2,}", " ".join([instruct("x"), *ALL_TASKS]).lower()))
+    prompts = set(re.findall(r"[a-z]{2,}", " ".join(PROMPTS).lower()))
     for language, weight in weights.items():
         total = sum(weight.values())
         english = language == "en"
@@ -163,7 +180,17 @@ def main() -> None:
         tokenizer.train_from_iterator(lines, trainer=trainer, length=len(lines))
         tokenizer.save(str(draft))
     final = compact(tokenizer, frequent_words(arguments.data, arguments.vocabulary))
-    (arguments.run / "tokenizer.json").write_text(final.to_str(pretty=False), encoding="utf-8")
+    folder = arguments.run / "tokenizer"
+    folder.mkdir(exist_ok=True)
+    # The generic class, because transformers 5 rebuilds the tokenizer of XLM-R from its own parts.
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 512, "padding_side": "right",
+        "truncation_side": "right", "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"], **TOKENS,
+    }  # fmt: skip
+    for name, content in (("tokenizer_config", settings), ("special_tokens_map", TOKENS)):
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (folder / "tokenizer.json").write_text(final.to_str(pretty=False), encoding="utf-8")
     print(f"{final.get_vocab_size():,} pieces", flush=True)
 
 

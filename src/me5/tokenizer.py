@@ -106,7 +106,7 @@ class Tokenizer:
         if lower_case:  # the prompt too, as sentence-transformers does
             steps = [tokenizers.normalizers.Lowercase(), self._tokenizer.normalizer]
             self._tokenizer.normalizer = tokenizers.normalizers.Sequence([step for step in steps if step is not None])
-        self.max_tokens = max_tokens
+        self.max_tokens, self.lower_case = max_tokens, lower_case
         # The special tokens that the file's template puts around a text.
         template = self._tokenizer.encode("a")
         inner = [i for i, special in enumerate(template.special_tokens_mask) if not special]

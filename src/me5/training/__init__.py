@@ -9,6 +9,6 @@ import importlib.util
 
 from me5.errors import MissingExtraError
 
-for _package in ("torch", "pydantic"):
+for _package in ("torch", "pydantic", "tensorboard"):
     if importlib.util.find_spec(_package) is None:
         raise MissingExtraError(f"training needs {_package}: pip install 'me5[train]'")

@@ -25,7 +25,7 @@ Vectors = npt.NDArray[np.float16]
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of the recipe's data, its store, the pairs it chose by group, and the teacher's vector of every query."""
+    """An entry of the recipe's data, its store, its pairs by group, and the teacher's vector of every query."""
 
     data: Data
     store: TokenStore
@@ -67,8 +67,19 @@ class Batches:
         self, recipe: Recipe, entries: Sequence[Entry], *, steps: int, prompts: Prompts,
         frame: tuple[list[int], list[int]], tokenize: Callable[[str], list[int]],
     ) -> None:  # fmt: skip
-        """`frame` is what stands before and behind every sequence, `tokenize` gives the ids of a prompt."""
+        """`frame` is what stands before and behind every sequence, `tokenize` gives the ids of a prompt.
+
+        Raises `InputError` for an instruction that cannot be used.
+        """
         self._recipe, self._prompts = recipe, prompts
+        for entry in entries:
+            if entry.data.instructions and prompts.style != "instruct":
+                raise InputError(
+                    f"{entry.data.dataset}: instructions are for instruct models, and this one's prompts have the "
+                    f"style {prompts.style}; leave them out, or set model.prompts"
+                )
+            for sentence in entry.data.instructions:
+                prompts.prefix("query", sentence)
         self._before, self._after = (np.array(ids, np.int64) for ids in frame)
         self._prefix = lru_cache(maxsize=4096)(lambda text: np.array(tokenize(text), np.int64))
         self._groups = [(entry, group, rows) for entry in entries for group, rows in entry.members]
@@ -78,7 +89,7 @@ class Batches:
         self._sampler = Sampler(sizes, shares, seed=recipe.seed, steps=steps, batch=batch.size, parts=batch.parts)
 
     def make(self, step: int) -> Batch:
-        """This process's share of a step."""
+        """The share of a step that is this process's."""
         pairs: list[_Pair] = []
         names = []
         for number, part in enumerate(self._sampler.draw(step)):
@@ -87,12 +98,14 @@ class Batches:
             pairs += self._drawn(entry, rows[part.places], rng)
             told = entry.store.groups[group]
             names.append(f"{told.source} {told.query_lang}>{told.document_lang}")
+        if len(pairs) < distributed.world():
+            raise InputError(f"step {step + 1} has {len(pairs)} pairs for {distributed.world()} processes")
         own = distributed.share(len(pairs))
         mine = pairs[own.start : own.stop]
         groups = tuple(sorted(set(names)))
         if self._recipe.teacher is not None:
             rng = np.random.default_rng((self._recipe.seed, step, len(names)))
-            return self._taught(mine, rng, groups)
+            return self._taught(mine, *self._bank(pairs[0].entry, rng), groups)
         return self._contrasted(mine, groups)
 
     def _drawn(self, entry: Entry, rows: Ids, rng: np.random.Generator) -> list[_Pair]:
@@ -125,23 +138,31 @@ class Batches:
     def _sequence(self, pair: _Pair, text: int, *, query: bool) -> Ids:
         """A text with its prompt and special tokens, at most as long as the model reads."""
         data, store = pair.entry.data, pair.entry.store
-        prefix = self._prefix(pair.prefixes[0 if query else 1])
-        if query and (own := int(store.queries[store.pairs[pair.row, 0], 1])) >= 0:
-            prefix = np.concatenate([self._own_prefix(), store.text(own, 512), self._own_suffix()])
+        own = int(store.queries[store.pairs[pair.row, 0], 1])
+        if own >= 0 and self._prompts.style == "instruct" and (query or data.symmetric):
+            prefix = self._instruction(store, own)
+        else:
+            prefix = self._prefix(pair.prefixes[0 if query else 1])
         room = self._recipe.model.max_tokens - len(prefix) - len(self._before) - len(self._after)
+        if room < 1:
+            raise InputError(
+                f"{data.dataset}: a prompt has {len(prefix)} tokens, the model reads {self._recipe.model.max_tokens}; "
+                "shorten the instruction, or raise model.max_tokens"
+            )
         limit = data.query_tokens if query else data.document_tokens
         return np.concatenate([self._before, prefix, store.text(text, min(limit, room)), self._after])
 
-    def _own_prefix(self) -> Ids:
-        return self._prefix(self._prompts.prefix("query", "x y").partition("x y")[0])
-
-    def _own_suffix(self) -> Ids:
-        return self._prefix(self._prompts.prefix("query", "x y").partition("x y")[2])
+    def _instruction(self, store: TokenStore, sentence: int) -> Ids:
+        """The prompt of a query with an instruction of its own, which the store has as a text."""
+        first, _, last = self._prompts.prefix("query", "x y").partition("x y")
+        return np.concatenate([self._prefix(first), store.text(sentence, 512), self._prefix(last)])
 
     def _contrasted(self, pairs: Sequence[_Pair], groups: tuple[str, ...]) -> Batch:
         """Queries against documents: each query's positive, then the negatives of all."""
         queries, documents, query_keys, document_keys, owners = [], [], [], [], []
+        # Of each text: where it is a document, and where a swapped pair made a query of it.
         places: dict[tuple[int, int], list[int]] = {}
+        asked: dict[tuple[int, int], list[int]] = {}
         for number, pair in enumerate(pairs):
             store = pair.entry.store
             query, document, _ = (int(value) for value in store.pairs[pair.row])
@@ -153,6 +174,8 @@ class Batches:
             document_keys.append(int(store.keys[second]))
             owners.append(-1)
             places.setdefault((id(store), second), []).append(number)
+            if pair.swapped:
+                asked.setdefault((id(store), first), []).append(number)
         for number, pair in enumerate(pairs):
             for text in () if pair.swapped else pair.negatives:
                 places.setdefault((id(pair.entry.store), text), []).append(len(documents))
@@ -161,12 +184,11 @@ class Batches:
                 owners.append(number)
         targets = Targets(
             torch.tensor(query_keys), torch.tensor(document_keys), _identity(len(pairs)),
-            ignore=_known_elsewhere(pairs, places), owners=torch.tensor(owners),
-            **self._scores(pairs, document_keys, owners),
+            ignore=_known_elsewhere(pairs, places, asked), owners=torch.tensor(owners), **self._scores(pairs, owners),
         )  # fmt: skip
         return Batch(queries, documents, targets, None, groups)
 
-    def _scores(self, pairs: Sequence[_Pair], keys: Sequence[int], owners: Sequence[int]) -> dict[str, torch.Tensor]:
+    def _scores(self, pairs: Sequence[_Pair], owners: Sequence[int]) -> dict[str, torch.Tensor]:
         """What the teacher said of each query's own documents, where distillation wants it."""
         if self._recipe.loss.distillation == 0:
             return {}
@@ -197,9 +219,19 @@ class Batches:
             "teacher_scores": torch.tensor([score for _, _, score in found]),
         }
 
-    def _taught(self, pairs: Sequence[_Pair], rng: np.random.Generator, groups: tuple[str, ...]) -> Batch:
-        """Texts against the teacher's vectors of their query sides, and of others drawn at random."""
+    def _bank(self, entry: Entry, rng: np.random.Generator) -> tuple[npt.NDArray[np.int64], Vectors]:
+        """Keys and teacher's vectors that stand in for more documents: the share that is this process's."""
         assert self._recipe.teacher is not None
+        assert entry.vectors is not None
+        bank = np.sort(rng.integers(len(entry.vectors), size=self._recipe.teacher.bank))
+        own = distributed.share(len(bank))
+        bank = bank[own.start : own.stop]
+        return entry.store.keys[entry.store.queries[bank, 0]], entry.vectors[bank]
+
+    def _taught(
+        self, pairs: Sequence[_Pair], bank_keys: npt.NDArray[np.int64], bank: Vectors, groups: tuple[str, ...]
+    ) -> Batch:
+        """Texts against the teacher's vectors of their query sides, and of the others in the bank."""
         queries, keys, vectors = [], [], []
         for pair in pairs:
             store, stored = pair.entry.store, pair.entry.vectors
@@ -209,19 +241,15 @@ class Batches:
             queries.append(self._sequence(pair, document if pair.swapped else side, query=True))
             keys.append(int(store.keys[side]))
             vectors.append(stored[query])
-        more = pairs[0].entry
-        assert more.vectors is not None
-        bank = np.sort(rng.integers(len(more.vectors), size=self._recipe.teacher.bank))
-        bank_keys = more.store.keys[more.store.queries[bank, 0]]
         targets = Targets(
             torch.tensor(keys), torch.from_numpy(np.concatenate([np.array(keys, np.int64), bank_keys])),
             _identity(len(pairs)),
         )  # fmt: skip
-        return Batch(queries, [], targets, np.concatenate([np.stack(vectors), more.vectors[bank]]), groups)
+        return Batch(queries, [], targets, np.concatenate([np.stack(vectors), bank]), groups)
 
 
 def chosen(data: Data, store: TokenStore) -> tuple[tuple[int, Ids], ...]:
-    """The pairs of a store that an entry asks for, by group. Raises `InputError` where it asks for what is not there."""
+    """The pairs of a store that an entry asks for, by group. Raises `InputError` where there are none."""
     for name, wanted, present in (
         ("source", data.sources, {group.source for group in store.groups}),
         ("language", data.languages, {lang for g in store.groups for lang in (g.query_lang, g.document_lang)}),
@@ -231,15 +259,15 @@ def chosen(data: Data, store: TokenStore) -> tuple[tuple[int, Ids], ...]:
             raise InputError(f"{data.dataset} has no {name} {', '.join(unknown)}; it has {', '.join(sorted(present))}")
     found = []
     for number, group in enumerate(store.groups):
+        if data.sources is not None and group.source not in data.sources:
+            continue
+        if data.languages is not None and not {group.query_lang, group.document_lang} <= set(data.languages):
+            continue
         rows = store.members[number]
         if data.longest is not None:
             sides = store.queries[store.pairs[rows, 0], 0], store.pairs[rows, 1]
             rows = rows[np.maximum(*(store.lengths(side) for side in sides)) <= data.longest]
-        if (
-            (data.sources is None or group.source in data.sources)
-            and (data.languages is None or {group.query_lang, group.document_lang} <= set(data.languages))
-            and len(rows)
-        ):
+        if len(rows):
             found.append((number, rows))
     if not found:
         raise InputError(f"{data.dataset} has no pair that fits sources, languages and longest of its entry")
@@ -256,14 +284,17 @@ def _identity(count: int) -> torch.Tensor:
     return torch.arange(count).unsqueeze(1).expand(-1, 2).contiguous()
 
 
-def _known_elsewhere(pairs: Sequence[_Pair], places: dict[tuple[int, int], list[int]]) -> torch.Tensor:
+def _known_elsewhere(
+    pairs: Sequence[_Pair], places: dict[tuple[int, int], list[int]], asked: dict[tuple[int, int], list[int]]
+) -> torch.Tensor:
     """(query, document) of the batch where the document is known to be right for the query, or not to be judged."""
     found = []
     for number, pair in enumerate(pairs):
-        if pair.swapped:
-            continue
         store = pair.entry.store
         known, _ = store.known.of(int(store.pairs[pair.row, 0]))
         for text in known.tolist():
-            found += [(number, place) for place in places.get((id(store), text), []) if place != number]
+            if pair.swapped:  # the query stands among the documents, the documents that answer it among the queries
+                found += [(other, number) for other in asked.get((id(store), text), []) if other != number]
+            else:
+                found += [(number, place) for place in places.get((id(store), text), []) if place != number]
     return torch.tensor(found, dtype=torch.int64).reshape(-1, 2)

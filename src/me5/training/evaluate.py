@@ -1,16 +1,29 @@
 """Evaluation on the way: the network as a checkpoint folder, judged as `me5 eval` judges any other."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
-from me5.evaluation.encoders import open_encoder
-from me5.evaluation.readers import read
-from me5.evaluation.run import judge
+from me5.training.recipe import Evaluation
+
+Judge = Callable[[Path, Path], dict[str, float]]
 
 
-def evaluate(folder: Path, paths: Sequence[Path], out: Path) -> dict[str, float]:
-    """The main score of every set, by type and name; whole results go to the folder `out`."""
-    tasks = [task for path in paths for task in read(path)]
-    encoder = open_encoder(str(folder))
-    results = judge(tasks, encoder, yardstick=False, out=out)
-    return {f"{result.type}/{result.subset}": result.outcome.score for result in results}
+def open_judge(settings: Evaluation, *, device: str = "cpu") -> Judge:
+    """Read the sets, and give what judges: (checkpoint folder, folder for results) -> main scores by type and set.
+
+    Raises `MissingExtraError` without the extra `eval`, and `InputError` where a path holds no set: before the training.
+    """
+    # Imported here: most recipes have no evaluation, and need not have its extra.
+    from me5.evaluation.encoders import open_encoder
+    from me5.evaluation.readers import read
+    from me5.evaluation.run import judge
+
+    tasks = [task for path in settings.paths for task in read(path)]
+
+    def judged(folder: Path, out: Path) -> dict[str, float]:
+        shutil.rmtree(out, ignore_errors=True)  # of a step that is done once more
+        results = judge(tasks, open_encoder(str(folder), device=device), yardstick=False, out=out)
+        return {f"{result.type}/{result.subset}": result.outcome.score for result in results}
+
+    return judged

@@ -1,11 +1,14 @@
 """The loop: batch, vectors, loss, gradients, update; log, save, evaluate; and on from where it was stopped."""
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from math import ceil, isfinite
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
@@ -16,25 +19,27 @@ from me5.model.encoder import Encoder
 from me5.model.folder import save
 from me5.model.sequences import Sequences, concatenate
 from me5.training import distributed
-from me5.training.batches import Batch, Batches, Entry, chosen
-from me5.training.evaluate import evaluate
+from me5.training.batches import Batch, Batches, Entry, Vectors, chosen
+from me5.training.evaluate import Judge, open_judge
 from me5.training.gradcache import cached_step, split
-from me5.training.loss import LossSettings, contrastive_loss
+from me5.training.loss import DIRECTIONS, LossSettings, contrastive_loss
 from me5.training.optimizer import open_optimizer, set_rates
 from me5.training.recipe import Recipe
 from me5.training.run import Run
 from me5.training.start import Start, merged, start
 from me5.training.state import load_state, save_state
 from me5.training.teacher import open_vectors
-from me5.training.tokens import open_store
+from me5.training.tokens import TokenStore, open_store
 
 Advance = Callable[[int, int], None]
 Figures = dict[str, float]
+# Others wait while the first process makes token ids and teacher's vectors, or evaluates.
+_PATIENCE_MINUTES = 24 * 60
 
 
 @dataclass(frozen=True)
 class Step:
-    """How a step went. `step` counts from 1; `seconds` and `tokens` are those of this process."""
+    """How a step went. `step` counts from 1; `tokens` are those of all processes, `seconds` those of this one."""
 
     step: int
     loss: float
@@ -48,53 +53,62 @@ class Step:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What the evaluation after a step gave: main scores by type and set."""
+
+    step: int
+    evaluation: dict[str, float]
+
+
 class Trainer:
     """A recipe at work: made, then `fit` to the end."""
 
     def __init__(self, recipe: Recipe, cache: Path, *, advance: Advance) -> None:
         """Reads data and weights; nothing is trained yet. Token ids and teacher's vectors are kept below `cache`."""
-        self.recipe, self.device = recipe, distributed.start()
+        self.recipe, self.device = recipe, distributed.start(timeout_minutes=_PATIENCE_MINUTES)
+        self.settings = loss_settings(recipe)
+        self.judge: Judge | None = None
+        if recipe.evaluation is not None and distributed.rank() == 0:
+            self.judge = open_judge(recipe.evaluation, device=str(self.device))
         self.start: Start = start(recipe.model, recipe.seed)
         self.encoder: Encoder = self.start.encoder.to(self.device)
         self.entries = open_entries(recipe, self.start, cache, advance=advance)
-        pairs = sum(len(rows) for entry in self.entries for _, rows in entry.members)
-        self.pairs = pairs
-        self.steps = recipe.steps or ceil((recipe.epochs or 0) * pairs / recipe.batch.size)
-        self.batches = Batches(
-            recipe, self.entries, steps=self.steps, prompts=self.start.prompts, frame=self.start.tokenizer.frame,
-            tokenize=lambda text: next(self.start.tokenizer.bare([text]))[0] if text.strip() else [],
-        )  # fmt: skip
+        self.batches, self.steps = open_batches(recipe, self.start, self.entries)
         self.optimizer = open_optimizer(self.encoder, recipe.optimizer)
         distributed.broadcast(self.encoder.parameters())
 
-    def fit(self, run: Run, *, observe: Callable[[Step], None]) -> None:
-        """Train to the end, from the last saved state where there is one; the result is the run's `model` folder."""
-        done = load_state(run.state, self.encoder, self.optimizer) if run.state.exists() else 0
-        if distributed.rank() == 0:
-            run.rewind(done)
-            run.describe(
-                {
-                    "device": str(self.device), "processes": distributed.world(), "from_step": done, "steps": self.steps,
-                    "pairs": self.pairs, "data": {str(e.data.dataset): e.store.facts["fingerprint"] for e in self.entries},
-                }
-            )  # fmt: skip
-        for step in range(done, self.steps):
-            figures = self.step(step)
+    def fit(self, run: Run, *, observe: Callable[[Step | Judgement], None]) -> None:
+        """Train to the end, from the last saved state where there is one; the result is the run's `model` folder.
+
+        The first process logs and observes. Raises `TrainingError` where a loss is no finite number.
+        """
+        done = self._resume(run)
+
+        def told(entry: Step | Judgement) -> None:
             if distributed.rank() == 0:
-                run.log(asdict(figures))
-                observe(figures)
-            if (step + 1) % self.recipe.save_every == 0 or step + 1 == self.steps:
-                self._keep(run, step + 1)
-            settings = self.recipe.evaluation
-            if settings and ((step + 1) % settings.every == 0 or step + 1 == self.steps):
-                self._evaluate(run, step + 1)
-        if distributed.rank() == 0:
-            self.save(run.model)
-        distributed.barrier()
+                run.log(asdict(entry))
+                observe(entry)
+
+        with closing(run):
+            if self._judged_after(done) and not (run.evaluation / f"{done:08d}").exists():
+                self._evaluate(run, done, told)  # the run was stopped between saving and this
+            for step in range(done, self.steps):
+                told(self.step(step))
+                if (step + 1) % self.recipe.save_every == 0 or step + 1 == self.steps:
+                    self._keep(run, step + 1)
+                if self._judged_after(step + 1):
+                    self._evaluate(run, step + 1, told)
+            if distributed.rank() == 0:
+                self.save(run.model)
+            distributed.barrier()
 
     def step(self, step: int) -> Step:
         """One update. Raises `TrainingError` that names step and data where the loss is no finite number."""
         began = time.perf_counter()
+        # So dropout follows from seed, step and process, wherever a run was stopped.
+        seeds = np.random.SeedSequence((self.recipe.seed, step, distributed.rank()))
+        torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
         rate = set_rates(self.optimizer, self.recipe.optimizer, step, self.steps)
         batch = self.batches.make(step)
         self.optimizer.zero_grad(set_to_none=True)
@@ -104,13 +118,12 @@ class Trainer:
         if not (isfinite(figures["loss"]) and isfinite(norm)):
             raise TrainingError(
                 f"the loss of step {step + 1} is {figures['loss']}, its gradient {norm}; the batch was of "
-                f"{', '.join(batch.groups)}. Nothing of it was learned: lower the rate or look at the data, then run again "
-                "from the last saved state"
+                f"{', '.join(batch.groups)}. Nothing of it was learned: lower the rate or look at the data, then run "
+                "again from the last saved state"
             )
         self.optimizer.step()
-        return Step(
-            step=step + 1, rate=rate, norm=norm, tokens=batch.tokens, seconds=time.perf_counter() - began, **figures
-        )
+        tokens = int(distributed.sum_in_place(torch.tensor([batch.tokens])))
+        return Step(step=step + 1, rate=rate, norm=norm, tokens=tokens, seconds=time.perf_counter() - began, **figures)
 
     def gradients(self, batch: Batch) -> tuple[Tensor, Figures]:
         """Add the gradients of a batch to the parameters; the loss and its figures."""
@@ -133,12 +146,12 @@ class Trainer:
             return self.encoder.embed(chunk)
 
     def _loss(self, queries: Tensor, documents: Tensor, batch: Batch) -> tuple[Tensor, Figures]:
-        settings, targets = loss_settings(self.recipe), batch.targets
+        targets = batch.targets
         several = distributed.world() > 1
         if several:
             queries, documents = (distributed.gather_with_gradient(side) for side in (queries, documents))
             targets = targets.gathered()
-        loss, figures = contrastive_loss(queries, documents, targets, settings, jointly=several)
+        loss, figures = contrastive_loss(queries, documents, targets, self.settings, jointly=several)
         if self.recipe.teacher is not None:
             # Cosine and not squared distance, which vectors of unit length turn into collapse where scales differ.
             query, document = targets.positives.to(queries.device).unbind(1)
@@ -149,38 +162,71 @@ class Trainer:
 
     def save(self, folder: Path) -> None:
         """Write the network as it is as a checkpoint folder, in place of an older one."""
-        save(
-            merged(self.encoder), folder, tokenizer=self.start.tokenizer_file, prompts=self.start.prompts, overwrite=True
-        )
+        prompts, tokenizer = self.start.prompts, self.start.tokenizer_file
+        save(merged(self.encoder), folder, tokenizer=tokenizer, prompts=prompts, overwrite=True)
+
+    def _resume(self, run: Run) -> int:
+        """How many steps are done, with the state after them in place."""
+        done = load_state(run.state, self.encoder, self.optimizer) if run.state.exists() else 0
+        if len(set(distributed.gather_objects(done))) > 1:
+            raise TrainingError(f"not every process sees the same {run.state}: {run.folder} must be on a shared disk")
+        if distributed.rank() == 0:
+            run.describe(
+                {
+                    "device": str(self.device), "processes": distributed.world(), "from_step": done,
+                    "steps": self.steps, "pairs": _pairs(self.entries),
+                    "data": {str(entry.data.dataset): entry.store.facts["fingerprint"] for entry in self.entries},
+                }
+            )  # fmt: skip
+            run.rewind(done)
+        return done
 
     def _keep(self, run: Run, step: int) -> None:
         if distributed.rank() == 0:
             save_state(run.state, self.encoder, self.optimizer, step)
 
-    def _evaluate(self, run: Run, step: int) -> None:
-        assert self.recipe.evaluation is not None
-        if distributed.rank() == 0:
-            folder = run.folder / "evaluated"
-            self.save(folder)
-            scores = evaluate(folder, self.recipe.evaluation.paths, run.evaluation / f"{step:08d}")
-            run.log({"step": step, "evaluation": scores})
+    def _judged_after(self, done: int) -> bool:
+        settings = self.recipe.evaluation
+        return settings is not None and done > 0 and (done % settings.every == 0 or done == self.steps)
+
+    def _evaluate(self, run: Run, step: int, told: Callable[[Step | Judgement], None]) -> None:
+        if self.judge is not None:
+            self.save(run.evaluated)
+            told(Judgement(step, self.judge(run.evaluated, run.evaluation / f"{step:08d}")))
+            shutil.rmtree(run.evaluated)
         distributed.barrier()
 
 
 def open_entries(recipe: Recipe, begun: Start, cache: Path, *, advance: Advance) -> Sequence[Entry]:
     """The recipe's data: token stores, chosen groups, teacher's vectors. One process makes them, the others wait."""
+    # Entries of one dataset share its store: what is known of a query there holds in all of them.
+    stores: dict[Path, tuple[TokenStore, Vectors | None]] = {}
     for turn in (0, 1):
         if (distributed.rank() == 0) == (turn == 0):
-            entries = []
-            for data in recipe.data:
-                dataset = Dataset.open(data.dataset)
+            for folder in dict.fromkeys(data.dataset for data in recipe.data):
+                dataset = Dataset.open(folder)
                 store = open_store(dataset, begun.tokenizer_file, begun.tokenizer, cache, advance=advance)
                 vectors = None
                 if recipe.teacher is not None:
                     vectors = open_vectors(dataset, recipe.teacher.model, cache, advance=advance)
-                entries.append(Entry(data, store, chosen(data, store), vectors))
+                stores[folder] = store, vectors
         distributed.barrier()
+    entries = []
+    for data in recipe.data:
+        store, vectors = stores[data.dataset]
+        entries.append(Entry(data, store, chosen(data, store), vectors))
     return entries
+
+
+def open_batches(recipe: Recipe, begun: Start, entries: Sequence[Entry]) -> tuple[Batches, int]:
+    """The batches of a run, and of how many steps."""
+    steps = recipe.steps or ceil((recipe.epochs or 0) * _pairs(entries) / recipe.batch.size)
+    tokenizer = begun.tokenizer
+    batches = Batches(
+        recipe, entries, steps=steps, prompts=begun.prompts, frame=tokenizer.frame,
+        tokenize=lambda text: next(tokenizer.bare([text]))[0] if text.strip() else [],
+    )  # fmt: skip
+    return batches, steps
 
 
 def loss_settings(recipe: Recipe) -> LossSettings:
@@ -188,10 +234,15 @@ def loss_settings(recipe: Recipe) -> LossSettings:
     settings = recipe.loss
     return LossSettings(
         temperature=settings.temperature,
-        directions=("query_to_document", "document_to_query") if settings.directions == "both" else ("query_to_document",),
+        directions=DIRECTIONS if settings.directions == "both" else DIRECTIONS[:1],
         matryoshka=tuple((dim, 1.0) for dim in settings.matryoshka),
         contrastive_weight=settings.contrastive,
         distillation_weight=settings.distillation,
         teacher_temperature=settings.teacher_temperature,
         negatives_of_others=settings.negatives_of_others,
     )
+
+
+def _pairs(entries: Sequence[Entry]) -> int:
+    """How many pairs the entries chose in all."""
+    return sum(len(rows) for entry in entries for _, rows in entry.members)

@@ -13,10 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from me5.errors import InputError
 
-Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+# Strict: TOML has numbers, and "100" or true in their place is a slip.
+Count = Annotated[int, Field(ge=0, strict=True)]
+Positive = Annotated[int, Field(gt=0, strict=True)]
+Share = Annotated[float, Field(ge=0.0, le=1.0, strict=True)]
+Beta = Annotated[float, Field(ge=0.0, lt=1.0, strict=True)]
+Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False, strict=True)]
+Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False, strict=True)]
+Switch = Annotated[bool, Field(strict=True)]
 
 
 class _Settings(BaseModel):
@@ -50,17 +54,17 @@ class Lora(_Settings):
 class Network(_Settings):
     """Where the network starts: `start` is a checkpoint (folder, hub id or me5-mini), or "random" with a `shape`.
 
-    `tokenizer` is a folder with a tokenizer.json, for random weights. `prompts` is the style that the result keeps.
-    `dropout` of None is the checkpoint's own.
+    `tokenizer` is a folder with a tokenizer.json, for random weights. `prompts` is the style of prompts; left out, the
+    checkpoint's own, else instruct. `dropout` left out is the checkpoint's own, or 0.1.
     """
 
     start: str = "random"
     shape: Shape | None = None
     tokenizer: Path | None = None
-    prompts: Literal["instruct", "prefix", "none"] = "instruct"
+    prompts: Literal["instruct", "prefix", "none"] | None = None
     max_tokens: Positive = 512
-    dropout: Share | None = None
-    checkpointing: bool = False
+    dropout: Beta | None = None
+    checkpointing: Switch = False
     lora: Lora | None = None
 
     @model_validator(mode="after")
@@ -68,18 +72,18 @@ class Network(_Settings):
         if self.start == "random" and (self.shape is None or self.tokenizer is None):
             raise ValueError('start = "random" needs a shape and a tokenizer')
         if self.start != "random" and (self.shape or self.tokenizer):
-            raise ValueError("shape and tokenizer belong to a checkpoint; leave them out, or start from \"random\"")
+            raise ValueError("shape and tokenizer belong to a checkpoint; leave them out, or start from 'random'")
         return self
 
 
 class Data(_Settings):
     """Some examples of a dataset, and how they are put to the model.
 
-    `sources` and `languages` choose groups (the languages of both sides must be listed); none given is all. `weight` is the share of
-    this entry among all; within it a group of n examples has n ** `alpha` shares. `symmetric`: sides are alike, so they
-    change places at random and carry the same instruction. `instructions`: one is drawn for each part of a batch, unless
-    the query has its own; `prompted` is the share of parts that get one. Texts are cut at `query_tokens` and
-    `document_tokens`; pairs with a side of more than `longest` tokens are left out.
+    `sources` and `languages` choose groups (the languages of both sides must be listed); none given is all. `weight` is
+    the share of this entry among all; within it a group of n examples has n ** `alpha` shares. `symmetric`: sides are
+    alike, so they change places at random and carry the same instruction. `instructions`: one is drawn for each part of
+    a batch, unless the query has its own; `prompted` is the share of parts that get one. Texts are cut at
+    `query_tokens` and `document_tokens`; pairs with a side of more than `longest` tokens are left out.
     """
 
     dataset: Path
@@ -87,7 +91,7 @@ class Data(_Settings):
     languages: tuple[str, ...] | None = None
     weight: Weight = 1.0
     alpha: Share = 0.5
-    symmetric: bool = False
+    symmetric: Switch = False
     instructions: tuple[str, ...] = ()
     prompted: Share = 1.0
     query_tokens: Positive = 128
@@ -103,7 +107,7 @@ class Batch(_Settings):
 
     size: Positive = 32_768
     parts: Positive = 1
-    negatives: Annotated[int, Field(ge=0)] = 0
+    negatives: Count = 0
     tokens: Positive = 65_536
 
     @model_validator(mode="after")
@@ -116,7 +120,9 @@ class Batch(_Settings):
 class Loss(_Settings):
     """InfoNCE over unit vectors, and the KL divergence to a teacher's scores.
 
-    E5's second stage is distillation 1 + contrastive 0.2. `directions` "both" adds document to query.
+    E5's second stage is distillation 1 + contrastive 0.2. `directions` "both" takes the mean of query to document and
+    document to query. `matryoshka` lists the dimensions whose mean loss is taken, the whole vector too only if listed.
+    `negatives_of_others`: hard negatives count against every query of the batch, not their own alone.
     """
 
     temperature: Rate = 0.01
@@ -125,7 +131,13 @@ class Loss(_Settings):
     contrastive: Weight = 1.0
     distillation: Weight = 0.0
     teacher_temperature: Rate = 1.0
-    negatives_of_others: bool = True
+    negatives_of_others: Switch = True
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.contrastive == 0 and self.distillation == 0:
+            raise ValueError("contrastive and distillation are both 0: there is nothing to learn")
+        return self
 
 
 class Teacher(_Settings):
@@ -137,33 +149,39 @@ class Teacher(_Settings):
 
     model: str
     query_share: Share = 0.25
-    bank: Annotated[int, Field(ge=0)] = 0
+    bank: Count = 0
     pull: Weight = 1.0
 
 
 class Optimizer(_Settings):
-    """AdamW with warm-up and linear decay to zero. `words_rate` is the word table's own rate; None is the same."""
+    """AdamW with warm-up and linear decay to zero.
+
+    `warmup` counts steps, and is at most half of them. `words_rate` is the word table's own rate, left out the same.
+    """
 
     rate: Rate
-    words_rate: Annotated[float, Field(ge=0.0)] | None = None
+    words_rate: Weight | None = None
     weight_decay: Weight = 0.01
-    betas: tuple[Share, Share] = (0.9, 0.999)
-    warmup: Annotated[int, Field(ge=0)] = 1000
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    warmup: Count = 1000
     clip: Rate = 1.0
 
 
 class Evaluation(_Settings):
     """Sets that `me5 eval` reads, judged every `every` steps and at the end."""
 
-    paths: tuple[Path, ...]
+    paths: tuple[Path, ...] = Field(min_length=1)
     every: Positive
 
 
 class Recipe(_Settings):
-    """One stage of training. `steps`, or `epochs` over all examples once each."""
+    """One stage of training, of so many `steps`, or of `epochs`: steps for as many examples as so many rounds have.
 
-    name: str
-    seed: int = 0
+    `name` names its folder. The state to go on from is saved every `save_every` steps.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")]
+    seed: Count = 0
     steps: Positive | None = None
     epochs: Rate | None = None
     precision: Literal["bf16", "f32"] = "bf16"
@@ -180,6 +198,16 @@ class Recipe(_Settings):
     def _one_length(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("expected either steps or epochs")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_left_out(self) -> Self:
+        if not any(entry.weight for entry in self.data):
+            raise ValueError("every entry of data has the weight 0")
+        if self.teacher is not None and (self.batch.negatives or self.loss.distillation):
+            raise ValueError(
+                "a teacher's vectors take the place of documents: batch.negatives and loss.distillation must be 0"
+            )
         return self
 
 
@@ -227,7 +255,10 @@ def _complaints(error: ValidationError) -> Iterator[str]:
         elif problem["type"] == "missing":
             yield f"{where} is missing"
         else:
-            yield f"{where or 'recipe'}: {problem['msg'].removeprefix('Value error, ')}, got {problem['input']!r:.60}"
+            said = problem["msg"].removeprefix("Value error, ")
+            # What a table's own check says names its values.
+            got = "" if problem["type"] == "value_error" else f", got {problem['input']!r:.60}"
+            yield f"{where}: {said}{got}" if where else said + got
 
 
 def _keys(location: tuple[int | str, ...]) -> list[str]:

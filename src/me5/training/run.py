@@ -2,10 +2,13 @@
 
     recipe.toml         as it was when the run began
     run.json            versions, commit, device, hashes of the data
-    log.jsonl           a line per step; tensorboard/ has the same to look at
+    log.jsonl           a line per step and per evaluation
+    tensorboard/        the same to look at
     state.safetensors   to go on from
     evaluation/         what the evaluations on the way gave
     model/              the result, once it is done
+
+A run that was stopped goes on in it.
 """
 
 import json
@@ -17,6 +20,7 @@ from platform import platform, python_version
 from typing import Any
 
 import torch
+from torch.utils.tensorboard import SummaryWriter
 
 from me5._version import __version__
 from me5.atomic import replacing
@@ -30,6 +34,7 @@ class Run:
 
     def __init__(self, folder: Path, recipe: Path) -> None:
         """Raises `InputError` where the folder holds a run of another recipe."""
+        self._board: SummaryWriter | None = None
         self.folder = folder
         text, kept = recipe.read_text("utf-8"), folder / "recipe.toml"
         if kept.exists() and kept.read_text("utf-8") != text:
@@ -57,10 +62,23 @@ class Run:
         """The folder of results."""
         return self.folder / "evaluation"
 
+    @property
+    def evaluated(self) -> Path:
+        """The checkpoint folder that is judged at the moment."""
+        return self.folder / "evaluated"
+
     def describe(self, facts: Mapping[str, Any]) -> None:
-        """Write run.json: the facts of the caller, and those of the machine. A run that goes on keeps the older ones."""
+        """Write run.json: the facts of the caller, and those of the machine, behind those of earlier starts.
+
+        `data` are hashes by name. Raises `InputError` where they are not those of the last start.
+        """
         path = self.folder / "run.json"
         before = json.loads(path.read_text("utf-8"))["starts"] if path.exists() else []
+        if before and sorted(before[-1]["data"].values()) != sorted(facts["data"].values()):
+            raise InputError(
+                f"{self.folder} was begun with other data than {', '.join(facts['data'])} as it is now; put the "
+                "old data back, or choose another folder with --out"
+            )
         here = {
             "me5": __version__, "python": python_version(), "platform": platform(), "commit": _commit(),
             "libraries": {name: version(name) for name in _LIBRARIES}, "threads": torch.get_num_threads(), **facts,
@@ -69,7 +87,8 @@ class Run:
             file.write((json.dumps({"starts": [*before, here]}, indent=2, ensure_ascii=False) + "\n").encode())
 
     def rewind(self, step: int) -> None:
-        """Take what was logged after a step out again: those steps will be done once more."""
+        """Take what was logged after a step out again: those steps will be done once more. Opens the logs."""
+        self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)
         path = self.folder / "log.jsonl"
         if path.exists():
             lines = [line for line in path.read_text("utf-8").splitlines() if _number(line) <= step]
@@ -77,9 +96,19 @@ class Run:
                 file.write("".join(f"{line}\n" for line in lines).encode())
 
     def log(self, entry: Mapping[str, Any]) -> None:
-        """Append a line to log.jsonl."""
+        """Append an entry, with the `step` that it is about, to both logs."""
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        if self._board is not None:
+            figures = entry.get("evaluation", entry)
+            for name, value in figures.items():
+                if name != "step":
+                    self._board.add_scalar(name, value, entry["step"])
+
+    def close(self) -> None:
+        """Close the logs."""
+        if self._board is not None:
+            self._board.close()
 
 
 def _number(line: str) -> int:

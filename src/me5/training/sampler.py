@@ -1,8 +1,8 @@
 """batch = f(seed, step): which examples a step takes, worked out anew for any step, with nothing to remember or skip.
 
-A run's schedule says which group (a source and a pair of languages) fills each part of each step: drawn once, by weight.
-The n-th part that a group fills takes the n-th window of a random order of its examples, so that each is seen once
-before any is seen twice. The random orders are permutations that can be asked for any place at once.
+A run's schedule says which group (a source and a pair of languages) fills each part of each step, drawn by weight. The
+n-th part that a group fills takes the n-th window of a random order of its examples, so that each is seen once before
+any is seen twice. The random orders are permutations that can be asked for any place at once.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,9 @@ class Part:
 class Sampler:
     """The examples of every step of a run."""
 
-    def __init__(self, sizes: Sequence[int], shares: Sequence[float], *, seed: int, steps: int, batch: int, parts: int):
+    def __init__(
+        self, sizes: Sequence[int], shares: Sequence[float], *, seed: int, steps: int, batch: int, parts: int
+    ) -> None:
         """`sizes` and `shares` by group; a batch of `batch` examples has `parts` parts, 1 for batches of one group."""
         if batch % parts:
             raise ValueError(f"a batch of {batch} examples cannot have {parts} equal parts")

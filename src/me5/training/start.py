@@ -32,7 +32,7 @@ class Start:
 
 
 def shape_of(settings: Network) -> tuple[ModelConfig, Checkpoint | None]:
-    """The shape of the network, and its checkpoint unless it starts at random. Downloads a checkpoint, loads nothing."""
+    """The shape of the network, and its checkpoint unless it starts at random. May download, loads nothing."""
     if settings.start != "random":
         checkpoint = resolve(settings.start)
         config = checkpoint.config
@@ -57,19 +57,20 @@ def shape_of(settings: Network) -> tuple[ModelConfig, Checkpoint | None]:
 
 
 def start(settings: Network, seed: int) -> Start:
-    """The network of a recipe on the CPU, in training mode, float32. Random weights and adapters follow from the seed."""
+    """The network of a recipe on the CPU, in training mode, float32. All that is random follows from the seed."""
     config, checkpoint = shape_of(settings)
     torch.manual_seed(seed)
     if checkpoint is None:
         assert settings.tokenizer is not None
-        encoder, file, prompts = Encoder(config), _file(settings.tokenizer), STYLES[settings.prompts]
+        encoder, file, own = Encoder(config), _file(settings.tokenizer), None
     else:
         encoder = load(replace(checkpoint, config=config))
-        file, prompts = checkpoint.tokenizer, checkpoint.prompts or STYLES[settings.prompts]
+        file, own = checkpoint.tokenizer, checkpoint.prompts
     encoder.checkpointing = settings.checkpointing
     if settings.lora is not None:
         _adapt(encoder, settings.lora)
-    return Start(encoder.train(), file, Tokenizer(file, config.max_tokens, lower_case=config.lower_case), prompts)
+    tokenizer = Tokenizer(file, config.max_tokens, lower_case=config.lower_case)
+    return Start(encoder.train(), file, tokenizer, _prompts(settings, own))
 
 
 def merged(encoder: Encoder) -> Encoder:
@@ -83,6 +84,12 @@ def merged(encoder: Encoder) -> Encoder:
             adapter.merge(safe_merge=True)
             setattr(layer, name, adapter.get_base_layer())
     return plain
+
+
+def _prompts(settings: Network, own: Prompts | None) -> Prompts:
+    """Those of the checkpoint, unless the recipe asks for another style."""
+    style = settings.prompts or (own.style if own is not None else "instruct")
+    return own if own is not None and own.style == style else STYLES[style]
 
 
 def _adapt(encoder: nn.Module, settings: Lora) -> None:

@@ -17,7 +17,8 @@ import hashlib
 import json
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -72,7 +73,7 @@ class TokenStore:
         self.groups = [Group(**group) for group in self.facts["groups"]]
         order = np.argsort(self.pairs[:, 2], kind="stable")
         bounds = np.searchsorted(self.pairs[order, 2], np.arange(len(self.groups) + 1))
-        self.members = [order[start:end] for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+        self.members = [order[start:end] for start, end in pairwise(bounds.tolist())]
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -88,18 +89,25 @@ class TokenStore:
         return lengths
 
 
-def fingerprint(dataset: Dataset, tokenizer: Path, max_tokens: int) -> str:
-    """What a store is named by."""
-    made_of = [dataset.fingerprint, hashlib.sha256(tokenizer.read_bytes()).hexdigest(), max_tokens]
-    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
+def store_folder(dataset: Dataset, tokenizer_file: Path, tokenizer: Tokenizer, folder: Path) -> Path:
+    """Where the store of a dataset lies below `folder`, named by what it is made of."""
+    made_of = [dataset.fingerprint, hashlib.sha256(tokenizer_file.read_bytes()).hexdigest(), tokenizer.max_tokens]
+    if tokenizer.lower_case:
+        made_of.append("lower case")
+    return folder / hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
+
+
+def is_built(store: Path) -> bool:
+    """Whether a store's folder is there, and so complete."""
+    return (store / "store.json").exists()
 
 
 def open_store(
     dataset: Dataset, tokenizer_file: Path, tokenizer: Tokenizer, folder: Path, *, advance: Advance
 ) -> TokenStore:
     """The store of a dataset below `folder`, which is built where it is not there yet."""
-    store = folder / fingerprint(dataset, tokenizer_file, tokenizer.max_tokens)
-    if not (store / "store.json").exists():
+    store = store_folder(dataset, tokenizer_file, tokenizer, folder)
+    if not is_built(store):
         with new_folder(store, overwrite=True) as partial, (partial / "ids.u32").open("wb") as ids:
             _Builder(dataset, tokenizer, ids, advance).build(partial)
     return TokenStore(store)
@@ -122,7 +130,7 @@ class _Builder:
             Group(source, query_langs[query], document_langs[document])
             for query, document, source in zip(relations.queries, relations.documents, relations.sources, strict=True)
         ]
-        groups = {group: number for number, group in enumerate(sorted(set(names), key=lambda g: tuple(asdict(g).values())))}
+        groups = {group: number for number, group in enumerate(sorted(set(names), key=astuple))}
         pairs = np.array(
             [relations.queries, relations.documents, [groups[name] for name in names]], np.int64
         ).T.reshape(-1, 3)
@@ -195,7 +203,13 @@ class _Relations:
         self.negatives: list[tuple[int, int, float]] = []
         for batch in dataset.relations(["query_id", "document_id", "kind", "teacher_score", "source"]):
             for query_id, document_id, kind, score, source in zip(*_columns(batch), strict=True):
-                query, document = queries[bytes.fromhex(query_id)], documents[bytes.fromhex(document_id)]
+                try:
+                    query, document = queries[bytes.fromhex(query_id)], documents[bytes.fromhex(document_id)]
+                except (KeyError, ValueError) as error:
+                    raise InputError(
+                        f"{dataset.folder} relates {query_id!r} to {document_id!r}, one of which it does not have; "
+                        "look at it with `me5 data check`"
+                    ) from error
                 said = float("nan") if score is None else score
                 (self.negatives if kind == "negative" else self.known).append((query, document, said))
                 if kind == "positive":
