@@ -81,7 +81,9 @@ def runs(query: Tensor, key: Tensor, value: Tensor, sequences: Sequences, dropou
     parts = zip(*(part.split([*sizes, unowned]) for part in (query, key, value)), strict=True)
     attended = [
         # (sequences, heads, length, width), views of the input
-        dense(*(part.unflatten(0, (count, length)).transpose(1, 2) for part in run), dropout).transpose(1, 2).flatten(0, 1)
+        dense(*(part.unflatten(0, (count, length)).transpose(1, 2) for part in run), dropout)
+        .transpose(1, 2)
+        .flatten(0, 1)
         for (count, length), run in zip(alike, parts, strict=False)
     ]
     return torch.cat([*attended, query.new_zeros(unowned, *query.shape[1:])])

@@ -12,7 +12,7 @@ Judge = Callable[[Path, Path], dict[str, float]]
 def open_judge(settings: Evaluation, *, device: str = "cpu") -> Judge:
     """Read the sets, and give what judges: (checkpoint folder, folder for results) -> main scores by type and set.
 
-    Raises `MissingExtraError` without the extra `eval`, and `InputError` where a path holds no set: before the training.
+    Raises `MissingExtraError` without the extra `eval`, and `InputError` where a path holds no set, before training.
     """
     # Imported here: most recipes have no evaluation, and need not have its extra.
     from me5.evaluation.encoders import open_encoder

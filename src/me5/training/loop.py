@@ -33,8 +33,6 @@ from me5.training.tokens import TokenStore, open_store
 
 Advance = Callable[[int, int], None]
 Figures = dict[str, float]
-# Others wait while the first process makes token ids and teacher's vectors, or evaluates.
-_PATIENCE_MINUTES = 24 * 60
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, cache: Path, *, advance: Advance) -> None:
         """Reads data and weights; nothing is trained yet. Token ids and teacher's vectors are kept below `cache`."""
-        self.recipe, self.device = recipe, distributed.start(timeout_minutes=_PATIENCE_MINUTES)
+        self.recipe, self.device = recipe, distributed.start()
         self.settings = loss_settings(recipe)
         self.judge: Judge | None = None
         if recipe.evaluation is not None and distributed.rank() == 0:
