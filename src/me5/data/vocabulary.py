@@ -125,29 +125,58 @@ def limit_alphabet(lines: Sequence[str], size: int, *, lower_case: bool) -> tupl
     return normalized, covered
 
 
-def train(lines: Sequence[str], *, pieces: int, alphabet: int, lower_case: bool, progress: bool) -> tuple[Tokenizer, float]:
+def train(
+    lines: Sequence[str],
+    *,
+    pieces: int,
+    alphabet: int,
+    prompts: Sequence[str] = (),
+    lower_case: bool = False,
+    show_progress_bar: bool = False,
+) -> tuple[Tokenizer, float]:
     """A tokenizer of at most `pieces` ids, and how much of the sample its `alphabet` of characters covers.
 
-    Raises `InputError` where the numbers cannot be had.
+    The words of `prompts` are one piece each: every text pays for them. On the same lines the trainer finds the same
+    pieces; their scores may differ in the last digit, for it sums in no fixed order. Raises `InputError` where the
+    numbers cannot be had.
     """
-    least = len(SPECIAL) + 1 + alphabet
+    draft = new_tokenizer(models.Unigram(), lower_case=lower_case)
+    whole = {word for text in prompts for word in words(draft, text)}
+    least = len(SPECIAL) + 1 + alphabet + len(whole)
     if pieces <= least:
         raise InputError(
-            f"{pieces} pieces are too few: {alphabet} single characters and {len(SPECIAL) + 1} special tokens need more; "
-            "ask for more pieces, or a smaller alphabet"
+            f"{pieces} pieces are too few: {alphabet} single characters, {len(whole)} words of prompts and "
+            f"{len(SPECIAL) + 1} special tokens need more; ask for more pieces, or a smaller alphabet"
         )
     if not lines:
         raise InputError("there is no text to make a tokenizer from")
     cleaned, covered = limit_alphabet(lines, alphabet, lower_case=lower_case)
-    draft = new_tokenizer(models.Unigram(), lower_case=lower_case)
     trainer = trainers.UnigramTrainer(
         vocab_size=pieces - 1, special_tokens=list(SPECIAL), unk_token="<unk>", max_piece_length=_LONGEST_PIECE,
-        show_progress=progress,
+        show_progress=show_progress_bar,
     )  # fmt: skip
     draft.train_from_iterator(cleaned, trainer=trainer, length=len(cleaned))
     stored = json.loads(draft.to_str())["model"]["vocab"]
     scored = {piece: score for piece, score in stored if piece not in SPECIAL}
-    return finished(scored, lower_case=lower_case), covered
+    return finished(_with_whole(scored, whole, pieces - len(SPECIAL) - 1), lower_case=lower_case), covered
+
+
+def words(tokenizer: Tokenizer, text: str) -> list[str]:
+    """A text in the units that no piece crosses, as the vocabulary spells them."""
+    normal = tokenizer.normalizer.normalize_str(text)
+    return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
+
+
+def _with_whole(pieces: Mapping[str, float], whole: set[str], room: int) -> dict[str, float]:
+    """At most `room` pieces with some words among them, for which the rarest of more than a character make way."""
+    usual = sum(pieces.values()) / len(pieces)
+    kept = {word: max(pieces.get(word, usual), usual) for word in whole}
+    kept |= {piece: score for piece, score in pieces.items() if len(piece) == 1 and piece not in kept}
+    for piece, score in sorted(pieces.items(), key=lambda entry: -entry[1]):
+        if len(kept) >= room:
+            break
+        kept.setdefault(piece, score)
+    return kept
 
 
 def finished(pieces: Mapping[str, float], *, lower_case: bool) -> Tokenizer:

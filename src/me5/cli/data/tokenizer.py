@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,6 +26,10 @@ def tokenizer(
     lower_case: Annotated[
         bool, typer.Option("--lower-case", help="Read everything in small letters: more words for the same pieces.")
     ] = False,
+    prompts: Annotated[
+        Literal["instruct", "prefix", "none"],
+        typer.Option("--prompts", help="The model's style of prompts, whose words are one piece each."),
+    ] = "instruct",
     temperature: Annotated[
         float,
         typer.Option(
@@ -62,12 +66,23 @@ def tokenizer(
     with track(texts, show=show, description="Drawing") as advance:
         drawn = draw(opened, Sample(lines, characters, temperature, seed), advance=advance)
     made, covered = train(
-        drawn.lines, pieces=pieces, alphabet=pieces // 7 if alphabet is None else alphabet, lower_case=lower_case, progress=show
-    )
+        drawn.lines, pieces=pieces, alphabet=pieces // 7 if alphabet is None else alphabet, lower_case=lower_case,
+        prompts=_prompts(prompts), show_progress_bar=show,
+    )  # fmt: skip
     save(made, out, max_tokens=max_tokens, overwrite=overwrite)
     if not quiet:
         _tell(drawn, made.get_vocab_size(), pieces, covered)
         typer.echo(f"tokenizer in {out}", err=True)
+
+
+def _prompts(style: Literal["instruct", "prefix", "none"]) -> list[str]:
+    """What stands before texts."""
+    from me5.prompts import STYLES, TASKS
+
+    chosen = STYLES[style]
+    if style == "instruct":
+        return [chosen.prefix("query", task) for task in TASKS]
+    return [chosen.prefix("query"), chosen.prefix("document")]
 
 
 def _tell(drawn: "Drawn", got: int, asked: int, covered: float) -> None:
