@@ -94,6 +94,13 @@ def build(folder: Path, recipe: Recipe = XLMR) -> Path:
     return folder
 
 
+def build_tokenizer(folder: Path) -> Path:
+    """Write a tokenizer of XLM-RoBERTa's form alone, for a network to come, and return its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_tokenizer(folder, _unigram(), XLMR)
+    return folder
+
+
 def write_json(path: Path, content: Any) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")

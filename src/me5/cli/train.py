@@ -210,9 +210,9 @@ def _print_plan(plan: "Plan") -> None:
         console.print("lengths are those of the first texts of each dataset: its token ids are not made yet")
     if plan.available is not None and not plan.fits:
         warnings.warn(
-            f"this needs about {total / 2**30:.1f} GiB, {plan.available / 2**30:.1f} GiB are free. Lower batch.tokens for "
-            "less of activations, batch.size for vectors and loss; model.checkpointing trades time for activations, "
-            "model.lora does without most gradients and moments",
+            f"this needs about {total / 2**30:.1f} GiB, {plan.available / 2**30:.1f} GiB are free. Lower "
+            "batch.tokens for less of activations, batch.size for vectors and loss; model.checkpointing trades time for "
+            "activations, model.lora does without most gradients and moments",
             Me5Warning,
             stacklevel=2,
         )
