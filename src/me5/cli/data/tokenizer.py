@@ -1,12 +1,12 @@
 """`me5 data tokenizer`: train a tokenizer on datasets."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from me5.cli import options
+from me5.cli.data import shared
 
 if TYPE_CHECKING:
     from me5.data.vocabulary import Drawn
@@ -41,7 +41,7 @@ def tokenizer(
     characters: Annotated[int, typer.Option("--characters", min=1, help="Of each text at most.")] = 240,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=3, help="What the model will read at most.")] = 512,
     seed: Annotated[int, typer.Option("--seed", help="Another seed draws other texts.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder where it exists.")] = False,
+    overwrite: shared.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a Unigram tokenizer with XLM-RoBERTa's special tokens and ids, on texts balanced over languages.
@@ -61,7 +61,7 @@ def tokenizer(
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists; choose another folder, or allow replacing it with --overwrite")
     opened = [Dataset.open(folder) for folder in datasets]
-    show = not quiet and sys.stderr.isatty()
+    show = shared.show_progress_bar(quiet)
     texts = sum(dataset.counts["documents"] + dataset.counts["queries"] for dataset in opened)
     with track(texts, show=show, description="Drawing") as advance:
         drawn = draw(opened, Sample(lines, characters, temperature, seed), advance=advance)
