@@ -1,8 +1,8 @@
 """Measure training: me5's trainer beside that of sentence-transformers, on the same model, pairs, batch and precision.
 
-Plain contrastive training (MultipleNegativesRankingLoss) and GradCache (CachedMultipleNegativesRankingLoss), float32 and
-bfloat16 (by autocast in both, on a CPU as on a GPU). Every trainer runs in a process of its own, so that peak memory is
-its own; they take turns over several rounds; figures are medians.
+Plain contrastive training (MultipleNegativesRankingLoss) and GradCache (CachedMultipleNegativesRankingLoss), float32
+and bfloat16 (by autocast in both, on a CPU as on a GPU). Every trainer runs in a process of its own, so that peak
+memory is its own; they take turns over several rounds; figures are medians.
 
     python benchmarks/train.py
     python benchmarks/train.py --data pairs.parquet --batch 128 --steps 10 --repeats 5
@@ -46,8 +46,12 @@ LIBRARIES = ("torch", "transformers", "sentence-transformers", "accelerate")
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, help="a BERT or XLM-RoBERTa folder (default: all-MiniLM-L6-v2 of its package)")
-    parser.add_argument("--data", type=Path, help="Parquet with the columns query and positive (default: made-up texts)")
+    parser.add_argument(
+        "--model", type=Path, help="a BERT or XLM-RoBERTa folder (default: all-MiniLM-L6-v2 of its package)"
+    )
+    parser.add_argument(
+        "--data", type=Path, help="Parquet with the columns query and positive (default: made-up texts)"
+    )
     parser.add_argument("--trainers", default=",".join(TRAINERS), help=f"some of {','.join(TRAINERS)}")
     parser.add_argument("--precisions", default="f32,bf16")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -60,7 +64,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=6, help=f"timed steps, after {UNTIMED} that are not (default 6)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds (default 3)")
     parser.add_argument("--threads", type=int, default=len(machine.cpus()))
-    parser.add_argument("--peak-tflops", type=float, help="what the device can do, for the share that is made use of (MFU)")
+    parser.add_argument(
+        "--peak-tflops", type=float, help="what the device can do, for the share that is made use of (MFU)"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     if unknown := set(args.trainers.split(",")) - set(TRAINERS):
@@ -101,7 +107,9 @@ def make_pairs(args: argparse.Namespace, folder: Path, limit: int, work: Path) -
     }
 
 
-def run_one(args: argparse.Namespace, trainer: str, precision: str, folder: Path, work: Path, limit: int) -> dict[str, Any]:
+def run_one(
+    args: argparse.Namespace, trainer: str, precision: str, folder: Path, work: Path, limit: int
+) -> dict[str, Any]:
     """One process: its figures, or what it said when it failed."""
     command = [
         sys.executable, "-m", "harness.trainers", "--trainer", trainer, "--work", str(work), "--model", str(folder),
@@ -109,7 +117,12 @@ def run_one(args: argparse.Namespace, trainer: str, precision: str, folder: Path
         "--max-tokens", str(limit), "--chunk-tokens", str(args.chunk_tokens), "--chunk-texts", str(args.chunk_texts),
         "--threads", str(args.threads),
     ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "TOKENIZERS_PARALLELISM": "true", "HF_HUB_OFFLINE": "1"}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(args.threads),
+        "TOKENIZERS_PARALLELISM": "true",
+        "HF_HUB_OFFLINE": "1",
+    }
     if args.device == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = ""
     done = subprocess.run(command, cwd=Path(__file__).parent, env=environment, capture_output=True, text=True)
@@ -148,21 +161,25 @@ def ratio(rows: dict[str, dict[str, Any]], one: str, other: str, key: str = "tok
     return None
 
 
+def told(lengths: dict[str, float]) -> str:
+    return f"median {lengths['median']:.0f}, at most {lengths['most']}"
+
+
 def markdown(run: dict[str, Any]) -> str:
     lengths = run["lengths"]
     lines = [
         "# Training beside sentence-transformers", "",
         f"{run['machine']}; {run['date']}; {run['threads']} threads; load before: {run['load_average']:.1f}.", "",
-        f"{run['model']}; {run['batch']} pairs a step; {run['steps']} timed steps, {run['repeats']} rounds in turns; medians. "
-        f"Tokens of queries: median {lengths['query']['median']:.0f}, at most {lengths['query']['most']}; of documents: median "
-        f"{lengths['positive']['median']:.0f}, at most {lengths['positive']['most']}. GradCache: {run['chunk_texts']} texts at a "
-        f"time there, {run['chunk_tokens']} tokens here. bf16 is autocast in both. "
+        f"{run['model']}; {run['batch']} pairs a step; {run['steps']} timed steps, {run['repeats']} rounds in turns; "
+        f"medians. Tokens of queries: {told(lengths['query'])}; of documents: {told(lengths['positive'])}. GradCache: "
+        f"{run['chunk_texts']} texts at a time there, {run['chunk_tokens']} tokens here. bf16 is autocast in both. "
         + ", ".join(f"{name} {number}" for name, number in run["libraries"].items()) + ".", "",
-        "tokens/s count everything between two steps: sentence-transformers tokenizes there, me5 did before it began (its "
-        "token ids stay on disk for all runs). The column beside counts the steps alone.", "",
+        "tokens/s count everything between two steps: sentence-transformers tokenizes there, me5 did before it began "
+        "(its token ids stay on disk for all runs). The column beside counts the steps alone.", "",
     ]  # fmt: skip
     for precision, rows in run["figures"].items():
-        lines += [f"## {precision}", "", "| trainer | tokens/s | of the steps alone | spread | peak memory, MB |", "|---|--:|--:|--:|--:|"]
+        heads = ("trainer", "tokens/s", "of the steps alone", "spread", "peak memory, MB")
+        lines += [f"## {precision}", "", f"| {' | '.join(heads)} |", "|---|--:|--:|--:|--:|"]
         for name, row in rows.items():
             if "failed" in row:
                 lines.append(f"| {TITLES[name]} | failed: {row['failed']} | | | |")
@@ -172,7 +189,7 @@ def markdown(run: dict[str, Any]) -> str:
                 f"| {TITLES[name]} | {row['tokens_per_second']:,.0f} | {row['step_tokens_per_second']:,.0f} | "
                 f"{row['spread']:.0%} | {peak:,.0f} |"
             )
-        told = {
+        ratios = {
             "me5 : sentence-transformers, plain": ratio(rows, "me5", "st"),
             "the same, steps alone": ratio(rows, "me5", "st", "step_tokens_per_second"),
             "me5 : sentence-transformers, GradCache": ratio(rows, "me5-cached", "st-cached"),
@@ -180,12 +197,12 @@ def markdown(run: dict[str, Any]) -> str:
             "cost of GradCache, me5 (time per token to plain)": ratio(rows, "me5", "me5-cached"),
             "cost of GradCache, sentence-transformers": ratio(rows, "st", "st-cached"),
         }
-        lines += ["", *(f"- {name.strip()}: {value:.2f} ×" for name, value in told.items() if value is not None)]
+        lines += ["", *(f"- {name.strip()}: {value:.2f} ×" for name, value in ratios.items() if value is not None)]
         if run["peak_tflops"]:
             for name in ("me5", "st"):
                 if (rate := rows.get(name, {}).get("step_tokens_per_second")) is not None:
                     share = rate * run["operations_per_token"] / (run["peak_tflops"] * 1e12)
-                    lines.append(f"- share of {run['peak_tflops']:g} TFLOP/s that {name} makes use of (MFU): {share:.1%}")
+                    lines.append(f"- MFU of {TITLES[name]}: {share:.1%} of {run['peak_tflops']:g} TFLOP/s")
         lines.append("")
     return "\n".join([*lines, f"`{run['command']}`", ""])
 
@@ -210,10 +227,13 @@ def main() -> None:
                 said = found.get("failed") or f"{found['tokens'] / found['seconds']:,.0f} tokens/s"
                 print(f"round {round_ + 1}: {precision} {trainer}: {said}", file=sys.stderr, flush=True)
     # What a batch multiplies, at its mean length: half of its texts are queries.
-    mean = (lengths["query"]["mean"] ** 2 + lengths["positive"]["mean"] ** 2) / (lengths["query"]["mean"] + lengths["positive"]["mean"])
+    sides = [side["mean"] for side in lengths.values()]
+    mean = sum(side**2 for side in sides) / sum(sides)
     result = {
-        "benchmark": "train", "date": datetime.date.today().isoformat(), "machine": machine.describe(), "model": "all-MiniLM-L6-v2" if args.model is None else folder.name,
-        "threads": args.threads, "load_average": load, "batch": args.batch, "steps": args.steps, "repeats": args.repeats,
+        "benchmark": "train", "date": datetime.date.today().isoformat(), "machine": machine.describe(),
+        "model": "all-MiniLM-L6-v2" if args.model is None else folder.name,
+        "threads": args.threads, "load_average": load, "batch": args.batch, "steps": args.steps,
+        "repeats": args.repeats,
         "chunk_texts": args.chunk_texts, "chunk_tokens": args.chunk_tokens, "lengths": lengths, "device": args.device,
         "libraries": {name: version(name) for name in LIBRARIES}, "peak_tflops": args.peak_tflops,
         "operations_per_token": operations(config, 1, mean),

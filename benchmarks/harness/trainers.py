@@ -74,7 +74,11 @@ def train_me5(args: argparse.Namespace) -> Clock:
 
 def train_sentence_transformers(args: argparse.Namespace) -> Clock:
     from datasets import Dataset
-    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
     from sentence_transformers.losses import CachedMultipleNegativesRankingLoss, MultipleNegativesRankingLoss
     from transformers import TrainerCallback
 
@@ -105,7 +109,8 @@ def train_sentence_transformers(args: argparse.Namespace) -> Clock:
     rows = pq.read_table(args.work / "pairs.parquet").to_pydict()
     settings = SentenceTransformerTrainingArguments(
         output_dir=str(args.work / "st"), max_steps=args.steps + UNTIMED, per_device_train_batch_size=args.batch,
-        learning_rate=2e-5, warmup_steps=1, weight_decay=0.01, bf16=args.precision == "bf16", use_cpu=args.device == "cpu",
+        learning_rate=2e-5, warmup_steps=1, weight_decay=0.01, bf16=args.precision == "bf16",
+        use_cpu=args.device == "cpu",
         save_strategy="no", logging_strategy="no", report_to="none", disable_tqdm=True, seed=0,
         dataloader_pin_memory=args.device != "cpu",
     )  # fmt: skip

@@ -79,7 +79,9 @@ def write_lines(path: Path, rows: list[dict[str, str]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def write_retrieval(folder: Path, world: World, facts: list[Fact], asked: list[int], languages: tuple[str, str]) -> None:
+def write_retrieval(
+    folder: Path, world: World, facts: list[Fact], asked: list[int], languages: tuple[str, str]
+) -> None:
     """A BEIR folder: some facts asked for, all of them to be found."""
     ask, answer = languages
     corpus = [{"_id": f"d{n}", "title": "", "text": world.sentence(fact, answer)} for n, fact in enumerate(facts)]

@@ -22,7 +22,9 @@ def test_every_recipe_can_be_read(path):
 
 
 def test_published_numbers_are_the_published_ones():
-    first, second, instruct = (read_recipe(RECIPES / "e5" / f"{name}.toml") for name in ("stage1", "stage2", "instruct"))
+    first, second, instruct = (
+        read_recipe(RECIPES / "e5" / f"{name}.toml") for name in ("stage1", "stage2", "instruct")
+    )
     assert (first.steps, first.batch.size, first.batch.negatives) == (30_000, 32_768, 0)
     assert sum(entry.weight for entry in first.data) == 980  # million pairs
     assert sum(entry.weight for entry in second.data) == 1596  # thousand pairs

@@ -21,7 +21,11 @@ TEXTS = ["Habari  ya\tasubuhi, dunia!", "¿Dónde? 42 ﬁne ½", "", "ＡＢＣ�
 
 
 def sentence(rng: random.Random, lang: str) -> str:
-    words = {"en": "the cat sat on a warm mat and slept", "sw": "paka mweusi alilala juu ya mkeka wake", "yo": "ológbò dúdú ń sùn"}
+    words = {
+        "en": "the cat sat on a warm mat and slept",
+        "sw": "paka mweusi alilala juu ya mkeka wake",
+        "yo": "ológbò dúdú ń sùn",
+    }
     return " ".join(rng.choices(words[lang].split(), k=8)) + f" {rng.randrange(10**6)}"
 
 
@@ -113,7 +117,9 @@ def test_every_library_reads_the_same_ids(dataset, tmp_path, lower_case):
 
 
 def test_impossible_numbers_are_refused():
-    with pytest.raises(InputError, match="20 pieces are too few: 30 single characters, 0 words of prompts and 5 special"):
+    with pytest.raises(
+        InputError, match="20 pieces are too few: 30 single characters, 0 words of prompts and 5 special"
+    ):
         train(["some text"], pieces=20, alphabet=30)
     with pytest.raises(InputError, match="no text"):
         train([], pieces=200, alphabet=30)

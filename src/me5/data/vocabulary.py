@@ -182,7 +182,9 @@ def _with_whole(pieces: Mapping[str, float], whole: set[str], room: int) -> dict
 def finished(pieces: Mapping[str, float], *, lower_case: bool) -> Tokenizer:
     """Pieces and their logarithmic probabilities as a tokenizer: the likeliest first, between the special tokens."""
     # Three digits halve the file; 0.0005 in the logarithm of a probability decides nothing.
-    ordered = sorted(((piece, round(score, 3)) for piece, score in pieces.items()), key=lambda entry: (-entry[1], entry[0]))
+    ordered = sorted(
+        ((piece, round(score, 3)) for piece, score in pieces.items()), key=lambda entry: (-entry[1], entry[0])
+    )
     vocabulary = [(piece, 0.0) for piece in SPECIAL] + ordered + [(MASK, 0.0)]
     tokenizer = new_tokenizer(models.Unigram(vocabulary, unk_id=3, byte_fallback=False), lower_case=lower_case)
     tokenizer.add_special_tokens([*SPECIAL, MASK])

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 def tokenizer(
     datasets: Annotated[list[Path], typer.Argument(metavar="DATASET...", help="Folders that `me5 data read` made.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where the tokenizer's files go.")],
-    pieces: Annotated[int, typer.Option("--pieces", "-n", min=16, help="The ids at most, special tokens included.")] = 50_000,
+    pieces: Annotated[
+        int, typer.Option("--pieces", "-n", min=16, help="The ids at most, special tokens included.")
+    ] = 50_000,
     alphabet: Annotated[
         int | None,
         typer.Option(
-            "--alphabet", min=1, show_default="a seventh of the pieces",
+            "--alphabet",
+            min=1,
+            show_default="a seventh of the pieces",
             help="The single characters at most; rarer ones become unknown.",
         ),
     ] = None,
@@ -33,7 +37,9 @@ def tokenizer(
     temperature: Annotated[
         float,
         typer.Option(
-            "--temperature", min=0.0, max=1.0,
+            "--temperature",
+            min=0.0,
+            max=1.0,
             help="A language with n texts has n ** temperature shares of the sample: 1 its size, 0 the same for each.",
         ),
     ] = 0.5,
