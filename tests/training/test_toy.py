@@ -74,16 +74,16 @@ def scores(run: Path, name: str) -> dict[str, float]:
 def test_scores_rise_from_chance_with_each_stage(run: Path) -> None:
     untrained, first, second = (scores(run, name) for name in ("untrained", "stage1", "stage2"))
     bitext, same, across = sorted(untrained, key=lambda name: ("retrieval" in name, "xb" in name))
-    # Translations share no word: an untrained network finds about one in 200 of them.
+    # Languages that share no word: chance finds one of 200 translations, and next to none of 1,250 passages.
     assert untrained[bitext] < 0.05
-    assert first[bitext] > 0.9
-    # Questions in one language, passages in the other, which stage 1 never saw as questions and answers.
     assert untrained[across] < 0.05
-    assert first[across] > 0.3
+    assert first[bitext] > 0.5
+    # Stage 1 never saw a question.
+    assert first[across] > 0.2
     assert second[across] > first[across]
     assert second[across] > 0.8
-    assert second[same] > untrained[same]
-    assert second[same] > 0.8
+    # Within a language shared words tell much even before training.
+    assert second[same] > max(untrained[same], 0.8)
 
 
 def test_the_result_is_a_checkpoint_like_any_other(run: Path) -> None:

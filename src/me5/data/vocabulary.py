@@ -141,7 +141,7 @@ def train(
     numbers cannot be had.
     """
     draft = new_tokenizer(models.Unigram(), lower_case=lower_case)
-    whole = {word for text in prompts for word in words(draft, text)}
+    whole = sorted({word for text in prompts for word in words(draft, text)})
     least = len(SPECIAL) + 1 + alphabet + len(whole)
     if pieces <= least:
         raise InputError(
@@ -151,14 +151,28 @@ def train(
     if not lines:
         raise InputError("there is no text to make a tokenizer from")
     cleaned, covered = limit_alphabet(lines, alphabet, lower_case=lower_case)
+    learned = learn(cleaned, pieces=pieces, lower_case=lower_case, show_progress_bar=show_progress_bar)
+    usual = sum(learned.values()) / max(len(learned), 1)
+    return finished(with_whole(learned, dict.fromkeys(whole, usual), pieces), lower_case=lower_case), covered
+
+
+def learn(
+    lines: Sequence[str],
+    *,
+    pieces: int,
+    lower_case: bool = False,
+    longest: int = _LONGEST_PIECE,
+    show_progress_bar: bool = False,
+) -> dict[str, float]:
+    """The pieces of a Unigram model with the logarithms of their probabilities; room is left for the special tokens."""
+    draft = new_tokenizer(models.Unigram(), lower_case=lower_case)
     trainer = trainers.UnigramTrainer(
-        vocab_size=pieces - 1, special_tokens=list(SPECIAL), unk_token="<unk>", max_piece_length=_LONGEST_PIECE,
+        vocab_size=pieces - 1, special_tokens=list(SPECIAL), unk_token="<unk>", max_piece_length=longest,
         show_progress=show_progress_bar,
     )  # fmt: skip
-    draft.train_from_iterator(cleaned, trainer=trainer, length=len(cleaned))
+    draft.train_from_iterator(lines, trainer=trainer, length=len(lines))
     stored = json.loads(draft.to_str())["model"]["vocab"]
-    scored = {piece: score for piece, score in stored if piece not in SPECIAL}
-    return finished(_with_whole(scored, whole, pieces - len(SPECIAL) - 1), lower_case=lower_case), covered
+    return {piece: score for piece, score in stored if piece not in SPECIAL}
 
 
 def words(tokenizer: Tokenizer, text: str) -> list[str]:
@@ -167,24 +181,25 @@ def words(tokenizer: Tokenizer, text: str) -> list[str]:
     return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
 
 
-def _with_whole(pieces: Mapping[str, float], whole: set[str], room: int) -> dict[str, float]:
-    """At most `room` pieces with some words among them, for which the rarest of more than a character make way."""
-    usual = sum(pieces.values()) / len(pieces)
-    kept = {word: max(pieces.get(word, usual), usual) for word in whole}
-    kept |= {piece: score for piece, score in pieces.items() if len(piece) == 1 and piece not in kept}
-    for piece, score in sorted(pieces.items(), key=lambda entry: -entry[1]):
+def with_whole(learned: Mapping[str, float], whole: Mapping[str, float], pieces: int) -> dict[str, float]:
+    """Learned pieces with whole words among them, for which the rarest of more than a character make way.
+
+    A word that was learned too keeps the better score. Special tokens need `pieces` to have room for them.
+    """
+    kept = {word: max(score, learned.get(word, score)) for word, score in whole.items()}
+    kept |= {piece: score for piece, score in learned.items() if len(piece) == 1}
+    room = pieces - len(SPECIAL) - 1
+    for piece, score in sorted(learned.items(), key=lambda entry: -entry[1]):
         if len(kept) >= room:
             break
         kept.setdefault(piece, score)
     return kept
 
 
-def finished(pieces: Mapping[str, float], *, lower_case: bool) -> Tokenizer:
+def finished(pieces: Mapping[str, float], *, lower_case: bool = False) -> Tokenizer:
     """Pieces and their logarithmic probabilities as a tokenizer: the likeliest first, between the special tokens."""
     # Three digits halve the file; 0.0005 in the logarithm of a probability decides nothing.
-    ordered = sorted(
-        ((piece, round(score, 3)) for piece, score in pieces.items()), key=lambda entry: (-entry[1], entry[0])
-    )
+    ordered = [(piece, round(score, 3)) for piece, score in sorted(pieces.items(), key=lambda entry: -entry[1])]
     vocabulary = [(piece, 0.0) for piece in SPECIAL] + ordered + [(MASK, 0.0)]
     tokenizer = new_tokenizer(models.Unigram(vocabulary, unk_id=3, byte_fallback=False), lower_case=lower_case)
     tokenizer.add_special_tokens([*SPECIAL, MASK])
@@ -194,7 +209,7 @@ def finished(pieces: Mapping[str, float], *, lower_case: bool) -> Tokenizer:
     return tokenizer
 
 
-def new_tokenizer(model: models.Unigram, *, lower_case: bool) -> Tokenizer:
+def new_tokenizer(model: models.Unigram, *, lower_case: bool = False) -> Tokenizer:
     """A model between NFKC, with white space as one space, and words that begin with ▁ as SentencePiece writes them."""
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence(
@@ -215,6 +230,7 @@ def new_tokenizer(model: models.Unigram, *, lower_case: bool) -> Tokenizer:
 
 def save(tokenizer: Tokenizer, folder: Path, *, max_tokens: int = 512, overwrite: bool = False) -> None:
     """Write the three files that transformers, sentence_transformers and me5 read; the folder appears whole or not."""
+    # The generic class, because transformers 5 rebuilds the tokenizer of XLM-R from parts of its own.
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": max_tokens, "padding_side": "right",
         "truncation_side": "right", "clean_up_tokenization_spaces": False,
