@@ -18,7 +18,7 @@ HOMES = {
     "sentence_transformers": ("evaluation/encoders/library.py", "data/teachers.py"),
     "huggingface_hub": ("hub.py",),
     "safetensors": ("weights.py", "model/folder.py"),
-    "tokenizers": ("tokenizer.py",),
+    "tokenizers": ("tokenizer.py", "data/vocabulary.py"),
     "pyarrow": ("bulk/", "evaluation/readers/tables.py", "search/store.py", "search/readers/tables.py", "data/"),
     "rensa": ("data/duplicates.py",),
     "yaml": ("evaluation/readers/dataset.py",),
