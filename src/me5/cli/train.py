@@ -211,8 +211,8 @@ def _print_plan(plan: "Plan") -> None:
     if plan.available is not None and not plan.fits:
         warnings.warn(
             f"this needs about {total / 2**30:.1f} GiB, {plan.available / 2**30:.1f} GiB are free. Lower "
-            "batch.tokens for less of activations, batch.size for vectors and loss; model.checkpointing trades time for "
-            "activations, model.lora does without most gradients and moments",
+            "batch.tokens for less of activations, batch.size for vectors and loss; model.checkpointing trades time "
+            "for activations, model.lora does without most gradients and moments",
             Me5Warning,
             stacklevel=2,
         )
