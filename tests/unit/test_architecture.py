@@ -17,10 +17,14 @@ HOMES = {
     "transformers": (),
     "sentence_transformers": ("evaluation/encoders/library.py", "data/teachers.py"),
     "huggingface_hub": ("hub.py",),
-    "safetensors": ("weights.py", "model/folder.py"),
+    "safetensors": ("weights.py", "model/folder.py", "training/state.py"),
     "tokenizers": ("tokenizer.py",),
-    "pyarrow": ("bulk/", "evaluation/readers/tables.py", "search/store.py", "search/readers/tables.py", "data/"),
+    "pyarrow": (
+        "bulk/", "evaluation/readers/tables.py", "search/store.py", "search/readers/tables.py", "data/",
+        "training/tokens.py",
+    ),
     "rensa": ("data/duplicates.py",),
+    "peft": ("training/start.py",),
     "yaml": ("evaluation/readers/dataset.py",),
     "langcodes": ("evaluation/languages.py",),
     "lancedb": ("search/store.py",),
@@ -42,7 +46,7 @@ HOMES = {
     "httpx2": ("client/", "evaluation/encoders/endpoint.py"),
     "fastapi": ("service/",),
     "starlette": ("service/",),
-    "pydantic": ("service/wire/",),
+    "pydantic": ("service/wire/", "training/recipe.py"),
     "orjson": ("service/wire/",),
     "uvicorn": ("service/server.py", "service/connection.py"),
     "uvloop": ("service/server.py",),
@@ -66,6 +70,7 @@ FORBIDDEN = {
     "evaluation/protocols/": ("me5.embedder", "me5.evaluation.readers", "me5.evaluation.results"),
     "data/": ("me5.cli", "me5.bulk", "me5.search", "me5.service", "me5.client", "me5.training"),
     "data/readers/": ("me5.embedder", "me5.evaluation", "me5.engine"),
+    "training/": ("me5.cli", "me5.bulk", "me5.search", "me5.service", "me5.client", "me5.adapters"),
     "embedder.py": ("me5.cli", "me5.bulk", "me5.search", "me5.evaluation", "me5.service", "me5.client"),
     "search/": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.engine", "me5.service", "me5.client", "me5.adapters"),
     "adapters/": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.engine", "me5.service", "me5.client"),
@@ -80,6 +85,7 @@ DOORS = (
     "engine/__init__.py",
     "evaluation/encoders/__init__.py",
     "service/wire/search.py",
+    "training/evaluate.py",
 )
 
 
