@@ -2,7 +2,7 @@
 
 import typer
 
-from me5.cli.data import check, decontaminate, deduplicate, filter, mine, read, score  # noqa: A004
+from me5.cli.data import check, decontaminate, deduplicate, filter, mine, read, score, tokenizer  # noqa: A004
 
 app = typer.Typer(
     help="Make training data: read it from any format, clean it, mine negatives, score them with a teacher.",
@@ -16,3 +16,4 @@ app.command("decontaminate")(decontaminate.decontaminate)
 app.command("filter")(filter.filter)
 app.command("mine")(mine.mine)
 app.command("score")(score.score)
+app.command("tokenizer")(tokenizer.tokenizer)
