@@ -32,7 +32,8 @@ class Work:
     """What a step takes of this process: lengths of some steps' sequences (n,) with all special tokens and prompts.
 
     `queries` and `documents` count the vectors of all processes, `texts` and `cut` the texts of all entries of data.
-    `making`: seconds to put a batch together, 0 where it is not known. `sampled`: estimated from the first texts of each dataset, whose token ids are not made yet.
+    `making`: seconds to put a batch together, 0 where it is not known. `sampled`: estimated from the first
+    texts of each dataset, whose token ids are not made yet.
     """
 
     lengths: Lengths
