@@ -172,6 +172,10 @@ def test_processes_share_the_batch_of_one(workshop, begun, monkeypatch, teacher:
         parts.append(batches.make(2))
     assert [ids for part in parts for ids in told(part)[0]] == told(whole)[0]
     assert sorted(ids for part in parts for ids in told(part)[1]) == sorted(told(whole)[1])
+    for part in parts:  # all know the targets of the whole batch
+        assert part.targets.query_keys.tolist() == whole.targets.query_keys.tolist()
+        assert sorted(part.targets.document_keys.tolist()) == sorted(whole.targets.document_keys.tolist())
+        assert len(part.targets.ignore) == len(whole.targets.ignore)
     if teacher:
         assert sum(len(part.vectors) for part in parts) == len(whole.vectors) == 8 + 5
         assert np.array_equal(

@@ -146,11 +146,8 @@ class Trainer:
 
     def _loss(self, queries: Tensor, documents: Tensor, batch: Batch) -> tuple[Tensor, Figures]:
         targets = batch.targets
-        several = distributed.world() > 1
-        if several:
-            queries, documents = (distributed.gather_with_gradient(side) for side in (queries, documents))
-            targets = targets.gathered()
-        loss, figures = contrastive_loss(queries, documents, targets, self.settings, jointly=several)
+        queries, documents = (distributed.gather_with_gradient(side) for side in (queries, documents))
+        loss, figures = contrastive_loss(queries, documents, targets, self.settings, jointly=distributed.world() > 1)
         if self.recipe.teacher is not None:
             # Cosine and not squared distance, which vectors of unit length turn into collapse where scales differ.
             query, document = targets.positives.to(queries.device).unbind(1)

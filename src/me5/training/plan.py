@@ -130,8 +130,7 @@ def _stored(recipe: Recipe, begun: Start, cache: Path) -> Work:
             cut += _cut(entry.store.lengths(side), limit, begun)
     return Work(
         np.array(lengths, np.int64), sum(batch.tokens for batch in looked_at) / len(looked_at),
-        queries=len(looked_at[0].queries) * distributed.world(),
-        documents=looked_at[0].targets.documents * distributed.world(),
+        queries=looked_at[0].targets.queries, documents=looked_at[0].targets.documents,
         steps=steps, texts=texts, cut=cut, making=making, sampled=False,
     )  # fmt: skip
 
