@@ -62,6 +62,7 @@ def test_prompts_of_questions_and_answers(workshop, begun) -> None:
 @pytest.mark.parametrize("style", ["instruct", "prefix"])
 def test_prompts_of_alike_sides_which_change_places(workshop, begun, style: str) -> None:
     changes = [('sources = ["qa"]', 'sources = ["parallel"]\nweight = 0'), ("parts = 2", "parts = 1")]
+    changes += [("steps = 6", "steps = 20")]
     if style == "prefix":
         changes += [(f'instructions = ["{tiny.INSTRUCTION}"]', ""), ("instructions = [", "# instructions = [")]
     batches, _ = opened(
@@ -171,6 +172,10 @@ def test_processes_share_the_batch_of_one(workshop, begun, monkeypatch, teacher:
         parts.append(batches.make(2))
     assert [ids for part in parts for ids in told(part)[0]] == told(whole)[0]
     assert sorted(ids for part in parts for ids in told(part)[1]) == sorted(told(whole)[1])
+    for part in parts:  # all know the targets of the whole batch
+        assert part.targets.query_keys.tolist() == whole.targets.query_keys.tolist()
+        assert sorted(part.targets.document_keys.tolist()) == sorted(whole.targets.document_keys.tolist())
+        assert len(part.targets.ignore) == len(whole.targets.ignore)
     if teacher:
         assert sum(len(part.vectors) for part in parts) == len(whole.vectors) == 8 + 5
         assert np.array_equal(

@@ -59,9 +59,10 @@ def barrier() -> None:
         dist.barrier()
 
 
-def share(count: int) -> range:
-    """The part of so many items that is this process's: parts differ by one item at most."""
-    return range(count * rank() // world(), count * (rank() + 1) // world())
+def share(count: int, number: int | None = None) -> range:
+    """The part of so many items that is this process's, or that of another number: parts differ by one item at most."""
+    number = rank() if number is None else number
+    return range(count * number // world(), count * (number + 1) // world())
 
 
 def gather(tensor: Tensor) -> list[Tensor]:
