@@ -113,7 +113,7 @@ def test_every_library_reads_the_same_ids(dataset, tmp_path, lower_case):
     assert theirs.tokenize("query: cat") == ["▁query", ":", *theirs.tokenize("cat")]
     assert theirs.tokenize("passage: cat")[0] == "▁passage"
     assert (theirs.tokenize("CAT") == theirs.tokenize("cat")) is lower_case
-    assert theirs.decode(theirs("the cat, sat").input_ids, skip_special_tokens=True) == "the cat, sat"
+    assert theirs.decode(theirs("the  cat sat").input_ids, skip_special_tokens=True) == "the cat sat"
 
 
 def test_impossible_numbers_are_refused():
