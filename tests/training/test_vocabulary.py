@@ -68,7 +68,7 @@ def test_the_sample_follows_from_texts_and_seed_alone(dataset, tmp_path):
     assert sorted(drawn) == sorted(again)
     assert drawn == twice
     assert len(set(drawn) & set(other)) < 0.6 * len(drawn)
-    # The same data named twice: every text once, so half the share of each.
+    # The same data named twice: every text once.
     assert len(set(draw([dataset, dataset], Sample(lines=9_999), advance=ignore).lines)) == sum(SIZES.values())
 
 
