@@ -148,7 +148,11 @@ def replaced(dataset, table, **columns):
     [
         ("documents", {"text": ["A drink.", ""]}, r"documents.parquet, row 2: the text of a document is empty"),
         ("documents", {"text": ["Another drink.", "Ein Getränk."]}, r"documents.parquet, row 1: the id .* not that of"),
-        ("documents", {"id": [D1.id, D1.id], "title": ["Tea"] * 2, "text": ["A drink."] * 2}, r"row 2: the id .* second"),
+        (
+            "documents",
+            {"id": [D1.id, D1.id], "title": ["Tea"] * 2, "text": ["A drink."] * 2},
+            r"row 2: the id .* second",
+        ),
         ("relations", {"document_id": [D1.id, "ab" * 12, D2.id]}, r"relations.parquet, row 2: points to the document"),
         ("relations", {"query_id": [Q1.id, Q2.id, Q1.id]}, r"row 3: the query .* stand together"),
         ("relations", {"document_id": [D1.id, D1.id, D2.id]}, r"row 2: the document .* a second time"),
@@ -166,18 +170,18 @@ def test_the_check_names_file_and_row(tmp_path, table, columns, said):
 
 
 def test_opening_refuses_what_is_no_whole_dataset(tmp_path):
-    with pytest.raises(InputError, match="no dataset: it has no dataset.json"):
+    with pytest.raises(InputError, match=r"no dataset: it has no dataset.json"):
         Dataset.open(tmp_path)
     dataset = written(tmp_path, Example(Q1, D1))
     content = pq.read_table(dataset.folder / "queries.parquet")
     pq.write_table(content.slice(0, 0), dataset.folder / "queries.parquet")
-    with pytest.raises(InputError, match="queries.parquet has 0 rows, dataset.json says 1"):
+    with pytest.raises(InputError, match=r"queries.parquet has 0 rows, dataset.json says 1"):
         Dataset.open(dataset.folder)
     pq.write_table(content.drop(["lang"]), dataset.folder / "queries.parquet")
-    with pytest.raises(InputError, match="queries.parquet has the columns id: string"):
+    with pytest.raises(InputError, match=r"queries.parquet has the columns id: string"):
         Dataset.open(dataset.folder)
     (dataset.folder / "queries.parquet").unlink()
-    with pytest.raises(InputError, match="differ in the files queries.parquet"):
+    with pytest.raises(InputError, match=r"differ in the files queries.parquet"):
         Dataset.open(dataset.folder)
 
 

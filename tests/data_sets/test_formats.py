@@ -44,9 +44,7 @@ def relations(*paths, form=None, **options):
             )
         else:
             assert isinstance(item, Example)
-            told.append(
-                (item.query.text, item.document.text, item.kind, item.source, item.label, item.teacher_score)
-            )
+            told.append((item.query.text, item.document.text, item.kind, item.source, item.label, item.teacher_score))
     relations.texts = set(texts.values())
     relations.reading = reading
     return told
@@ -134,7 +132,7 @@ def test_tevatron_with_ids_into_a_corpus(tmp_path):
 
 def test_tokens_and_images_are_refused(tmp_path):
     tokens = jsonl(tmp_path / "ids.jsonl", {"query": [1, 2], "positives": [[3]], "negatives": [[4]]})
-    with pytest.raises(InputError, match="ids.jsonl, line 1: token ids instead of texts"):
+    with pytest.raises(InputError, match=r"ids.jsonl, line 1: token ids instead of texts"):
         relations(tokens)
     image = jsonl(tmp_path / "i.jsonl", {"query_text": "a", "query_image": "x.png", "positive_document_ids": []})
     with pytest.raises(InputError, match="query_image"):
@@ -209,7 +207,7 @@ def test_labels_of_pairs(tmp_path):
         ("a, b", "c", "positive", "pairs", 1), ("d", "e\nf", "negative", "pairs", 0),
     ]  # fmt: skip
     scored = jsonl(tmp_path / "sts.jsonl", {"sentence1": "a", "sentence2": "b", "score": 4.5})
-    with pytest.raises(InputError, match="sts.jsonl, line 1: the label 4.5 .*--positive-from"):
+    with pytest.raises(InputError, match=r"sts.jsonl, line 1: the label 4.5 .*--positive-from"):
         relations(scored)
     assert relations(scored, positive_from=4)[0][2:5] == ("positive", "sts", 4.5)
     assert relations(scored, positive_from=4.6)[0][2:5] == ("negative", "sts", 4.5)
@@ -286,7 +284,7 @@ def test_miracl_and_mr_tydi(tmp_path):
 def test_parallel_lines_and_columns(tmp_path):
     for lang, text in (("en", "tea\nbread\n"), ("de", "Tee\nBrot\n")):
         (tmp_path / f"news.{lang}").write_text(text)
-    one, two = items(tmp_path / "news.en", tmp_path / "news.de")
+    one, _ = items(tmp_path / "news.en", tmp_path / "news.de")
     assert (one.query, one.document, one.source) == (Query("tea", lang="en"), Document("Tee", lang="de"), "news")
     (tmp_path / "news.de").write_text("Tee\n")
     with pytest.raises(InputError, match=r"news.en has a line 2, .*news.de has none"):
@@ -296,13 +294,14 @@ def test_parallel_lines_and_columns(tmp_path):
         ('"Tee', "deu", "eng"), ("Brot", "deu", "eng"),
     ]  # fmt: skip
     (tmp_path / "deu-eng.tsv").write_text("Tee\ttea\nBrot\n")
-    with pytest.raises(InputError, match="deu-eng.tsv, line 2: expected sentence TAB sentence"):
+    with pytest.raises(InputError, match=r"deu-eng.tsv, line 2: expected sentence TAB sentence"):
         items(tmp_path / "deu-eng.tsv", form="parallel")
 
 
 def test_named_columns(tmp_path):
     path = table(
-        tmp_path / "in" / "qa.parquet", query=["tea?", "bread?"], positive=["A drink.", "Food."], negatives=[["A car."], []],
+        tmp_path / "in" / "qa.parquet", query=["tea?", "bread?"], positive=["A drink.", "Food."],
+        negatives=[["A car."], []],
         query_lang=["en", "en"], positive_lang=["en", "de"], source=["x", "y"], kind=["qa", "qa"],
         task=["Find an answer", ""], licence=["CC0-1.0", "MIT"],
     )  # fmt: skip
@@ -314,10 +313,10 @@ def test_named_columns(tmp_path):
     assert (negative.kind, negative.document.text, second.document.lang) == ("negative", "A car.", "de")
     assert list(reading.unread) == ["kind"]
     wrong = jsonl(tmp_path / "w.jsonl", {"query": "a", "positive": "b", "negatives": "c"})
-    with pytest.raises(InputError, match="w.jsonl, line 1: expected a list 'negatives'"):
+    with pytest.raises(InputError, match=r"w.jsonl, line 1: expected a list 'negatives'"):
         items(wrong)
     listed = jsonl(tmp_path / "w.jsonl", {"query": "a", "positive": ["b"]})
-    with pytest.raises(InputError, match="w.jsonl, line 1: the text of a document is list"):
+    with pytest.raises(InputError, match=r"w.jsonl, line 1: the text of a document is list"):
         items(listed)
 
 

@@ -13,7 +13,7 @@ NAMES = [str(path.relative_to(SOURCE)) for path in FILES]
 # Third-party package -> where it may be imported.
 HOMES = {
     "openvino": ("engine/openvino.py",),
-    "torch": ("model/", "engine/torch.py"),
+    "torch": ("model/", "engine/torch.py", "training/"),
     "transformers": (),
     "sentence_transformers": ("evaluation/encoders/library.py", "data/teachers.py"),
     "huggingface_hub": ("hub.py",),

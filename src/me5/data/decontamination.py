@@ -183,7 +183,7 @@ def _orphans(
 
 def _left(dataset: Dataset, gone: set[bytes], advance: Advance) -> Iterator[Item]:
     for table in ("documents", "queries"):
-        for value in dataset.items(table):  # type: ignore[arg-type]
+        for value in dataset.items(table):
             assert not isinstance(value, Relation)
             advance(1, 0)
             if bytes.fromhex(value.id) not in gone:

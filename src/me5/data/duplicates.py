@@ -75,15 +75,14 @@ def deduplicate(
     Relations that so fall together become one, as `write_dataset` merges them: a text that was a negative of a query
     and has a copy among its positives is a positive.
     """
-    counts = {"removed": {"documents": {}, "queries": {}}}
-    step = {"step": "deduplicate", "settings": vars(settings), "input": dataset.fingerprint, **counts}
+    removed: dict[str, dict[str, int]] = {}
+    step = {"step": "deduplicate", "settings": vars(settings), "input": dataset.fingerprint, "removed": removed}
     total = 2 * sum(dataset.counts[table] for table in ("documents", "queries")) + dataset.counts["relations"]
     with track(total, show=show_progress_bar, description="Looking for copies", unit="rows") as advance:
         documents = _copies(dataset, "documents", settings.near, settings.seed, advance)
         near = settings.near if settings.near_queries else None
         queries = _copies(dataset, "queries", near, settings.seed, advance)
-        counts["removed"]["documents"] |= dict(documents.removed)
-        counts["removed"]["queries"] |= dict(queries.removed)
+        removed |= {"documents": dict(documents.removed), "queries": dict(queries.removed)}
         items = _left(dataset, documents.by_id(), queries.by_id(), advance)
         return write_dataset(folder, items, step=step, before=dataset, repeats="merge", overwrite=overwrite)
 

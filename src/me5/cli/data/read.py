@@ -29,7 +29,7 @@ def read(
         str | None,
         typer.Option("--source", metavar="NAME", show_default="each file's name", help="What a recipe weighs it by."),
     ] = None,
-    licence: Annotated[str, typer.Option("--licence", metavar="NAME", help="Such as CC0-1.0, where rows tell none.")] = "",
+    licence: Annotated[str, typer.Option("--licence", metavar="NAME", help="Where rows tell none.")] = "",
     query_lang: Annotated[str, typer.Option("--query-lang", metavar="CODE", help="Where rows tell none.")] = "",
     document_lang: Annotated[str, typer.Option("--document-lang", metavar="CODE", help="Where rows tell none.")] = "",
     instruction: Annotated[
