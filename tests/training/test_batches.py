@@ -62,6 +62,7 @@ def test_prompts_of_questions_and_answers(workshop, begun) -> None:
 @pytest.mark.parametrize("style", ["instruct", "prefix"])
 def test_prompts_of_alike_sides_which_change_places(workshop, begun, style: str) -> None:
     changes = [('sources = ["qa"]', 'sources = ["parallel"]\nweight = 0'), ("parts = 2", "parts = 1")]
+    changes += [("steps = 6", "steps = 20")]
     if style == "prefix":
         changes += [(f'instructions = ["{tiny.INSTRUCTION}"]', ""), ("instructions = [", "# instructions = [")]
     batches, _ = opened(

@@ -10,8 +10,9 @@ from me5.training import recipe
 
 TEXT = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
 SECTIONS: dict[str, type[BaseModel]] = {
-    "The top": recipe.Recipe, "`[model]`": recipe.Network, "`[model.shape]`": recipe.Shape, "`[model.lora]`": recipe.Lora,
-    "`[[data]]`": recipe.Data, "`[batch]`": recipe.Batch, "`[loss]`": recipe.Loss, "`[teacher]`": recipe.Teacher,
+    "The top": recipe.Recipe, "`[model]`": recipe.Network, "`[model.shape]`": recipe.Shape,
+    "`[model.lora]`": recipe.Lora, "`[[data]]`": recipe.Data,
+    "`[batch]`": recipe.Batch, "`[loss]`": recipe.Loss, "`[teacher]`": recipe.Teacher,
     "`[optimizer]`": recipe.Optimizer, "`[evaluation]`": recipe.Evaluation,
 }  # fmt: skip
 TABLES = {"model", "data", "batch", "loss", "teacher", "optimizer", "evaluation"}

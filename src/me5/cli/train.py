@@ -199,9 +199,8 @@ def _print_plan(plan: "Plan") -> None:
     times.add_section()
     times.add_row("together", f"{sum(plan.seconds.values()):,.2f}")
     console.print(times)
-    console.print(
-        f"{work.steps:,} steps of {work.tokens:,.0f} tokens: {_duration(plan.hours * 3600)}, evaluations not counted"
-    )
+    hours = _duration(plan.hours * 3600)
+    console.print(f"{work.steps:,} steps of {work.tokens:,.0f} tokens: {hours}, evaluations and a teacher's work apart")
     about = "about " if work.sampled else ""
     console.print(
         f"of {about}{work.texts:,} texts {about}{work.cut:,} are longer than what is read of them, and are cut"
@@ -211,8 +210,8 @@ def _print_plan(plan: "Plan") -> None:
     if plan.available is not None and not plan.fits:
         warnings.warn(
             f"this needs about {total / 2**30:.1f} GiB, {plan.available / 2**30:.1f} GiB are free. Lower "
-            "batch.tokens for less of activations, batch.size for vectors and loss; model.checkpointing trades time for "
-            "activations, model.lora does without most gradients and moments",
+            "batch.tokens for less of activations, batch.size for vectors and loss; model.checkpointing trades time "
+            "for activations, model.lora does without most gradients and moments",
             Me5Warning,
             stacklevel=2,
         )

@@ -89,8 +89,9 @@ class Trainer:
                 observe(entry)
 
         with closing(run):
-            if self._judged_after(done) and not (run.evaluation / f"{done:08d}").exists():
-                self._evaluate(run, done, told)  # the run was stopped between saving and this
+            # A run that was stopped between saving and this; what the first process sees, all do.
+            if self._judged_after(done) and not distributed.gather_objects(run.judged(done).exists())[0]:
+                self._evaluate(run, done, told)
             for step in range(done, self.steps):
                 told(self.step(step))
                 if (step + 1) % self.recipe.save_every == 0 or step + 1 == self.steps:
@@ -190,7 +191,7 @@ class Trainer:
     def _evaluate(self, run: Run, step: int, told: Callable[[Step | Judgement], None]) -> None:
         if self.judge is not None:
             self.save(run.evaluated)
-            told(Judgement(step, self.judge(run.evaluated, run.evaluation / f"{step:08d}")))
+            told(Judgement(step, self.judge(run.evaluated, run.judged(step))))
             shutil.rmtree(run.evaluated)
         distributed.barrier()
 

@@ -4,6 +4,7 @@ Sizes are counted, activations and speed are measured on one small mini-batch of
 tokens, so they are estimates: a step's longest sequences, and a machine that others use, can move them.
 """
 
+import time
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -31,7 +32,8 @@ class Work:
     """What a step takes of this process: lengths of some steps' sequences (n,) with all special tokens and prompts.
 
     `queries` and `documents` count the vectors of all processes, `texts` and `cut` the texts of all entries of data.
-    `sampled`: estimated from the first texts of each dataset, whose token ids are not made yet.
+    `making`: seconds to put a batch together, 0 where it is not known. `sampled`: estimated from the first
+    texts of each dataset, whose token ids are not made yet.
     """
 
     lengths: Lengths
@@ -41,6 +43,7 @@ class Work:
     steps: int
     texts: int
     cut: int
+    making: float
     sampled: bool
 
 
@@ -89,6 +92,7 @@ def make_plan(recipe: Recipe, cache: Path) -> Plan:
         "loss": loss_memory,
     }
     seconds = {
+        "batch": work.making,
         "forward": work.tokens * token.forward * (2 - 1 / pieces),  # once more for all pieces but the last
         "backward": work.tokens * token.backward,
         "loss": loss_seconds / distributed.world(),
@@ -109,7 +113,9 @@ def _stored(recipe: Recipe, begun: Start, cache: Path) -> Work:
     """The first steps as they will be."""
     entries = open_entries(recipe, begun, cache, advance=lambda texts, tokens: None)  # noqa: ARG005
     batches, steps = open_batches(recipe, begun, entries)
+    began = time.perf_counter()
     looked_at = [batches.make(step) for step in range(min(_LOOKED_AT_STEPS, steps))]
+    making = (time.perf_counter() - began) / len(looked_at)
     lengths = [len(sequence) for batch in looked_at for sequence in (*batch.queries, *batch.documents)]
     texts = cut = 0
     for entry in entries:
@@ -126,7 +132,7 @@ def _stored(recipe: Recipe, begun: Start, cache: Path) -> Work:
         np.array(lengths, np.int64), sum(batch.tokens for batch in looked_at) / len(looked_at),
         queries=len(looked_at[0].queries) * distributed.world(),
         documents=looked_at[0].targets.documents * distributed.world(),
-        steps=steps, texts=texts, cut=cut, sampled=False,
+        steps=steps, texts=texts, cut=cut, making=making, sampled=False,
     )  # fmt: skip
 
 
@@ -146,14 +152,14 @@ def _sampled(recipe: Recipe, begun: Start) -> Work:
         ):  # fmt: skip
             texts += dataset.counts[table]
             cut += round(dataset.counts[table] * _cut(side, limit, begun) / len(side))
-        count = round(weight * pairs)
+        count = max(round(weight * pairs), 1)
         lengths += _drawn(recipe, begun, data, (queries, documents), count, rng)
     together = np.concatenate(lengths)
     return Work(
         together, float(together.sum()), queries=recipe.batch.size,
         documents=recipe.batch.size * (1 + recipe.batch.negatives) + (recipe.teacher.bank if recipe.teacher else 0),
         steps=recipe.steps or ceil((recipe.epochs or 0) * positives / recipe.batch.size),
-        texts=texts, cut=cut, sampled=True,
+        texts=texts, cut=cut, making=0.0, sampled=True,
     )  # fmt: skip
 
 
