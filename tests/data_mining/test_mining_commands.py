@@ -54,10 +54,10 @@ def test_from_pairs_to_scored_negatives(tmp_path, pairs):
         run(*again)
     with pytest.raises(InputError, match="--restart"):
         run(*again, "--overwrite", "--number", 3)
-    assert "below limits" in run(*again, "--overwrite", "--number", 3, "--restart")
+    assert "negatives" in run(*again, "--overwrite", "--number", 3, "--restart")
 
     shown = run("score", mined, "--out", tmp_path / "scored", "--teacher", "me5-mini", "--precision", "f32")
-    assert "above positive" in shown
+    assert "positives" in shown
     scores = [relation.teacher_score for relation in Dataset.open(tmp_path / "scored").items("relations")]
     assert len(scores) > 6
     assert None not in scores

@@ -76,26 +76,12 @@ class Job:
 
         One process at a time: a second one on the same folder gets an `InputError`.
         """
-        with self._alone():
+        with _alone(self.folder):
             for draft in self.folder.glob("*.tmp-*"):  # of a process that was killed
                 draft.unlink()
             for shard in self.missing:
                 with replacing(shard.path) as file:
                     work(shard, file)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        with explained(str(self.folder)):
-            lock = (self.folder / "lock").open("w")
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InputError(
-                    f"another process works on {self.folder}; wait until it ends, or give this one another folder "
-                    "with --job"
-                ) from error
-            yield
 
 
 @dataclass(frozen=True)
@@ -156,15 +142,31 @@ def open_job(
                 f"{folder} holds an unfinished or earlier job with other {', '.join(differing)}; repeat it as it was, "
                 "name another folder with --job, or throw its work away with --restart"
             )
-        shutil.rmtree(folder)
+        with _alone(folder):
+            shutil.rmtree(folder)
     if not path.exists():
         with explained(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
-            if any(folder.iterdir()):
+            if any(".tmp-" not in entry.name for entry in folder.iterdir()):
                 raise InputError(f"{folder} is no job's folder, and not empty; name another with --job")
         with replacing(path) as file:
             file.write(json.dumps({"me5": __version__, **told}, indent=2, ensure_ascii=False).encode() + b"\n")
     return Job(folder, rows, size, suffix)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, which the system takes back when the process ends in whatever way."""
+    with explained(str(folder)):
+        lock = (folder / "lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"another process works on {folder}; wait until it ends, or give this one another folder with --job"
+            ) from error
+        yield
 
 
 def check_free(out: Path, *, overwrite: bool) -> None:

@@ -183,7 +183,8 @@ def _raw(logits: Any) -> Any:
 def _fingerprint(model: Any) -> str:
     """A hash over whatever changes a score: weights with their precision, tokenizer, configuration, length."""
     config = {name: value for name, value in model.config.to_dict().items() if not name.startswith("_")}
-    digest = hashlib.sha256(json.dumps([config, model.max_length], sort_keys=True, default=str).encode())
+    settings = [config, model.tokenizer.model_max_length]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     digest.update(json.dumps(sorted(model.tokenizer.get_vocab().items())).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -9,9 +9,12 @@ from me5.cli import options
 from me5.cli.data import shared
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from me5.data.contract import Dataset
     from me5.data.readers import Grouped
     from me5.data.readers.reading import Reading
+    from me5.data.writing import Item
 
 
 def read(
@@ -97,7 +100,7 @@ def _write(
     # Filled while files are read, and written at the end.
     inputs: dict[str, str] = {}
 
-    def read_all():  # noqa: ANN202
+    def read_all() -> "Iterator[Item]":
         yield from items(grouped, reading)
         inputs.update({str(path): sha256(path) for path in reading.files})
 
