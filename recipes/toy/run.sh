@@ -17,4 +17,4 @@ me5 data score mined --teacher stage1/model --out scored
 me5 train stage2.toml --out stage2 --cache cache
 me5 eval run eval --model stage1/model --no-bm25 --out results/stage1
 me5 eval run eval --model stage2/model --no-bm25 --out results/stage2
-me5 embed eval/retrieval/xa-xb/queries.jsonl --field text --side query --output questions.npy
+me5 embed eval/retrieval/xa-xb/queries.jsonl --field text --side query --model stage2/model --output questions.npy
