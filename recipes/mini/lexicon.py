@@ -1,7 +1,7 @@
-"""A lexicon that the static vectors know: frequent words of each language with their nearest English word, as a dataset.
+"""Frequent words of each language with the English word that the static vectors have nearest, as a dataset.
 
-The static model saw every pair a dozen times in the minutes in which the encoder sees it once. Its words, put to the encoder
-as pairs of five tokens, are the cheapest way to hand over what it knows.
+The static model saw some sixty times as many pairs a minute as the encoder. Its words, put to the encoder as pairs of five
+tokens, are the cheapest way to hand over what it knows.
 """
 
 from __future__ import annotations
