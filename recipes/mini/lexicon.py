@@ -1,7 +1,7 @@
 """Frequent words of each language with the English word that the static vectors have nearest, as a dataset.
 
-The static model saw some sixty times as many pairs a minute as the encoder. Its words, put to the encoder as pairs of five
-tokens, are the cheapest way to hand over what it knows.
+The static model saw some sixty times as many pairs a minute as the encoder. Its words, put to the encoder as pairs of
+five tokens, are the cheapest way to hand over what it knows.
 """
 
 from __future__ import annotations
