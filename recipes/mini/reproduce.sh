@@ -16,9 +16,8 @@ cp ./*.toml "$run/"
 [ -d "$run/tokenizer" ] || "$python" tokenizer.py "$data" "$run" "$teacher/vocab.txt"
 "$python" data.py "$data" "$run"
 [ -d "$run/static" ] || "$python" static.py "$run" "$run/static.toml"
-[ -d "$run/lexicon" ] || "$python" lexicon.py "$run"
 [ -d "$run/start" ] || "$python" start.py "$run" "$teacher"
-for stage in taught words pairs; do
+for stage in taught pairs; do
     [ -d "$run/runs/$stage/model" ] || me5 train "$run/$stage.toml" --out "$run/runs/$stage" --cache "$run/cache"
 done
 "$python" export.py "$run/runs/pairs/model" "$run/me5-mini"
