@@ -107,9 +107,13 @@ def main() -> None:
         ("Tatoeba, 112 languages", list(tatoeba), "BitextMining"),
         ("similarity, Spearman, 14 files", list(ours["STS"]), "STS"),
         ("similarity, English", ["stsb-multi en"], "STS"),
-        ("retrieval in one language, nDCG@10, 24 sets", native, "Retrieval"),
-        ("retrieval, the five English sets", english, "Retrieval"),
-        ("retrieval, question in an African language, passage in English or French, 9 sets", crossing, "Retrieval"),
+        (f"retrieval in one language, nDCG@10, {len(native)} sets", native, "Retrieval"),
+        (f"retrieval, English, {len(english)} sets", english, "Retrieval"),
+        (
+            f"retrieval, question in an African language, passage in another, {len(crossing)} sets",
+            crossing,
+            "Retrieval",
+        ),
     ):
         columns = [ours[kind], static[kind], teacher.get(kind, {})]
         columns += [yardstick, hybrid] if kind == "Retrieval" else [{}, {}]

@@ -35,13 +35,13 @@ def fused(rankings: Sequence[Ranking]) -> Ranking:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
-    parser.add_argument("sets", type=Path, help="a folder of BEIR folders")
     parser.add_argument("out", type=Path)
+    parser.add_argument("sets", type=Path, nargs="+", help="BEIR folders, or folders of them")
     parser.add_argument("--cache", type=Path, help="vectors of `me5 eval run`")
     arguments = parser.parse_args()
     encoder = open_encoder(str(arguments.model), precision="bf16", cache=arguments.cache)
     found = {}
-    for task in read(arguments.sets):
+    for task in (task for path in arguments.sets for task in read(path)):
         asking, answering = prompts_of(task, encoder, None)
         both = zip(bm25.rank(task), rank(task, encoder, asking, answering), strict=True)
         found[task.subset.name] = outcome(task, [fused(pair) for pair in both]).score

@@ -28,5 +28,5 @@ judge "$run"/eval/{bitext,sts,retrieval} --model "$run/me5-mini" --precision bf1
 judge "$run"/eval/{bitext,sts,retrieval} --model "st:$run/static" --prompts none --no-bm25
 judge "$run"/eval/sts/stsb-multi-dev/en.tsv "$run"/eval/retrieval/{qed,fairytaleqa,pubmedqa,medquad,integreat}-en \
     --model "$teacher" --prompts none --precision bf16 --no-bm25
-"$python" hybrid.py "$run/me5-mini" "$run/eval/retrieval" "$run/hybrid.json" --cache "$run/vectors"
+"$python" hybrid.py "$run/me5-mini" "$run/hybrid.json" "$run/eval/retrieval" --cache "$run/vectors"
 "$python" card.py "$data" "$run" "$run/me5-mini"
