@@ -110,7 +110,7 @@ def main() -> None:
         (f"retrieval in one language, nDCG@10, {len(native)} sets", native, "Retrieval"),
         (f"retrieval, English, {len(english)} sets", english, "Retrieval"),
         (
-            f"retrieval, question in an African language, passage in another, {len(crossing)} sets",
+            f"retrieval, question in an African language, passage not, {len(crossing)} sets",
             crossing,
             "Retrieval",
         ),
