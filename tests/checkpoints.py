@@ -94,6 +94,13 @@ def build(folder: Path, recipe: Recipe = XLMR) -> Path:
     return folder
 
 
+def build_tokenizer(folder: Path) -> Path:
+    """Write a tokenizer of XLM-RoBERTa's form alone, for a network to come, and return its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_tokenizer(folder, _unigram(), XLMR)
+    return folder
+
+
 def write_json(path: Path, content: Any) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
@@ -189,7 +196,10 @@ def _write_weights(folder: Path, recipe: Recipe, tokens: int) -> None:
     tensors = {name: tensor.to(getattr(torch, recipe.dtype)) for name, tensor in tensors.items()}
     if recipe.extras:
         tensors["embeddings.position_ids"] = torch.arange(config.max_position_embeddings)[None]
-    save_weights(folder, {recipe.prefix + name: tensor for name, tensor in tensors.items()}, recipe.shards)
+    files = {recipe.prefix + name: tensor for name, tensor in tensors.items()}
+    if recipe.extras:  # the head of a masked language model, as xlm-roberta-large has it beside `roberta.`
+        files["lm_head.bias"] = torch.zeros(config.vocab_size)
+    save_weights(folder, files, recipe.shards)
 
 
 def _draw(name: str, shape: Any, generator: Any) -> Any:

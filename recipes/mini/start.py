@@ -44,8 +44,8 @@ def english_share(store: TokenStore, size: int) -> np.ndarray:
 def word_table(pieces: dict[str, int], static: torch.Tensor, teacher: dict[str, int], words: torch.Tensor,
                english: np.ndarray) -> tuple[torch.Tensor, int]:  # fmt: skip
     """Return the new word table and the number of pieces that were taken over."""
-    table = torch.zeros(len(pieces), words.shape[1])
-    taken = torch.zeros(len(pieces), dtype=torch.bool)
+    table = torch.zeros(len(static), words.shape[1])
+    taken = torch.zeros(len(static), dtype=torch.bool)
     for piece, number in pieces.items():
         word = piece.removeprefix("▁")
         same = SPECIAL.get(piece) or (word if piece.startswith("▁") or not word.isalpha() else f"##{word}")
@@ -57,7 +57,7 @@ def word_table(pieces: dict[str, int], static: torch.Tensor, teacher: dict[str, 
     anchors = taken.nonzero()[:, 0]
     anchors = anchors[anchors >= len(SPECIAL) - 1]
     lengths = words[100:].norm(dim=1).mean()
-    for start in range(0, len(pieces), 2048):
+    for start in range(0, len(static), 2048):
         cosines, nearest = (vectors[start : start + 2048] @ vectors[anchors].T).topk(NEIGHBOURS)
         weights = (cosines / SHARPNESS).softmax(1)
         mixed = (weights.unsqueeze(2) * table[anchors[nearest]]).sum(1)

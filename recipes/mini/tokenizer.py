@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import re
 import unicodedata
@@ -12,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from data import read_rows
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from me5.data.vocabulary import finished, learn, limit_alphabet, save, with_whole
 
 PIECES = 50_000  # 50k x 384 in float16 is 38.4 MB, beside six layers of 21.3 MB
 LINES = 330_000
@@ -28,6 +28,7 @@ SPACED = (
 WORDS_EACH = 300
 OTHERS = 0.15  # what is left of the share of a language with fewer than MAIN texts: there are some 600 of them
 MAIN = 5_000
+LONGEST = 14  # characters of a piece
 ALPHABET = 7_000  # single characters kept; the trainer keeps every character it sees, so rarer ones are taken out
 # The words of these stay whole first of all: every query pays for them.
 PROMPTS = (
@@ -43,30 +44,6 @@ PROMPTS = (
     "Find the document that answers the query",
     "Given a search query, retrieve relevant documents",
 )
-TOKENS = {
-    "bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>",
-    "pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>",
-}  # fmt: skip
-SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]  # the order of fairseq and XLM-R
-
-
-def new_tokenizer(model: models.Unigram) -> Tokenizer:
-    """Wrap a Unigram model with the normaliser, splitter, decoder and template that this model uses."""
-    tokenizer = Tokenizer(model)
-    tokenizer.normalizer = normalizers.Sequence(
-        [
-            normalizers.NFKC(),
-            normalizers.Lowercase(),  # halves the spellings that a small vocabulary has to hold
-            normalizers.Replace(Regex(r"[\s\p{Cc}]+"), " "),
-            normalizers.Strip(),
-        ]
-    )
-    # Punctuation stands alone, so that no piece is spent on "word," beside "word".
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always"), pre_tokenizers.Punctuation("isolated")]
-    )
-    tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
-    return tokenizer
 
 
 def sample_lines(data: Path, seed: int = 0) -> list[str]:
@@ -91,21 +68,7 @@ def sample_lines(data: Path, seed: int = 0) -> list[str]:
     return lines
 
 
-def limit_alphabet(lines: list[str]) -> list[str]:
-    """Normalise the lines and blank out all characters but the most frequent ones."""
-    normalised = [normal(line) for line in lines]
-    counts: Counter[str] = Counter()
-    for line in normalised:
-        counts.update(line)
-    kept = {character for character, _ in counts.most_common(ALPHABET)}
-    covered = sum(counts[character] for character in kept) / sum(counts.values())
-    print(f"{len(counts):,} characters, {len(kept):,} kept, they cover {covered:.4%} of the sample", flush=True)
-    rare = "".join(sorted(set(counts) - kept))
-    pattern = re.compile(f"[{re.escape(rare)}]") if rare else None
-    return [pattern.sub(" ", line) for line in normalised] if pattern else normalised
-
-
-def frequent_words(data: Path, vocabulary: Path) -> list[tuple[str, float]]:
+def frequent_words(data: Path, vocabulary: Path) -> dict[str, float]:
     """Return whole words as pieces with the logarithms of their shares: English ones that the teacher has, and others.
 
     A word counts by the roots of its counts in each source, so that the terms of one manual do not win.
@@ -129,35 +92,12 @@ def frequent_words(data: Path, vocabulary: Path) -> list[tuple[str, float]]:
         chosen = [word for word in ranked if not english or word in known][: WORDS if english else WORDS_EACH]
         for word in chosen:
             words[word] = max(words.get(word, -99.0), math.log(weight[word] / total))
-    return [(f"▁{word}", score) for word, score in words.items()]
+    return {f"▁{word}": score for word, score in words.items()}
 
 
 def normal(text: str) -> str:
     """Return a text as the tokenizer's normaliser leaves it, but for white space."""
     return unicodedata.normalize("NFKC", text).lower()
-
-
-def compact(tokenizer: Tokenizer, words: list[tuple[str, float]]) -> Tokenizer:
-    """Put the words in the place of the rarest pieces, reorder to fairseq ids, and round scores to shorten the file."""
-    stored = json.loads(tokenizer.to_str())
-    pieces = {piece: score for piece, score in stored["model"]["vocab"] if piece not in SPECIAL}
-    room = PIECES - len(SPECIAL) - 1
-    whole = {piece: max(score, pieces.get(piece, score)) for piece, score in words}
-    single = {piece: score for piece, score in pieces.items() if len(piece) == 1}
-    kept = whole | single
-    for piece, score in sorted(pieces.items(), key=lambda item: -item[1]):
-        if len(kept) == room:
-            break
-        kept.setdefault(piece, score)
-    ordered = sorted(kept.items(), key=lambda item: -item[1])
-    vocabulary = [(piece, 0.0) for piece in SPECIAL]
-    vocabulary += [(piece, round(score, 3)) for piece, score in ordered] + [("<mask>", 0.0)]
-    result = new_tokenizer(models.Unigram(vocabulary, unk_id=3, byte_fallback=False))
-    result.add_special_tokens([*SPECIAL, "<mask>"])
-    result.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    return result
 
 
 def main() -> None:
@@ -167,31 +107,13 @@ def main() -> None:
     parser.add_argument("vocabulary", type=Path, help="vocab.txt of the teacher")
     arguments = parser.parse_args()
     arguments.run.mkdir(parents=True, exist_ok=True)
-    lines = limit_alphabet(sample_lines(arguments.data))
-    print(f"{len(lines):,} lines, {sum(map(len, lines)):,} characters", flush=True)
-    tokenizer = new_tokenizer(models.Unigram())
-    trainer = trainers.UnigramTrainer(
-        vocab_size=PIECES - 1, special_tokens=SPECIAL, unk_token="<unk>", max_piece_length=14, show_progress=False
-    )
-    draft = arguments.run / "tokenizer-draft.json"
-    if draft.exists():
-        tokenizer = Tokenizer.from_file(str(draft))
-    else:
-        tokenizer.train_from_iterator(lines, trainer=trainer, length=len(lines))
-        tokenizer.save(str(draft))
-    final = compact(tokenizer, frequent_words(arguments.data, arguments.vocabulary))
-    folder = arguments.run / "tokenizer"
-    folder.mkdir(exist_ok=True)
-    # The generic class, because transformers 5 rebuilds the tokenizer of XLM-R from its own parts.
-    settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 512, "padding_side": "right",
-        "truncation_side": "right", "clean_up_tokenization_spaces": False,
-        "model_input_names": ["input_ids", "attention_mask"], **TOKENS,
-    }  # fmt: skip
-    for name, content in (("tokenizer_config", settings), ("special_tokens_map", TOKENS)):
-        (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    (folder / "tokenizer.json").write_text(final.to_str(pretty=False), encoding="utf-8")
-    print(f"{final.get_vocab_size():,} pieces", flush=True)
+    lines, covered = limit_alphabet(sample_lines(arguments.data), ALPHABET, lower_case=True)
+    print(f"{len(lines):,} lines, {sum(map(len, lines)):,} characters; the alphabet covers {covered:.4%}", flush=True)
+    learned = learn(lines, pieces=PIECES, lower_case=True, longest=LONGEST)
+    words = frequent_words(arguments.data, arguments.vocabulary)
+    tokenizer = finished(with_whole(learned, words, PIECES), lower_case=True)
+    save(tokenizer, arguments.run / "tokenizer", overwrite=True)
+    print(f"{tokenizer.get_vocab_size():,} pieces", flush=True)
 
 
 if __name__ == "__main__":

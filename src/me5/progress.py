@@ -16,7 +16,7 @@ def track(
     description: str = "Embedding",
     unit: Literal["texts", "rows", "bytes"] = "texts",
 ) -> Iterator[Advance]:
-    """Give a function to call with (texts, rows or bytes done, tokens done) since the last call. `total` None: unknown."""
+    """Give a function to call with (units done, tokens done) since the last call. `total` None: unknown."""
     if not show:
         yield lambda texts, tokens: None  # noqa: ARG005
         return

@@ -37,6 +37,8 @@ _PREFIXES = ("roberta.", "bert.", "model.", "")
 # Tensors that files carry and that no sentence vector needs: the classification pooler, and index buffers that old
 # versions of transformers saved.
 _UNUSED = {"pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids", "embeddings.token_type_ids"}
+# Heads for guessing masked words: xlm-roberta-large and its kin carry one, and training starts from them.
+_HEADS = ("lm_head.", "cls.")
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
 
 
@@ -171,7 +173,7 @@ def _match(found: dict[str, _Stored], config: ModelConfig, folder: Path) -> dict
         if stored.dtype not in _DTYPES:
             raise CheckpointError(f"{folder}: tensor {prefix}{theirs} is {stored.dtype}; expected {', '.join(_DTYPES)}")
         tensors[ours] = stored
-    surplus = sorted(name for name in left if name not in _UNUSED)
+    surplus = sorted(name for name in left if name not in _UNUSED and not name.startswith(_HEADS))
     if surplus:
         raise CheckpointError(
             f"{folder}: {_names(surplus)} in the weights but not part of a {config.body} encoder of {config.layers} "

@@ -1,5 +1,6 @@
 """Two processes end with the gradients of one, plain or in chunks; and one process alone needs none of it."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -24,23 +25,20 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "CUDA_VISIBLE_DEVICES": ""}
-    running = [
-        subprocess.Popen(
-            [sys.executable, processes.__file__, str(folder)],
-            env=os.environ | address | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    try:
+    with contextlib.ExitStack() as ending:
+        running = []
+        for rank in (0, 1):
+            process = subprocess.Popen(
+                [sys.executable, processes.__file__, str(folder)],
+                env=os.environ | address | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            running.append(ending.enter_context(process))
+            ending.callback(process.kill)
         for process in running:
-            _, errors = process.communicate(timeout=120)
+            _, errors = process.communicate(timeout=600)
             assert process.returncode == 0, errors
-    finally:
-        for process in running:
-            process.kill()
-            process.wait()
     return [load_file(folder / f"{rank}.safetensors") for rank in (0, 1)]
 
 

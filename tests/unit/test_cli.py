@@ -9,7 +9,7 @@ import pytest
 
 from me5 import catalog
 
-COMMANDS = ("demo", "embed", "score", "tokens", "models", "info", "verify", "index", "search")
+COMMANDS = ("demo", "embed", "score", "tokens", "models", "info", "verify", "index", "search", "data")
 ROOT = Path(__file__).parents[2]
 
 

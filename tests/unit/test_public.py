@@ -48,7 +48,7 @@ def blocks(language: str, page: str = "README.md") -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/python.md", "docs/search.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md", "docs/search.md", "docs/data.md"])
 @pytest.mark.filterwarnings("ignore::me5.TruncationWarning")
 def test_python_in_the_documents_runs(page, capsys):
     code = blocks("python", page)

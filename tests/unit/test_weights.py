@@ -91,7 +91,7 @@ def surplus(tensors: dict) -> None:
 
 
 def head(tensors: dict) -> None:
-    tensors["lm_head.dense.weight"] = torch.zeros(64, 64)
+    tensors["classifier.dense.weight"] = torch.zeros(64, 64)
 
 
 def misshapen(tensors: dict) -> None:
@@ -114,7 +114,7 @@ REFUSALS = {
     "missing": (missing, f"tensor {INNER} is missing from the weights"),
     "several missing": (several_missing, "tensors encoder.layer.1.*, .*, .* and 13 more are missing"),
     "surplus": (surplus, "tensor encoder.layer.2.output.dense.bias is in the weights but not part of a xlm-roberta"),
-    "a head": (head, "tensor lm_head.dense.weight is in the weights but not part"),
+    "a head": (head, "tensor classifier.dense.weight is in the weights but not part"),
     "misshapen": (misshapen, rf"tensor {INNER} has shape \(64, 96\), config.json says \(96, 64\)"),
     "too few rows": (too_few_rows, rf"tensor {WORDS} has shape .*, config.json says"),
     "float64": (double, f"tensor {INNER} is F64; expected F32, F16, BF16"),

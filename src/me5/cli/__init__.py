@@ -12,7 +12,7 @@ from typing import TextIO
 import typer
 
 from me5._version import __version__
-from me5.cli import demo, embed, evaluation, index, info, models, score, search, serve, tokens, verify
+from me5.cli import data, demo, embed, evaluation, index, info, models, score, search, serve, tokens, train, verify
 from me5.errors import CheckpointError, InputError, Me5Error, Me5Warning
 
 app = typer.Typer(
@@ -32,9 +32,11 @@ app.command("models")(models.models)
 app.command("info")(info.info)
 app.command("verify")(verify.verify)
 app.add_typer(evaluation.app, name="eval")
+app.add_typer(data.app, name="data")
 app.add_typer(index.app, name="index")
 app.command("search")(search.search)
 app.command("serve")(serve.serve)
+app.command("train")(train.train)
 
 
 def _version(wanted: bool) -> None:

@@ -5,10 +5,10 @@
     relations.parquet   query_id, document_id, kind, label, teacher_score, teacher, source, licence
     dataset.json        counts, the sha256 and rows of every file, and the steps that made it
 
-Each table may instead be a folder of shards (`documents/00000.parquet`, …). An id is 24 hex digits of blake2b over the
-text in Unicode's NFC form, a document's with its title and a query's with its instruction in front, so equal content
-is one row wherever it comes from; of rows that differ in `lang` alone the first stays. The relations of one query stand
-together, queries in the order in which they first appeared.
+Each table may instead be a folder of shards (`documents/00000.parquet`, …), as one of over a million rows is. An id is
+24 hex digits of blake2b over the text in Unicode's NFC form, a document's with its title and a query's with its
+instruction in front, so equal content is one row wherever it comes from; of rows that differ in `lang` alone the first
+stays. The relations of one query stand together, queries in the order in which they first appeared.
 """
 
 import hashlib
@@ -45,6 +45,10 @@ SCHEMAS: Mapping[Table, pa.Schema] = {
         ]
     ),
 }  # fmt: skip
+
+
+class EmptyTextError(InputError):
+    """A document or query without a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,7 @@ def _check_texts(what: str, *, text: object, lang: object, **heads: object) -> N
             except UnicodeEncodeError as error:
                 raise InputError(f"the {name} of a {what} has half a surrogate pair: {value[:60]!r}") from error
     if not str(text).strip():
-        raise InputError(f"the text of a {what} is empty")
+        raise EmptyTextError(f"the text of a {what} is empty")
     for name, value in heads.items():
         # The id joins head and text with a line feed: with one in the head, two contents could share an id.
         if "\n" in str(value):

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from me5.errors import InputError
 from me5.layout import new_folder
 
 Item = Document | Query | Relation | Example
-_SHARD_ROWS = 1_000_000
+SHARD_ROWS = 1_000_000
 # Rows and characters that are collected before they are written.
 _ROWS, _CHARACTERS = 8192, 1 << 24
 # Of two relations of the same pair, the kind that stays.
@@ -34,7 +35,7 @@ def write_dataset(
     step: Mapping[str, Any],
     before: Dataset | None = None,
     repeats: Literal["error", "merge"] = "error",
-    shard_rows: int = _SHARD_ROWS,
+    lists: Mapping[str, Iterable[str]] = MappingProxyType({}),
     overwrite: bool = False,
 ) -> Dataset:
     """Write a dataset, which appears whole or not at all, and open it.
@@ -43,10 +44,11 @@ def write_dataset(
     of the same pair that differ are an error, or with `merge` one: positive before ignore before negative, then the
     first, which takes over a label or teacher score that it lacks; how many is counted in the step as `merged`, and as
     `contradictions` where kinds differed. `step` tells what is done, with settings and counts; it is read at the end,
-    so that a generator of items may still count in it. `before` gives the steps that went before.
+    so that a generator of items may still count in it. `before` gives the steps that went before. `lists` are further
+    files of the folder, by name, and their lines.
     """
     with new_folder(folder, overwrite=overwrite) as partial:
-        with _Writer(partial, shard_rows) as writer:
+        with _Writer(partial) as writer:
             for item in items:
                 writer.add(item)
             merged = writer.finish(merge=repeats == "merge")
@@ -61,6 +63,9 @@ def write_dataset(
             "files": files,
             "steps": [*(before.steps if before else ()), {**step, **merged}],
         }
+        for name, told in lists.items():
+            with (partial / name).open("w", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in told)
         (partial / "dataset.json").write_text(
             json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
@@ -76,10 +81,9 @@ def sha256(path: Path) -> str:
 class _Rows:
     """One table on its way into shards."""
 
-    def __init__(self, folder: Path, table: Table, shard_rows: int) -> None:
+    def __init__(self, folder: Path, table: Table) -> None:
         self._folder = folder / table
         self._schema = SCHEMAS[table]
-        self._shard_rows = shard_rows
         self._held: list[tuple[Any, ...]] = []
         self._characters = self._in_shard = self._shards = 0
         self._file: pq.ParquetWriter | None = None
@@ -94,7 +98,7 @@ class _Rows:
     def flush(self) -> None:
         held, self._held, self._characters = self._held, [], 0
         while held:
-            room = self._shard_rows - self._in_shard
+            room = SHARD_ROWS - self._in_shard
             part, held = held[:room], held[room:]
             columns = zip(zip(*part, strict=True), self._schema.types, strict=True)
             arrays = [pa.array(column, kind) for column, kind in columns]
@@ -108,7 +112,7 @@ class _Rows:
             self._shards += 1
         self._file.write_batch(batch)
         self._in_shard += batch.num_rows
-        if self._in_shard >= self._shard_rows:
+        if self._in_shard >= SHARD_ROWS:
             self.close_shard()
 
     def close_shard(self) -> None:
@@ -130,9 +134,9 @@ class _Rows:
 class _Writer(ExitStack):
     """The three tables: texts go to disk at once, relations are held as numbers and sorted at the end."""
 
-    def __init__(self, folder: Path, shard_rows: int) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__()
-        self._documents, self._queries, self._relations = (_Rows(folder, table, shard_rows) for table in SCHEMAS)
+        self._documents, self._queries, self._relations = (_Rows(folder, table) for table in SCHEMAS)
         # Files are closed also when something goes wrong, before the folder vanishes.
         for rows in (self._documents, self._queries, self._relations):
             self.callback(rows.close_shard)

@@ -50,7 +50,12 @@ def tokenize(text: str) -> list[str]:
 
 
 def evaluate(task: Retrieval | Reranking) -> Outcome:
-    """Judge BM25 (Lucene's formula, k1 1.5, b 0.75). A document that shares no token with a query is not found.
+    """Judge BM25."""
+    return outcome(task, rank(task))
+
+
+def rank(task: Retrieval | Reranking) -> list[Ranking]:
+    """One ranking per query by Lucene's formula, k1 1.5, b 0.75. What shares no token with a query is not found.
 
     The index is in memory: about 8 bytes for every different word of every document.
     """
@@ -60,17 +65,17 @@ def evaluate(task: Retrieval | Reranking) -> Outcome:
     index = bm25s.BM25(k1=1.5, b=0.75, method="lucene")
     documents = list(_numbered(task, ids, vocabulary))
     if not vocabulary:  # nothing but punctuation
-        return outcome(task, [{}] * len(task.queries))
+        return [{}] * len(task.queries)
     index.index((documents, vocabulary), show_progress=False)
     del documents
     if isinstance(task, Reranking):
-        return outcome(task, _of_candidates(index, task, ids))
+        return _of_candidates(index, task, ids)
     rankings: list[Ranking] = []
     for query in task.queries.values():
         places, scores = index.retrieve([tokenize(query)], k=min(max(DEPTHS), len(ids)), show_progress=False)
         found = zip(places[0].tolist(), scores[0].tolist(), strict=True)
         rankings.append({ids[at]: score for at, score in found if score > 0})
-    return outcome(task, rankings)
+    return rankings
 
 
 def _numbered(task: Retrieval | Reranking, ids: list[str], vocabulary: dict[str, int]) -> Iterator[list[int]]:

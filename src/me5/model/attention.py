@@ -78,12 +78,12 @@ def runs(query: Tensor, key: Tensor, value: Tensor, sequences: Sequences, dropou
     sizes = [count * length for count, length in alike]
     unowned = len(query) - sum(sizes)
     # `split` and not slices: in training each slice would fill a gradient as large as the whole with zeros.
-    parts = zip(*(part.split([*sizes, unowned]) for part in (query, key, value)), strict=True)
-    attended = [
+    parts = zip(*(torch.split(part, [*sizes, unowned]) for part in (query, key, value)), strict=True)
+    attended = []
+    for (count, length), run in zip(alike, parts, strict=False):
         # (sequences, heads, length, width), views of the input
-        dense(*(part.unflatten(0, (count, length)).transpose(1, 2) for part in run), dropout).transpose(1, 2).flatten(0, 1)
-        for (count, length), run in zip(alike, parts, strict=False)
-    ]
+        each = [part.unflatten(0, (count, length)).transpose(1, 2) for part in run]
+        attended.append(dense(each[0], each[1], each[2], dropout).transpose(1, 2).flatten(0, 1))
     return torch.cat([*attended, query.new_zeros(unowned, *query.shape[1:])])
 
 

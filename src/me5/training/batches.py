@@ -7,6 +7,7 @@ processes make the same batch and each keeps its own share of it.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Batch:
-    """One process's share of a step. `vectors` (documents, dim) stand in for `documents` where a teacher is learned."""
+    """One process's share of a step, and the targets of the whole step.
+
+    These count queries and documents process by process, as they come together when all are gathered. `vectors`
+    (documents, dim) stand in for `documents` where a teacher is learned.
+    """
 
     queries: list[Ids]
     documents: list[Ids]
@@ -55,9 +60,29 @@ class _Pair:
 
     entry: Entry
     row: int
+    query: int
+    document: int
     swapped: bool
     prefixes: tuple[str, str]
-    negatives: tuple[int, ...] = ()
+    negatives: tuple[int, ...]
+
+    @property
+    def first(self) -> int:
+        """The text that is asked with."""
+        return self.document if self.swapped else self.query
+
+    @property
+    def second(self) -> int:
+        """The text that is the right answer."""
+        return self.query if self.swapped else self.document
+
+
+class _Document(NamedTuple):
+    """A text among a batch's documents, and the number of the pair that it came with."""
+
+    pair: int
+    text: int
+    negative: bool
 
 
 class Batches:
@@ -100,13 +125,10 @@ class Batches:
             names.append(f"{told.source} {told.query_lang}>{told.document_lang}")
         if len(pairs) < distributed.world():
             raise InputError(f"step {step + 1} has {len(pairs)} pairs for {distributed.world()} processes")
-        own = distributed.share(len(pairs))
-        mine = pairs[own.start : own.stop]
         groups = tuple(sorted(set(names)))
         if self._recipe.teacher is not None:
-            rng = np.random.default_rng((self._recipe.seed, step, len(names)))
-            return self._taught(mine, *self._bank(pairs[0].entry, rng), groups)
-        return self._contrasted(mine, groups)
+            return self._taught(pairs, np.random.default_rng((self._recipe.seed, step, len(names))), groups)
+        return self._contrasted(pairs, groups)
 
     def _drawn(self, entry: Entry, rows: Ids, rng: np.random.Generator) -> list[_Pair]:
         """The pairs of a part: one prompt for all of them, unless a query has its own; sides change at random."""
@@ -121,10 +143,12 @@ class Batches:
         prefixes = self._prefixes(sentence, symmetric=data.symmetric)
         drawn = []
         for row, swapped in zip(rows.tolist(), swaps.tolist(), strict=True):
-            negatives, _ = store.negatives.of(int(store.pairs[row, 0]))
+            query, document, _ = store.pairs[row].tolist()
+            negatives, _ = store.negatives.of(query)
             wanted = min(self._recipe.batch.negatives, len(negatives))
             chosen = tuple(rng.choice(negatives, wanted, replace=False).tolist()) if wanted else ()
-            drawn.append(_Pair(entry, row, swapped, prefixes, chosen))
+            text = int(store.queries[query, 0])
+            drawn.append(_Pair(entry, row, text, document, swapped, prefixes, chosen))
         return drawn
 
     def _prefixes(self, sentence: str | None, *, symmetric: bool) -> tuple[str, str]:
@@ -158,60 +182,47 @@ class Batches:
         return np.concatenate([self._prefix(first), store.text(sentence, 512), self._prefix(last)])
 
     def _contrasted(self, pairs: Sequence[_Pair], groups: tuple[str, ...]) -> Batch:
-        """Queries against documents: each query's positive, then the negatives of all."""
-        queries, documents, query_keys, document_keys, owners = [], [], [], [], []
-        # Of each text: where it is a document, and where a swapped pair made a query of it.
-        places: dict[tuple[int, int], list[int]] = {}
-        asked: dict[tuple[int, int], list[int]] = {}
-        for number, pair in enumerate(pairs):
-            store = pair.entry.store
-            query, document, _ = (int(value) for value in store.pairs[pair.row])
-            texts = int(store.queries[query, 0]), document
-            first, second = texts[::-1] if pair.swapped else texts
-            queries.append(self._sequence(pair, first, query=True))
-            documents.append(self._sequence(pair, second, query=False))
-            query_keys.append(int(store.keys[first]))
-            document_keys.append(int(store.keys[second]))
-            owners.append(-1)
-            places.setdefault((id(store), second), []).append(number)
-            if pair.swapped:
-                asked.setdefault((id(store), first), []).append(number)
-        for number, pair in enumerate(pairs):
-            for text in () if pair.swapped else pair.negatives:
-                places.setdefault((id(pair.entry.store), text), []).append(len(documents))
-                documents.append(self._sequence(pair, text, query=False))
-                document_keys.append(int(pair.entry.store.keys[text]))
-                owners.append(number)
+        """Queries against documents: each query's positive, then the negatives of all, process by process."""
+        laid = [document for share in _shares_of(len(pairs)) for document in _laid(pairs, share)]
+        own = distributed.share(len(pairs))
         targets = Targets(
-            torch.tensor(query_keys), torch.tensor(document_keys), _identity(len(pairs)),
-            ignore=_known_elsewhere(pairs, places, asked), owners=torch.tensor(owners), **self._scores(pairs, owners),
-        )  # fmt: skip
+            torch.tensor([int(pair.entry.store.keys[pair.first]) for pair in pairs]),
+            torch.tensor([int(pairs[document.pair].entry.store.keys[document.text]) for document in laid]),
+            torch.tensor([(document.pair, place) for place, document in enumerate(laid) if not document.negative]),
+            ignore=_known_elsewhere(pairs, laid),
+            owners=torch.tensor([document.pair if document.negative else -1 for document in laid]),
+            **self._scores(pairs, laid),
+        )
+        queries = [self._sequence(pairs[number], pairs[number].first, query=True) for number in own]
+        documents = [
+            self._sequence(pairs[document.pair], document.text, query=False)
+            for document in laid
+            if document.pair in own
+        ]
         return Batch(queries, documents, targets, None, groups)
 
-    def _scores(self, pairs: Sequence[_Pair], owners: Sequence[int]) -> dict[str, torch.Tensor]:
+    def _scores(self, pairs: Sequence[_Pair], laid: Sequence[_Document]) -> dict[str, torch.Tensor]:
         """What the teacher said of each query's own documents, where distillation wants it."""
         if self._recipe.loss.distillation == 0:
             return {}
-        where: dict[int, list[int]] = {}
-        for place, owner in enumerate(owners):
-            if owner >= 0:
-                where.setdefault(owner, []).append(place)
+        places: dict[int, list[int]] = {}  # of each pair: its positive, then its negatives
+        for place, document in enumerate(laid):
+            places.setdefault(document.pair, []).append(place)
         found: list[tuple[int, int, float]] = []
         for number, pair in enumerate(pairs):
             store = pair.entry.store
-            known, said = store.negatives.of(int(store.pairs[pair.row, 0]))
-            scores = dict(zip(known.tolist(), said.tolist(), strict=True))
-            own = [(number, float(store.scores[pair.row]))]
-            own += [(place, scores[text]) for place, text in zip(where.get(number, []), pair.negatives, strict=False)]
-            missing = [place for place, score in own if not np.isfinite(score)]
-            if pair.swapped or len(missing) == len(own):
+            known, of_known = store.negatives.of(int(store.pairs[pair.row, 0]))
+            scores = dict(zip(known.tolist(), of_known.tolist(), strict=True))
+            said = [float(store.scores[pair.row]), *(scores[text] for text in pair.negatives)]
+            missing = len(said) - int(np.isfinite(said).sum())
+            if pair.swapped or missing == len(said):
                 continue  # nothing was scored for this query: it has the contrastive part alone
             if missing:
                 raise InputError(
                     f"{store.facts['dataset']}: a query of source {store.groups[store.pairs[pair.row, 2]].source} has "
                     "teacher scores for some of its documents only; run `me5 data score` after mining"
                 )
-            found += [(number, place, score) for place, score in own]
+            found += [(number, place, score) for place, score in zip(places[number], said, strict=True)]
         if not found:
             return {}
         return {
@@ -219,33 +230,51 @@ class Batches:
             "teacher_scores": torch.tensor([score for _, _, score in found]),
         }
 
-    def _bank(self, entry: Entry, rng: np.random.Generator) -> tuple[npt.NDArray[np.int64], Vectors]:
-        """Keys and teacher's vectors that stand in for more documents: the share that is this process's."""
+    def _taught(self, pairs: Sequence[_Pair], rng: np.random.Generator, groups: tuple[str, ...]) -> Batch:
+        """Texts against the teacher's vectors of their query sides, and of a bank of others, process by process."""
         assert self._recipe.teacher is not None
+        entry = pairs[0].entry
         assert entry.vectors is not None
         bank = np.sort(rng.integers(len(entry.vectors), size=self._recipe.teacher.bank))
+        bank_keys = entry.store.keys[entry.store.queries[bank, 0]]
+        keys = np.array([pair.entry.store.keys[pair.query] for pair in pairs], np.int64)
+        document_keys: list[npt.NDArray[np.int64]] = []
+        positives: list[tuple[int, int]] = []
+        for share, of_bank in zip(_shares_of(len(pairs)), _shares_of(len(bank)), strict=True):
+            first = sum(map(len, document_keys))
+            positives += [(number, first + at) for at, number in enumerate(share)]
+            document_keys += [keys[share.start : share.stop], bank_keys[of_bank.start : of_bank.stop]]
+        queries, vectors = [], []
+        for number in distributed.share(len(pairs)):
+            pair = pairs[number]
+            assert pair.entry.vectors is not None
+            queries.append(self._sequence(pair, pair.first, query=True))
+            vectors.append(pair.entry.vectors[pair.entry.store.pairs[pair.row, 0]])
         own = distributed.share(len(bank))
-        bank = bank[own.start : own.stop]
-        return entry.store.keys[entry.store.queries[bank, 0]], entry.vectors[bank]
+        return Batch(
+            queries,
+            [],
+            Targets(torch.from_numpy(keys), torch.from_numpy(np.concatenate(document_keys)), torch.tensor(positives)),
+            np.concatenate([np.stack(vectors), entry.vectors[bank[own.start : own.stop]]]),
+            groups,
+        )
 
-    def _taught(
-        self, pairs: Sequence[_Pair], bank_keys: npt.NDArray[np.int64], bank: Vectors, groups: tuple[str, ...]
-    ) -> Batch:
-        """Texts against the teacher's vectors of their query sides, and of the others in the bank."""
-        queries, keys, vectors = [], [], []
-        for pair in pairs:
-            store, stored = pair.entry.store, pair.entry.vectors
-            assert stored is not None
-            query, document, _ = (int(value) for value in store.pairs[pair.row])
-            side = int(store.queries[query, 0])
-            queries.append(self._sequence(pair, document if pair.swapped else side, query=True))
-            keys.append(int(store.keys[side]))
-            vectors.append(stored[query])
-        targets = Targets(
-            torch.tensor(keys), torch.from_numpy(np.concatenate([np.array(keys, np.int64), bank_keys])),
-            _identity(len(pairs)),
-        )  # fmt: skip
-        return Batch(queries, [], targets, np.concatenate([np.stack(vectors), bank]), groups)
+
+def _shares_of(count: int) -> list[range]:
+    """The share of each process in so many things."""
+    return [distributed.share(count, rank) for rank in range(distributed.world())]
+
+
+def _laid(pairs: Sequence[_Pair], share: range) -> list[_Document]:
+    """The documents of a process, in order: the positives of its pairs, then the negatives of those not swapped."""
+    positives = [_Document(number, pairs[number].second, negative=False) for number in share]
+    negatives = [
+        _Document(number, text, negative=True)
+        for number in share
+        if not pairs[number].swapped
+        for text in pairs[number].negatives
+    ]
+    return positives + negatives
 
 
 def chosen(data: Data, store: TokenStore) -> tuple[tuple[int, Ids], ...]:
@@ -280,21 +309,26 @@ def _shares(entry: Entry) -> npt.NDArray[np.float64]:
     return shares * entry.data.weight / shares.sum()
 
 
-def _identity(count: int) -> torch.Tensor:
-    return torch.arange(count).unsqueeze(1).expand(-1, 2).contiguous()
-
-
-def _known_elsewhere(
-    pairs: Sequence[_Pair], places: dict[tuple[int, int], list[int]], asked: dict[tuple[int, int], list[int]]
-) -> torch.Tensor:
+def _known_elsewhere(pairs: Sequence[_Pair], laid: Sequence[_Document]) -> torch.Tensor:
     """(query, document) of the batch where the document is known to be right for the query, or not to be judged."""
+    # Of each text: where it is a document, and where a swapped pair made a query of it.
+    places: dict[tuple[int, int], list[int]] = {}
+    asked: dict[tuple[int, int], list[int]] = {}
+    positive: dict[int, int] = {}
+    for place, document in enumerate(laid):
+        pair = pairs[document.pair]
+        places.setdefault((id(pair.entry.store), document.text), []).append(place)
+        if not document.negative:
+            positive[document.pair] = place
+            if pair.swapped:
+                asked.setdefault((id(pair.entry.store), pair.first), []).append(document.pair)
     found = []
     for number, pair in enumerate(pairs):
-        store = pair.entry.store
+        store, own = pair.entry.store, positive[number]
         known, _ = store.known.of(int(store.pairs[pair.row, 0]))
         for text in known.tolist():
             if pair.swapped:  # the query stands among the documents, the documents that answer it among the queries
-                found += [(other, number) for other in asked.get((id(store), text), []) if other != number]
+                found += [(other, own) for other in asked.get((id(store), text), []) if other != number]
             else:
-                found += [(number, place) for place in places.get((id(store), text), []) if place != number]
+                found += [(number, place) for place in places.get((id(store), text), []) if place != own]
     return torch.tensor(found, dtype=torch.int64).reshape(-1, 2)

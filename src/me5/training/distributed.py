@@ -20,8 +20,12 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 _PIECE = 1 << 26
 
 
-def start(*, timeout_minutes: float = 30) -> torch.device:
-    """Join the other processes if torchrun started this one; returns the device that is this process's own."""
+def start(*, timeout_minutes: float = 24 * 60) -> torch.device:
+    """Join the other processes if torchrun started this one; returns the device that is this process's own.
+
+    They wait for each other for so long, which must be enough for what one of them does alone: the token ids of all
+    data, a teacher's vectors, an evaluation. Where one dies, torchrun ends the others at once.
+    """
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -55,9 +59,10 @@ def barrier() -> None:
         dist.barrier()
 
 
-def share(count: int) -> range:
-    """The part of so many items that is this process's: parts differ by one item at most."""
-    return range(count * rank() // world(), count * (rank() + 1) // world())
+def share(count: int, number: int | None = None) -> range:
+    """The part of so many items that is this process's, or that of another number: parts differ by one item at most."""
+    number = rank() if number is None else number
+    return range(count * number // world(), count * (number + 1) // world())
 
 
 def gather(tensor: Tensor) -> list[Tensor]:

@@ -1,9 +1,9 @@
 """Evaluation on the way: the network as a checkpoint folder, judged as `me5 eval` judges any other."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from me5.layout import new_folder
 from me5.training.recipe import Evaluation
 
 Judge = Callable[[Path, Path], dict[str, float]]
@@ -12,7 +12,7 @@ Judge = Callable[[Path, Path], dict[str, float]]
 def open_judge(settings: Evaluation, *, device: str = "cpu") -> Judge:
     """Read the sets, and give what judges: (checkpoint folder, folder for results) -> main scores by type and set.
 
-    Raises `MissingExtraError` without the extra `eval`, and `InputError` where a path holds no set: before the training.
+    Raises `MissingExtraError` without the extra `eval`, and `InputError` where a path holds no set, before training.
     """
     # Imported here: most recipes have no evaluation, and need not have its extra.
     from me5.evaluation.encoders import open_encoder
@@ -22,8 +22,8 @@ def open_judge(settings: Evaluation, *, device: str = "cpu") -> Judge:
     tasks = [task for path in settings.paths for task in read(path)]
 
     def judged(folder: Path, out: Path) -> dict[str, float]:
-        shutil.rmtree(out, ignore_errors=True)  # of a step that is done once more
-        results = judge(tasks, open_encoder(str(folder), device=device), yardstick=False, out=out)
-        return {f"{result.type}/{result.subset}": result.outcome.score for result in results}
+        with new_folder(out, overwrite=True) as partial:  # a step may be done once more
+            results = judge(tasks, open_encoder(str(folder), device=device), yardstick=False, out=partial)
+            return {f"{result.type}/{result.subset}": result.outcome.score for result in results}
 
     return judged

@@ -83,7 +83,7 @@ def cached_step(
 
 
 def _encode(encode: Callable[[Chunk], Tensor], chunk: Chunk) -> Tensor:
-    """Autocast keeps 16-bit copies of parameters; one made without gradient would cut the next pass off from them."""
+    """Chunks must not share the 16-bit copies that autocast keeps of parameters: gradients would add up in 16 bits."""
     torch.clear_autocast_cache()
     return encode(chunk)
 

@@ -33,8 +33,6 @@ from me5.training.tokens import TokenStore, open_store
 
 Advance = Callable[[int, int], None]
 Figures = dict[str, float]
-# Others wait while the first process makes token ids and teacher's vectors, or evaluates.
-_PATIENCE_MINUTES = 24 * 60
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, cache: Path, *, advance: Advance) -> None:
         """Reads data and weights; nothing is trained yet. Token ids and teacher's vectors are kept below `cache`."""
-        self.recipe, self.device = recipe, distributed.start(timeout_minutes=_PATIENCE_MINUTES)
+        self.recipe, self.device = recipe, distributed.start()
         self.settings = loss_settings(recipe)
         self.judge: Judge | None = None
         if recipe.evaluation is not None and distributed.rank() == 0:
@@ -91,8 +89,9 @@ class Trainer:
                 observe(entry)
 
         with closing(run):
-            if self._judged_after(done) and not (run.evaluation / f"{done:08d}").exists():
-                self._evaluate(run, done, told)  # the run was stopped between saving and this
+            # A run that was stopped between saving and this; what the first process sees, all do.
+            if self._judged_after(done) and not distributed.gather_objects(run.judged(done).exists())[0]:
+                self._evaluate(run, done, told)
             for step in range(done, self.steps):
                 told(self.step(step))
                 if (step + 1) % self.recipe.save_every == 0 or step + 1 == self.steps:
@@ -147,11 +146,8 @@ class Trainer:
 
     def _loss(self, queries: Tensor, documents: Tensor, batch: Batch) -> tuple[Tensor, Figures]:
         targets = batch.targets
-        several = distributed.world() > 1
-        if several:
-            queries, documents = (distributed.gather_with_gradient(side) for side in (queries, documents))
-            targets = targets.gathered()
-        loss, figures = contrastive_loss(queries, documents, targets, self.settings, jointly=several)
+        queries, documents = (distributed.gather_with_gradient(side) for side in (queries, documents))
+        loss, figures = contrastive_loss(queries, documents, targets, self.settings, jointly=distributed.world() > 1)
         if self.recipe.teacher is not None:
             # Cosine and not squared distance, which vectors of unit length turn into collapse where scales differ.
             query, document = targets.positives.to(queries.device).unbind(1)
@@ -192,7 +188,7 @@ class Trainer:
     def _evaluate(self, run: Run, step: int, told: Callable[[Step | Judgement], None]) -> None:
         if self.judge is not None:
             self.save(run.evaluated)
-            told(Judgement(step, self.judge(run.evaluated, run.evaluation / f"{step:08d}")))
+            told(Judgement(step, self.judge(run.evaluated, run.judged(step))))
             shutil.rmtree(run.evaluated)
         distributed.barrier()
 

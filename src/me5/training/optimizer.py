@@ -1,5 +1,7 @@
 """AdamW with the rates of every step: warm-up, then a line down to zero; no decay on biases, norms and word tables."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -8,13 +10,15 @@ from me5.training.recipe import Optimizer
 
 def open_optimizer(encoder: nn.Module, settings: Optimizer) -> torch.optim.AdamW:
     """One group each of matrices, of what is not decayed, and of the word table; each knows its peak rate."""
-    words, matrices, rest = [], [], []
+    words: list[nn.Parameter] = []
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in encoder.named_parameters():
         if parameter.requires_grad:
             kind = words if name == "words.weight" else matrices if _decays(name, parameter) else rest
             kind.append(parameter)
     words_rate = settings.rate if settings.words_rate is None else settings.words_rate
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": matrices, "peak": settings.rate, "weight_decay": settings.weight_decay},
         {"params": rest, "peak": settings.rate, "weight_decay": 0.0},
         {"params": words, "peak": words_rate, "weight_decay": 0.0},

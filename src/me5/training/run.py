@@ -57,10 +57,9 @@ class Run:
         """The finished checkpoint folder."""
         return self.folder / "model"
 
-    @property
-    def evaluation(self) -> Path:
-        """The folder of results."""
-        return self.folder / "evaluation"
+    def judged(self, step: int) -> Path:
+        """The folder of results after a step, there once they are complete."""
+        return self.folder / "evaluation" / f"{step:08d}"
 
     @property
     def evaluated(self) -> Path:

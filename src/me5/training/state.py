@@ -37,8 +37,8 @@ def load_state(path: Path, encoder: nn.Module, optimizer: torch.optim.Optimizer)
     if expected != found:
         odd = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))[0]
         raise InputError(
-            f"{path} is the state of another network: {odd} has the shape {found.get(odd, 'of nothing')} there, "
-            f"{expected.get(odd, 'of nothing')} here"
+            f"{path} is the state of another network: {odd} has the shape {found.get(odd, 'nothing')} there, "
+            f"{expected.get(odd, 'nothing')} here"
         )
     with torch.no_grad():
         for name, parameter in trained.items():

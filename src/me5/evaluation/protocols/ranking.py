@@ -22,9 +22,16 @@ def retrieval(
     task: Retrieval, encoder: Encoder, asking: Prompt, answering: Prompt, *, advance: Advance | None = None
 ) -> Outcome:
     """Rank all documents for every query."""
+    return outcome(task, rank(task, encoder, asking, answering, advance=advance))
+
+
+def rank(
+    task: Retrieval, encoder: Encoder, asking: Prompt, answering: Prompt, *, advance: Advance | None = None
+) -> list[Ranking]:
+    """One ranking per query, of as many documents as the deepest figure looks at."""
     queries = encoder.embed(list(task.queries.values()), asking, advance)
     blocks = _embedded(groups(task.documents, BLOCK_DOCUMENTS), encoder, answering, advance)
-    return outcome(task, search(queries, blocks, max(DEPTHS)))
+    return search(queries, blocks, max(DEPTHS))
 
 
 def reranking(

@@ -1,0 +1,50 @@
+"""`me5 data decontaminate`: what is in evaluation sets out of a dataset."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from me5.cli import options
+from me5.cli.data import shared
+
+
+def decontaminate(
+    dataset: shared.Dataset_,
+    evaluation: Annotated[
+        list[Path],
+        typer.Option(
+            "--evaluation", "-e", metavar="PATH",
+            help="What `me5 eval` reads, or a .txt of a text per line; may be given several times.",
+        ),
+    ],
+    out: shared.Out,
+    whole_corpus: Annotated[
+        bool, typer.Option("--whole-corpus", help="Every document of a retrieval set counts, not only relevant ones.")
+    ] = False,
+    overwrite: shared.Overwrite = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:  # fmt: skip
+    """Take out of a dataset what evaluation sets hold, and list what went and why in decontamination.jsonl.
+
+    A query or document goes, with its relations, where its letters and digits equal those of an evaluation text, or
+    where both share a run of some 60 (Chinese, Japanese and Korean ones count twice), about 13 English words.
+
+    \b
+    me5 data decontaminate pairs -e data/retrieval -e data/sts --out clean
+    """
+    from me5.data.contract import Dataset
+    from me5.data.decontamination import LIST
+    from me5.data.decontamination import decontaminate as decontaminated
+
+    written = decontaminated(
+        Dataset.open(dataset), out, evaluation, whole_corpus=whole_corpus,
+        show_progress_bar=shared.show_progress_bar(quiet or as_json), overwrite=overwrite,
+    )  # fmt: skip
+    shared.tell(written, as_json=as_json, quiet=quiet)
+    if not quiet and not as_json:
+        step = written.steps[-1]
+        removed = ", ".join(f"{count:,} {what}" for what, count in step["removed"].items() if count) or "nothing"
+        typer.echo(f"compared with {step['evaluation_texts']:,} evaluation texts; removed: {removed}", err=True)
+        typer.echo(f"every one is listed in {written.folder / LIST}", err=True)

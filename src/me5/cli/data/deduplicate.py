@@ -1,0 +1,46 @@
+"""`me5 data deduplicate`: copies out of a dataset."""
+
+from typing import Annotated
+
+import typer
+
+from me5.cli import options
+from me5.cli.data import shared
+
+
+def deduplicate(
+    dataset: shared.Dataset_,
+    out: shared.Out,
+    near: Annotated[
+        float,
+        typer.Option("--near", min=0.5, max=1, metavar="SIMILARITY", help="From which on documents are copies."),
+    ] = 0.8,
+    exact: Annotated[bool, typer.Option("--exact", help="Only texts of equal letters and digits are copies.")] = False,
+    near_queries: Annotated[bool, typer.Option("--near-queries", help="Compare queries as documents are.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of the signatures that are compared.")] = 0,
+    overwrite: shared.Overwrite = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Take copies out of a dataset: texts of equal letters and digits, and documents that are nearly equal.
+
+    Of each group the first stays and takes over what related to the others, so that no positive is lost. Nearly equal
+    is an estimated Jaccard similarity of pieces of 5 letters; texts with different numbers never are.
+
+    \b
+    me5 data deduplicate pairs --out clean
+    me5 data deduplicate pairs --exact --out clean
+    """
+    from me5.data.contract import Dataset
+    from me5.data.duplicates import Settings
+    from me5.data.duplicates import deduplicate as deduplicated
+
+    settings = Settings(None if exact else near, near_queries, seed)
+    shown = shared.show_progress_bar(quiet or as_json)
+    written = deduplicated(Dataset.open(dataset), out, settings, show_progress_bar=shown, overwrite=overwrite)
+    shared.tell(written, as_json=as_json, quiet=quiet)
+    if not quiet and not as_json:
+        step = written.steps[-1]
+        for table, counts in step["removed"].items():
+            typer.echo(f"{table} removed: {counts.get('equal', 0):,} equal, {counts.get('near', 0):,} near", err=True)
+        typer.echo(f"relations that fell together: {step.get('merged', 0):,}", err=True)

@@ -1,0 +1,60 @@
+"""`me5 data filter`: the pairs of a dataset that a model finds consistent."""
+
+from typing import Annotated
+
+import typer
+
+from me5.cli import options
+from me5.cli.data import shared, work
+
+
+def filter(  # noqa: A001
+    dataset: shared.Dataset_,
+    out: shared.Out,
+    top: Annotated[int, typer.Option("--top", "-k", min=1, max=100, help="Keep positives among the best so many.")] = 2,
+    pool: Annotated[int, typer.Option("--pool", min=1, help="How many random documents they are ranked among.")] = (
+        1_000_000
+    ),
+    seed: Annotated[int, typer.Option("--seed", help="Draws the pool.")] = 0,
+    job: work.Job = None,
+    restart: work.Restart = False,
+    overwrite: shared.Overwrite = False,
+    dtype: work.Dtype = "float16",
+    model: options.Model = None,
+    task: options.Task = None,
+    device: options.Device = "cpu",
+    precision: options.Precision = "auto",
+    threads: options.Threads = None,
+    max_tokens: options.MaxTokens = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Keep a pair if its positive is among the best few of many random documents, as E5 filtered its web pairs.
+
+    What says the same as the query or one of its positives never counts against a pair. The report shows how many
+    pairs of each source other values of --top would keep; trying one costs no new search.
+
+    \b
+    me5 data filter pairs --out consistent
+    me5 data filter pairs --out consistent --model intfloat/multilingual-e5-small --top 2 --pool 1000000
+    """
+    from me5.data.consistency import RANKS, FilterSettings, filter_pairs
+    from me5.data.contract import Dataset
+
+    settings = FilterSettings(top, pool, seed)
+    data = Dataset.open(dataset)
+    place = work.workplace(out, job, restart=restart, dtype=dtype, quiet=quiet or as_json)
+    teacher = work.open_model(
+        model, device=device, precision=precision, threads=threads, max_tokens=max_tokens, task=task, quiet=quiet
+    )
+    counts = filter_pairs(data, teacher, settings, out=out, work=place, overwrite=overwrite)
+    columns = [
+        ("pairs", [f"{count.pairs:,}" for count in counts]),
+        ("kept", [f"{count.kept:,}" for count in counts]),
+        ("", [work.share(count.kept, count.pairs) for count in counts]),
+        *(
+            (f"top {rank}", [work.share(count.within[at], count.pairs) for count in counts])
+            for at, rank in enumerate(RANKS)
+        ),
+    ]
+    work.report(out, place, [count.source for count in counts], columns, as_json=as_json, quiet=quiet)

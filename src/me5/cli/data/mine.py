@@ -1,0 +1,128 @@
+"""`me5 data mine`: hard negatives into a dataset."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from me5.cli import options
+from me5.cli.data import shared, work
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from me5.data.mining import MiningCounts
+
+
+Number = Annotated[int, typer.Option("--number", "-n", min=1, help="Negatives to add to each query.")]
+Depth = Annotated[int, typer.Option("--depth", min=1, help="Take them from the best so many documents.")]
+Skip = Annotated[int, typer.Option("--skip", min=0, help="Pass over the first so many that may be taken.")]
+Percent = Annotated[
+    float,
+    typer.Option(
+        "--percent-of-positive", min=0, max=100,
+        help="A negative scores at most this share of the positive's score; 0: no such limit.",
+    ),
+]  # fmt: skip
+Margin = Annotated[
+    float | None, typer.Option("--margin", min=0, help="A negative scores this much below the positive.")
+]
+MaxScore = Annotated[float | None, typer.Option("--max-score", help="A negative scores at most this.")]
+Choice = Annotated[
+    Literal["top", "random"], typer.Option("--choice", help="Which of those left: the best, or random ones.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Draws the random ones.")]
+Within = Annotated[
+    Literal["language", "source"] | None,
+    typer.Option(
+        "--within", show_default="all documents",
+        help="Look only among documents of the language of the query's positive, or of its source.",
+    ),
+]  # fmt: skip
+SameTitle = Annotated[bool, typer.Option("--same-title", help="Take documents with the title of a positive too.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Drop the negatives that the dataset has.")]
+Check = Annotated[
+    str | None,
+    typer.Option(
+        "--check", metavar="NAME",
+        help="A teacher that reads each candidate: ce:NAME is a cross-encoder of sentence-transformers (a folder or "
+        "hub id), other names are me5 checkpoints. What it takes for an answer becomes `ignore`.",
+    ),
+]  # fmt: skip
+CheckMargin = Annotated[
+    float,
+    typer.Option("--check-margin", help="An answer scores above the positive's score less this, for the teacher."),
+]
+
+
+def mine(
+    dataset: shared.Dataset_,
+    out: shared.Out,
+    number: Number = 7,
+    depth: Depth = 200,
+    skip: Skip = 0,
+    percent: Percent = 95.0,
+    margin: Margin = None,
+    max_score: MaxScore = None,
+    choice: Choice = "top",
+    seed: Seed = 0,
+    within: Within = None,
+    same_title: SameTitle = False,
+    replace: Replace = False,
+    check: Check = None,
+    check_margin: CheckMargin = 0.0,
+    job: work.Job = None,
+    restart: work.Restart = False,
+    overwrite: shared.Overwrite = False,
+    dtype: work.Dtype = "float16",
+    model: options.Model = None,
+    task: options.Task = None,
+    device: options.Device = "cpu",
+    precision: options.Precision = "auto",
+    threads: options.Threads = None,
+    max_tokens: options.MaxTokens = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:  # fmt: skip
+    """Add hard negatives: documents that a model ranks high for a query and that do not answer it.
+
+    Known answers, what says the same, and documents under a positive's title are never taken. The limits keep out what
+    scores too close to the positive; a teacher finds more answers among the rest, and so tells how many are left.
+
+    \b
+    me5 data mine pairs --out mined
+    me5 data mine pairs --out mined --depth 100 --skip 10 --choice random --within language
+    me5 data mine pairs --out mined --check ce:BAAI/bge-reranker-v2-m3 --device cuda
+    """
+    from me5.data.choosing import MiningSettings
+    from me5.data.contract import Dataset
+    from me5.data.mining import mine as mine_negatives
+
+    settings = MiningSettings(
+        depth=depth, skip=skip, number=number, percent_of_positive=percent or None, margin=margin, max_score=max_score,
+        choice=choice, seed=seed, within=within, same_title=same_title, replace=replace, check_margin=check_margin,
+    )  # fmt: skip
+    data = Dataset.open(dataset)
+    place = work.workplace(out, job, restart=restart, dtype=dtype, quiet=quiet or as_json)
+    teacher = work.open_model(
+        model, device=device, precision=precision, threads=threads, max_tokens=max_tokens, task=task, quiet=quiet
+    )
+    judge = None if check is None else work.open_judge(check, device=device, quiet=quiet)
+    counts = mine_negatives(data, teacher, settings, out=out, work=place, check=judge, overwrite=overwrite)
+    columns = _columns(counts, checked=check is not None)
+    work.report(out, place, [count.source for count in counts], columns, as_json=as_json, quiet=quiet)
+
+
+def _columns(counts: "Sequence[MiningCounts]", *, checked: bool) -> list[tuple[str, list[str]]]:
+    """The table by source: heads, and a cell per source."""
+    columns = [
+        ("queries", [f"{count.queries:,}" for count in counts]),
+        ("candidates", [f"{count.candidates:,}" for count in counts]),
+        ("above positive", [work.share(count.above, count.candidates) for count in counts]),
+        ("below limits", [work.share(count.usable, count.candidates) for count in counts]),
+        ("negatives", [f"{count.negatives:,}" for count in counts]),
+        ("short", [f"{count.short:,}" for count in counts]),
+    ]
+    if checked:
+        suspected = [work.share(count.suspected, count.read) for count in counts]
+        columns += [("read", [f"{count.read:,}" for count in counts]), ("false negatives", suspected)]
+    return columns

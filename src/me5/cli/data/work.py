@@ -1,0 +1,119 @@
+"""What `filter`, `mine` and `score` share: the options of a job that can be gone on with, models, and the report."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from me5.cli import options
+from me5.cli.data import shared
+
+if TYPE_CHECKING:
+    from me5.data.jobs import Workplace
+    from me5.data.teachers import EmbeddingTeacher, Teacher
+
+Job = Annotated[
+    Path | None,
+    typer.Option(
+        "--job", metavar="FOLDER", show_default="OUT.job",
+        help="Where the work lies until it is done: run the same command again after an interruption and it goes on. "
+        "Delete it afterwards, or keep it to try other settings on the same vectors.",
+    ),
+]  # fmt: skip
+Restart = Annotated[
+    bool,
+    typer.Option("--restart", help="Throw away what earlier runs there made with other settings or from other data."),
+]
+Dtype = Annotated[
+    Literal["float16", "float32"],
+    typer.Option("--dtype", help="What vectors are kept in; float16 moves a cosine by about 0.00001."),
+]
+
+
+def workplace(
+    out: Path, job: Path | None, *, restart: bool, quiet: bool, dtype: Literal["float16", "float32"] = "float16"
+) -> "Workplace":
+    """The folder in which a command works."""
+    from me5.data.jobs import Workplace
+
+    folder = job or out.with_name(f"{out.name}.job")
+    return Workplace(folder, restart=restart, dtype=dtype, show_progress_bar=shared.show_progress_bar(quiet))
+
+
+def open_model(
+    model: str | None,
+    *,
+    device: str,
+    precision: options.Precision,
+    threads: int | None,
+    max_tokens: int | None,
+    task: str | None,
+    quiet: bool,
+) -> "EmbeddingTeacher":
+    """The checkpoint that searches; `quiet` silences warnings too."""
+    from me5.data.teachers import CheckpointTeacher
+    from me5.errors import TruncationWarning
+
+    embedder = options.open_embedder(
+        model, device=device, precision=precision, threads=threads, max_tokens=max_tokens, quiet=quiet
+    )
+    warnings.simplefilter("ignore", TruncationWarning)  # said for every shard: a corpus always has long texts
+    return CheckpointTeacher(embedder, task=task)
+
+
+def open_judge(
+    name: str | None,
+    *,
+    device: str,
+    precision: options.Precision = "auto",
+    threads: int | None = None,
+    max_tokens: int | None = None,
+    task: str | None = None,
+    quiet: bool,
+) -> "Teacher":
+    """The teacher of pairs: `ce:NAME` a cross-encoder, else a me5 checkpoint."""
+    from me5.data.teachers import open_teacher
+    from me5.errors import Me5Warning, TruncationWarning
+
+    warnings.simplefilter("ignore" if quiet else "always", Me5Warning)
+    with options.loading(name, quiet=quiet):
+        teacher = open_teacher(
+            name, device=device, precision=precision, threads=threads, max_tokens=max_tokens, task=task
+        )
+    warnings.simplefilter("ignore", TruncationWarning)
+    return teacher
+
+
+def report(
+    out: Path,
+    place: "Workplace",
+    sources: Sequence[str],
+    columns: Sequence[tuple[str, Sequence[str]]],
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Tell what was written: as JSON, or with a table by source of `columns`, each a head and a cell per source."""
+    from me5.data.contract import Dataset
+
+    if not quiet and not as_json:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table()
+        table.add_column("source", overflow="fold")
+        for head, _ in columns:
+            table.add_column(head, justify="right")
+        for row, source in enumerate(sources):
+            table.add_row(source or "(none)", *(cells[row] for _, cells in columns))
+        Console(highlight=False).print(table)
+    shared.tell(Dataset.open(out), as_json=as_json, quiet=quiet)
+    if not quiet and not as_json:
+        typer.echo(f"{place.folder} can be deleted, or kept to try other settings", err=True)
+
+
+def share(part: int, whole: int) -> str:
+    """A part of something in per cent."""
+    return f"{100 * part / whole:.1f} %" if whole else "–"

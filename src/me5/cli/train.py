@@ -1,0 +1,217 @@
+"""`me5 train`: a recipe -> a checkpoint folder."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from me5.cli import options
+
+if TYPE_CHECKING:
+    from me5.training.loop import Judgement, Step
+    from me5.training.plan import Plan
+    from me5.training.recipe import Recipe
+    from me5.training.run import Run
+
+    Observe = Callable[[Step | Judgement], None]
+
+# Where nobody watches, a line after so many steps.
+_EVERY = 20
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe.toml; docs/training.md tells its keys.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="RUN", show_default="runs/NAME", help="The folder of the run."),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            metavar="FOLDER",
+            show_default="cache beside RUN",
+            help="Where token ids and teacher's vectors are kept, for all runs.",
+        ),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only tell what it would need: memory, hours, texts that are cut.")
+    ] = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a model as a recipe says; the same command goes on with a run that was stopped.
+
+    Needs the extra `train`. On several GPUs: python -m torch.distributed.run --nproc-per-node 2 -m me5 train RECIPE
+
+    \b
+    me5 train recipe.toml --plan
+    me5 train recipe.toml --out runs/first
+    me5 embed texts.txt --model runs/first/model -o vectors.npy
+    """  # fmt: skip
+    import warnings
+
+    from me5.errors import Me5Warning
+    from me5.training import distributed
+    from me5.training.recipe import read_recipe
+    from me5.training.run import Run
+
+    settings = read_recipe(recipe)
+    out = out or Path("runs") / settings.name
+    cache = cache or out.parent / "cache"
+    distributed.start()
+    quiet = quiet or distributed.rank() > 0
+    warnings.simplefilter("ignore" if quiet else "always", Me5Warning)
+    try:
+        if plan:
+            from me5.training.plan import make_plan
+
+            made = make_plan(settings, cache)
+            if not quiet:
+                _print_plan(made)
+        else:
+            _train(settings, Run(out, recipe), cache, quiet=quiet)
+    finally:
+        distributed.stop()
+
+
+def _train(recipe: "Recipe", run: "Run", cache: Path, *, quiet: bool) -> None:
+    import sys
+
+    from me5.progress import track
+    from me5.training.loop import Trainer
+
+    show = not quiet and sys.stderr.isatty()
+    with track(None, show=show, description="Reading") as advance:
+        trainer = Trainer(recipe, cache, advance=advance)
+    with _observed(trainer.steps, quiet=quiet, draw=show) as observe:
+        trainer.fit(run, observe=observe)
+    if not quiet:
+        typer.echo(f"the model is {run.model}; try it: me5 demo --model {run.model}", err=True)
+
+
+@contextmanager
+def _observed(steps: int, *, quiet: bool, draw: bool) -> "Iterator[Observe]":
+    """Give what shows how each step went: a bar on a terminal, lines elsewhere."""
+    if quiet:
+        yield lambda entry: None  # noqa: ARG005
+    elif draw:
+        yield from _bar(steps)
+    else:
+        yield _Lines(steps)
+
+
+def _bar(steps: int) -> "Iterator[Observe]":
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from me5.training.loop import Step
+
+    columns = (
+        TextColumn("Training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(speed_estimate_period=600),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True, highlight=False)) as bar:
+        task: TaskID | None = None
+
+        def observe(entry: "Step | Judgement") -> None:
+            nonlocal task
+            if not isinstance(entry, Step):
+                bar.console.print(_judged(entry), markup=False)
+                return
+            if task is None:  # a run may go on from the middle
+                task = bar.add_task("", total=steps, completed=entry.step - 1, told="")
+            bar.update(task, completed=entry.step, told=_told(entry, entry.tokens / entry.seconds))
+
+        yield observe
+
+
+class _Lines:
+    """A line at the first step, the last, and every so many."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps, self._since, self._tokens, self._seen = steps, time.monotonic(), 0, 0
+
+    def __call__(self, entry: "Step | Judgement") -> None:
+        from me5.training.loop import Step
+
+        if not isinstance(entry, Step):
+            typer.echo(_judged(entry), err=True)
+            return
+        self._tokens += entry.tokens
+        self._seen += 1
+        if self._seen == 1 or entry.step % _EVERY == 0 or entry.step == self._steps:
+            seconds = time.monotonic() - self._since
+            left = seconds / self._seen * (self._steps - entry.step)
+            told = _told(entry, self._tokens / max(seconds, 1e-9))
+            typer.echo(f"step {entry.step:,} of {self._steps:,}  {told}  {_duration(left)} left", err=True)
+
+
+def _told(step: "Step", speed: float) -> str:
+    return f"loss {step.loss:.4f}  rate {step.rate:.2e}  {speed:,.0f} tokens/s"
+
+
+def _judged(entry: "Judgement") -> str:
+    scores = ", ".join(f"{name} {score * 100:.1f}" for name, score in entry.evaluation.items())
+    return f"after step {entry.step:,}: {scores}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _print_plan(plan: "Plan") -> None:
+    import warnings
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from me5.errors import Me5Warning
+
+    console = Console(highlight=False)
+    work = plan.work
+    console.print(f"{plan.parameters:,} parameters, {plan.trained:,} of them trained, on {plan.device}")
+    memory = Table("memory", "MiB", title_justify="left")
+    memory.columns[1].justify = "right"
+    for name, size in plan.memory.items():
+        memory.add_row(name, f"{size / 2**20:,.0f}")
+    total = sum(plan.memory.values())
+    memory.add_section()
+    memory.add_row("together", f"{total / 2**20:,.0f}")
+    if plan.available is not None:
+        memory.add_row("free here", f"{plan.available / 2**20:,.0f}")
+    console.print(memory)
+    times = Table("a step", "seconds")
+    times.columns[1].justify = "right"
+    for name, seconds in plan.seconds.items():
+        times.add_row(name, f"{seconds:,.2f}")
+    times.add_section()
+    times.add_row("together", f"{sum(plan.seconds.values()):,.2f}")
+    console.print(times)
+    hours = _duration(plan.hours * 3600)
+    console.print(f"{work.steps:,} steps of {work.tokens:,.0f} tokens: {hours}, evaluations and a teacher's work apart")
+    about = "about " if work.sampled else ""
+    console.print(
+        f"of {about}{work.texts:,} texts {about}{work.cut:,} are longer than what is read of them, and are cut"
+    )
+    if work.sampled:
+        console.print("lengths are those of the first texts of each dataset: its token ids are not made yet")
+    if plan.available is not None and not plan.fits:
+        warnings.warn(
+            f"this needs about {total / 2**30:.1f} GiB, {plan.available / 2**30:.1f} GiB are free. Lower "
+            "batch.tokens for less of activations, batch.size for vectors and loss; model.checkpointing trades time "
+            "for activations, model.lora does without most gradients and moments",
+            Me5Warning,
+            stacklevel=2,
+        )

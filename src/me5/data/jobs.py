@@ -1,0 +1,196 @@
+"""A resumable sharded job: rows go through it a shard at a time, and what is done stays done.
+
+A job is a folder. `job.json` says what is made there, with which settings, from which input; each finished shard is a
+file that appeared whole. Whoever starts the same job again finds its shards and makes the others: a kill costs one
+shard. Whoever starts another one there is told what differs.
+"""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from me5._version import __version__
+from me5.atomic import explained, replacing
+from me5.errors import InputError
+from me5.progress import Advance, track
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Rows `start` to `stop` of a job's input, and the file that holds what became of them."""
+
+    number: int
+    start: int
+    stop: int
+    path: Path
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def done(self) -> bool:
+        """Whether the file is there, and so whole."""
+        return self.path.exists()
+
+
+Work = Callable[[Shard, IO[bytes]], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A folder of shards of `rows` rows in all, `size` in each. Made by `open_job`."""
+
+    folder: Path
+    rows: int
+    size: int
+    suffix: str
+
+    @property
+    def shards(self) -> list[Shard]:
+        """All shards in order, done or not."""
+        starts = range(0, self.rows, self.size)
+        return [
+            Shard(number, start, min(start + self.size, self.rows), self.folder / f"{number:05}{self.suffix}")
+            for number, start in enumerate(starts)
+        ]
+
+    @property
+    def missing(self) -> list[Shard]:
+        """The shards that are still to be made, in order."""
+        return [shard for shard in self.shards if not shard.done]
+
+    @property
+    def rows_done(self) -> int:
+        """How many rows earlier runs have finished."""
+        return sum(len(shard) for shard in self.shards if shard.done)
+
+    def run(self, work: Work) -> None:
+        """Make every missing shard: `work` writes it to the open file it is given.
+
+        One process at a time: a second one on the same folder gets an `InputError`.
+        """
+        with _alone(self.folder):
+            for draft in self.folder.glob("*.tmp-*"):  # of a process that was killed
+                draft.unlink()
+            for shard in self.missing:
+                with replacing(shard.path) as file:
+                    work(shard, file)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """The folder in which the jobs of one piece of work lie, one after the other, from one run to the next.
+
+    `restart` begins those anew that have other settings or another input than before; what still holds is kept.
+    `dtype` is what vectors are kept in: float16 moves a cosine by about 1e-5 and takes half the room.
+    """
+
+    folder: Path
+    restart: bool = False
+    dtype: Literal["float16", "float32"] = "float16"
+    show_progress_bar: bool = False
+
+    def job(
+        self, name: str, *, rows: int, size: int, suffix: str, settings: Mapping[str, Any], inputs: Mapping[str, str]
+    ) -> Job:
+        """See `open_job`."""
+        return open_job(
+            self.folder / name, rows=rows, size=size, suffix=suffix, settings=settings, inputs=inputs,
+            restart=self.restart,
+        )  # fmt: skip
+
+    @contextmanager
+    def progress(self, job: Job, description: str) -> Iterator[Advance]:
+        """A bar over the rows that are still to be done."""
+        with track(
+            job.rows - job.rows_done, show=self.show_progress_bar, description=description, unit="rows"
+        ) as advance:
+            yield advance
+
+
+def open_job(
+    folder: Path,
+    *,
+    rows: int,
+    size: int,
+    suffix: str,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    restart: bool = False,
+) -> Job:
+    """Begin the job of a folder, or go on with it.
+
+    `settings` and `inputs` (name -> hash) are whatever changes a shard. Where those of an earlier run differ, its
+    shards are of no use: an `InputError` says which differ, and `restart` throws the shards away.
+    """
+    told = {
+        "format": FORMAT,
+        "settings": json.loads(json.dumps({**settings, "rows": rows, "rows_per_shard": size, "suffix": suffix})),
+        "inputs": dict(inputs),
+    }
+    path = folder / "job.json"
+    if path.exists() and (differing := _differences(_read(path), told)):
+        if not restart:
+            raise InputError(
+                f"{folder} holds an unfinished or earlier job with other {', '.join(differing)}; repeat it as it was, "
+                "name another folder with --job, or throw its work away with --restart"
+            )
+        with _alone(folder):
+            shutil.rmtree(folder)
+    if not path.exists():
+        with explained(str(folder)):
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(".tmp-" not in entry.name for entry in folder.iterdir()):
+                raise InputError(f"{folder} is no job's folder, and not empty; name another with --job")
+        with replacing(path) as file:
+            file.write(json.dumps({"me5": __version__, **told}, indent=2, ensure_ascii=False).encode() + b"\n")
+    return Job(folder, rows, size, suffix)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, which the system takes back when the process ends in whatever way."""
+    with explained(str(folder)):
+        lock = (folder / "lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"another process works on {folder}; wait until it ends, or give this one another folder with --job"
+            ) from error
+        yield
+
+
+def check_free(out: Path, *, overwrite: bool) -> None:
+    """Raise `InputError` before hours of work if their result could not be put in its place."""
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists; choose another folder, or allow overwriting it")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); throw the job away by deleting {path.parent}") from error
+    if not isinstance(told, dict) or told.get("format") != FORMAT:
+        raise InputError(f"{path} is of another version of me5; throw the job away by deleting {path.parent}")
+    return told
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs, in words: each setting with both values, each input by name."""
+    old, new = before.get("settings", {}), now["settings"]
+    told = [f"{name} ({old.get(name)!r} then, {new.get(name)!r} now)" for name in _changed(old, new)]
+    return told + [f"content of {name}" for name in _changed(before.get("inputs", {}), now["inputs"])]
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]

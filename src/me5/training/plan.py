@@ -1,0 +1,213 @@
+"""What a recipe will need, told before anything starts: memory by part, tokens, hours, and how many texts are cut.
+
+Sizes are counted, activations and speed are measured on one small mini-batch of the run's own lengths and scaled by
+tokens, so they are estimates: a step's longest sequences, and a machine that others use, can move them.
+"""
+
+import time
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from me5.data.contract import Dataset
+from me5.training import distributed
+from me5.training.loop import loss_settings, open_batches, open_entries
+from me5.training.measuring import free_memory, measure_encoder, measure_loss, measure_optimizer
+from me5.training.recipe import Data, Recipe
+from me5.training.start import Start, start
+from me5.training.tokens import is_built, store_folder
+
+Lengths = npt.NDArray[np.int64]
+
+_SAMPLED_TEXTS = 2000  # of each side of a dataset, where its token ids are not made yet
+_LOOKED_AT_STEPS = 3
+_FLOAT = 4
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a step takes of this process: lengths of some steps' sequences (n,) with all special tokens and prompts.
+
+    `queries` and `documents` count the vectors of all processes, `texts` and `cut` the texts of all entries of data.
+    `making`: seconds to put a batch together, 0 where it is not known. `sampled`: estimated from the first
+    texts of each dataset, whose token ids are not made yet.
+    """
+
+    lengths: Lengths
+    tokens: float
+    queries: int
+    documents: int
+    steps: int
+    texts: int
+    cut: int
+    making: float
+    sampled: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run needs: bytes by part, bytes that the device has free, seconds of a step by part."""
+
+    parameters: int
+    trained: int
+    device: str
+    memory: dict[str, int]
+    available: int | None
+    seconds: dict[str, float]
+    work: Work
+
+    @property
+    def fits(self) -> bool:
+        """Whether the parts together are no more than what is free, as far as that is known."""
+        return self.available is None or sum(self.memory.values()) <= self.available
+
+    @property
+    def hours(self) -> float:
+        """Of the whole run, without evaluations."""
+        return sum(self.seconds.values()) * self.work.steps / 3600
+
+
+def make_plan(recipe: Recipe, cache: Path) -> Plan:
+    """Load the network and measure; nothing is written, no token ids are made and no teacher is asked."""
+    device = distributed.start()
+    begun = start(recipe.model, recipe.seed)
+    encoder = begun.encoder.to(device)
+    work = _stored(recipe, begun, cache) if _all_built(recipe, begun, cache) else _sampled(recipe, begun)
+    everything = sum(parameter.numel() for parameter in encoder.parameters())
+    trained = sum(parameter.numel() for parameter in encoder.parameters() if parameter.requires_grad)
+    matrices = sum(parameter.numel() for parameter in encoder.layers.parameters() if parameter.ndim == 2)
+    width = encoder.config.hidden_size
+    token = measure_encoder(recipe, encoder, work.lengths, device)
+    loss_memory, loss_seconds = measure_loss(loss_settings(recipe), work.queries, work.documents, width, device)
+    pieces = max(ceil(work.tokens / recipe.batch.tokens), 1)
+    memory = {
+        "weights": _FLOAT * everything + (2 * matrices if recipe.precision == "bf16" else 0),
+        "gradients": _FLOAT * trained,
+        "moments": 2 * _FLOAT * trained,
+        "activations": round(token.kept * min(work.tokens, recipe.batch.tokens)),
+        "vectors": 2 * _FLOAT * width * (work.queries + work.documents),
+        "loss": loss_memory,
+    }
+    seconds = {
+        "batch": work.making,
+        "forward": work.tokens * token.forward * (2 - 1 / pieces),  # once more for all pieces but the last
+        "backward": work.tokens * token.backward,
+        "loss": loss_seconds / distributed.world(),
+        "optimizer": measure_optimizer(recipe.optimizer, trained, device),
+    }
+    return Plan(everything, trained, str(device), memory, free_memory(device), seconds, work)
+
+
+def _all_built(recipe: Recipe, begun: Start, cache: Path) -> bool:
+    """Whether all token ids are there. A teacher's vectors are made with them, and a teacher is not asked here."""
+    folders = (
+        store_folder(Dataset.open(data.dataset), begun.tokenizer_file, begun.tokenizer, cache) for data in recipe.data
+    )
+    return recipe.teacher is None and all(map(is_built, folders))
+
+
+def _stored(recipe: Recipe, begun: Start, cache: Path) -> Work:
+    """The first steps as they will be."""
+    entries = open_entries(recipe, begun, cache, advance=lambda texts, tokens: None)  # noqa: ARG005
+    batches, steps = open_batches(recipe, begun, entries)
+    began = time.perf_counter()
+    looked_at = [batches.make(step) for step in range(min(_LOOKED_AT_STEPS, steps))]
+    making = (time.perf_counter() - began) / len(looked_at)
+    lengths = [len(sequence) for batch in looked_at for sequence in (*batch.queries, *batch.documents)]
+    texts = cut = 0
+    for entry in entries:
+        rows = np.concatenate([rows for _, rows in entry.members])
+        pairs = entry.store.pairs[rows]
+        sides = (
+            (np.unique(entry.store.queries[pairs[:, 0], 0]), entry.data.query_tokens),
+            (np.unique(pairs[:, 1]), entry.data.document_tokens),
+        )
+        for side, limit in sides:
+            texts += len(side)
+            cut += _cut(entry.store.lengths(side), limit, begun)
+    return Work(
+        np.array(lengths, np.int64), sum(batch.tokens for batch in looked_at) / len(looked_at),
+        queries=looked_at[0].targets.queries, documents=looked_at[0].targets.documents,
+        steps=steps, texts=texts, cut=cut, making=making, sampled=False,
+    )  # fmt: skip
+
+
+def _sampled(recipe: Recipe, begun: Start) -> Work:
+    """Steps as the first texts of each dataset make them, whatever their source and language."""
+    rng = np.random.default_rng(recipe.seed)
+    weights = np.array([data.weight for data in recipe.data]) / sum(data.weight for data in recipe.data)
+    pairs = max(recipe.batch.size // distributed.world(), 1)
+    lengths: list[Lengths] = []
+    texts = cut = positives = 0
+    for data, weight in zip(recipe.data, weights, strict=True):
+        dataset = Dataset.open(data.dataset)
+        positives += dataset.counts["positive"]
+        queries, documents = _first(dataset, begun)
+        for side, limit, table in (
+            (queries, data.query_tokens, "queries"), (documents, data.document_tokens, "documents"),
+        ):  # fmt: skip
+            texts += dataset.counts[table]
+            cut += round(dataset.counts[table] * _cut(side, limit, begun) / len(side))
+        count = max(round(weight * pairs), 1)
+        lengths += _drawn(recipe, begun, data, (queries, documents), count, rng)
+    together = np.concatenate(lengths)
+    return Work(
+        together, float(together.sum()), queries=recipe.batch.size,
+        documents=recipe.batch.size * (1 + recipe.batch.negatives) + (recipe.teacher.bank if recipe.teacher else 0),
+        steps=recipe.steps or ceil((recipe.epochs or 0) * positives / recipe.batch.size),
+        texts=texts, cut=cut, making=0.0, sampled=True,
+    )  # fmt: skip
+
+
+def _first(dataset: Dataset, begun: Start) -> tuple[Lengths, Lengths]:
+    """The lengths of a dataset's first queries and documents, without special tokens."""
+    queries = next(dataset.queries(["text"], rows=_SAMPLED_TEXTS)).column("text").to_pylist()
+    columns = next(dataset.documents(["title", "text"], rows=_SAMPLED_TEXTS)).to_pydict()
+    documents = [f"{title} {text}".strip() for title, text in zip(columns["title"], columns["text"], strict=True)]
+    first, second = (
+        np.array([len(ids) for ids, _ in begun.tokenizer.bare(texts)], np.int64) for texts in (queries, documents)
+    )
+    return first, second
+
+
+def _drawn(
+    recipe: Recipe, begun: Start, data: Data, sides: tuple[Lengths, Lengths], count: int, rng: np.random.Generator
+) -> list[Lengths]:
+    """The lengths of so many pairs of an entry as sequences."""
+    frame = sum(map(len, begun.tokenizer.frame))
+    prefix = _prefix_tokens(begun, data)
+    both = prefix if data.symmetric else 0
+
+    def sequences(lengths: Lengths, limit: int, before: int, wanted: int) -> Lengths:
+        cut: Lengths = np.minimum(rng.choice(lengths, wanted), limit) + before + frame
+        return np.minimum(cut, recipe.model.max_tokens)
+
+    if recipe.teacher is not None:
+        read = round(count * recipe.teacher.query_share)
+        documents = sequences(sides[1], data.document_tokens, prefix, count - read)
+        return [sequences(sides[0], data.query_tokens, prefix, read), documents]
+    documents = sequences(sides[1], data.document_tokens, both, count * (1 + recipe.batch.negatives))
+    return [sequences(sides[0], data.query_tokens, prefix, count), documents]
+
+
+def _prefix_tokens(begun: Start, data: Data) -> int:
+    """The tokens of a prompt, on average."""
+    style = begun.prompts.style
+    if style == "instruct":
+        prompts = [begun.prompts.prefix("query", sentence) for sentence in data.instructions]
+    else:
+        prompts = [begun.prompts.prefix("both" if data.symmetric else "query")]
+    prompts = [prompt for prompt in prompts if prompt.strip()]
+    if not prompts:
+        return 0
+    mean = float(np.mean([len(ids) for ids, _ in begun.tokenizer.bare(prompts)]))
+    return round(mean * (data.prompted if style == "instruct" else 1.0))
+
+
+def _cut(lengths: Lengths, limit: int, begun: Start) -> int:
+    """How many texts lose tokens. One that fills all places of the model is counted too: a prompt would cut it."""
+    room = begun.tokenizer.max_tokens - sum(map(len, begun.tokenizer.frame))
+    return int((lengths > limit).sum() if limit < room else (lengths >= room).sum())

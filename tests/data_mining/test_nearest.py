@@ -1,0 +1,102 @@
+"""Exact search and texts by row, each beside the slow truth."""
+
+import numpy as np
+import planted
+import pytest
+
+from me5.data import nearest as searching
+from me5.data.jobs import Workplace
+from me5.data.nearest import NONE, nearest
+from me5.data.rows import lay_out, number_relations, text_key
+from me5.data.vectors import Vectors
+
+
+def kept(folder, vectors, *, size=11):
+    """Vectors as a job leaves them, in shards."""
+    job = Workplace(folder).job("v", rows=len(vectors), size=size, suffix=".npy", settings={}, inputs={})
+    job.run(lambda shard, file: np.save(file, vectors[shard.start : shard.stop]))
+    return Vectors(job)
+
+
+@pytest.mark.parametrize("k", [1, 5, 40])
+def test_nearest_is_exact_in_any_blocks(tmp_path, monkeypatch, k):
+    monkeypatch.setattr(searching, "_BLOCK", 9)
+    monkeypatch.setattr(searching, "_SCORES", 9 * 4)
+    rng = np.random.default_rng(k)
+    documents = rng.normal(size=(60, 8)).astype(np.float16)
+    queries = rng.normal(size=(10, 8)).astype(np.float32)
+    pool = np.sort(rng.choice(60, 30, replace=False))
+    rows, scores = nearest(queries, kept(tmp_path, documents), pool, k)
+    truth = queries @ documents[pool].astype(np.float32).T
+    for query in range(10):
+        best = sorted(range(30), key=lambda place: -truth[query, place])[:k]
+        assert rows[query, : len(best)].tolist() == pool[best].tolist()
+        np.testing.assert_allclose(scores[query, : len(best)], truth[query, best], atol=1e-5)
+    assert (rows[:, 30:] == NONE).all()
+    assert np.isneginf(scores[:, 30:]).all()
+
+
+def test_nearest_when_all_later_blocks_are_better(tmp_path, monkeypatch):
+    monkeypatch.setattr(searching, "_BLOCK", 4)
+    documents = np.stack([np.arange(30.0), np.ones(30)], axis=1).astype(np.float32)
+    rows, _ = nearest(np.array([[1, 0], [-1, 0]], np.float32), kept(tmp_path, documents), np.arange(30), 3)
+    assert rows.tolist() == [[29, 28, 27], [0, 1, 2]]
+
+
+def test_equal_scores_rank_by_row(tmp_path):
+    documents = np.ones((20, 2), np.float32)
+    rows, _ = nearest(np.ones((1, 2), np.float32), kept(tmp_path, documents), np.arange(5), 5)
+    assert rows.tolist() == [[0, 1, 2, 3, 4]]
+
+
+def test_texts_come_by_row(tmp_path):
+    examples = [planted.example(f"{n} q", f"{n} d", title=f"t{n}", lang="de", instruction="Find.") for n in range(30)]
+    data = planted.dataset(tmp_path / "data", examples)
+    work = Workplace(tmp_path / "job")
+    documents, queries = lay_out(data, "documents", work), lay_out(data, "queries", work)
+    assert (len(documents), len(queries)) == (30, 30)
+    assert documents.documents([29, 3]) == [examples[29].document, examples[3].document]
+    assert queries.queries(np.array([7])) == [examples[7].query]
+    assert documents.keys[4] == text_key("4 d")
+    assert documents.head_keys[4] == text_key("T4!")
+    assert set(documents.languages) == {"de"}
+
+
+def test_relations_are_numbered(tmp_path):
+    data = planted.dataset(
+        tmp_path / "data",
+        [
+            planted.example("a", "one", source="x"),
+            planted.example("b", "two", source="y"),
+            planted.example("a", "two", "negative", source="x"),
+            planted.example("a", "three", "ignore", source="y"),
+        ],
+    )
+    relations = number_relations(data)
+    assert relations.names == ("x", "y")
+    assert relations.queries.tolist() == [0, 0, 0, 1], "those of one query stand together"
+    assert relations.of(0).tolist() == [0, 1, 2]
+    assert relations.of_kind(0, 0).tolist() == [0]
+    assert relations.of_kind(0, 1, 2).tolist() == [1, 2]
+    assert relations.of(1).tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ("The answer.", "the ANSWER", True),
+        ("ａｂｃ", "abc", True),
+        ("Straße", "STRASSE", True),
+        ("a b", "ab", True),
+        ("किताब", "कतब", False),
+        ("ที่", "ท", False),
+        ("?!", "!?", False),
+        ("one", "two", False),
+    ],
+)
+def test_what_counts_as_the_same_text(one, other, equal):
+    assert (text_key(one) == text_key(other)) is equal
+
+
+def test_no_text_has_no_key():
+    assert text_key("") == text_key(" ") == 0

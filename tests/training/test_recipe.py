@@ -1,0 +1,71 @@
+"""A recipe says what it means, and a slip in it is told with the way out."""
+
+import re
+
+import pytest
+import tiny
+
+from me5.errors import InputError
+from me5.training.recipe import read_recipe
+
+
+def test_values_defaults_and_paths_beside_the_recipe(tmp_path) -> None:
+    (tmp_path / "start").mkdir()
+    text = tiny.RECIPE.replace('start = "random"', 'start = "start"').replace('tokenizer = "tokenizer"\n', "")
+    text = re.sub(r"shape = .*\n", "", text)
+    path = tmp_path / "recipe.toml"
+    path.write_text(text + '\n[teacher]\nmodel = "owner/name"\n', "utf-8")
+    with pytest.raises(InputError, match=r"a teacher's vectors take the place of documents: batch\.negatives"):
+        read_recipe(path)
+    path.write_text(text, "utf-8")
+    recipe = read_recipe(path)
+    assert recipe.model.start == str(tmp_path / "start")
+    assert recipe.data[0].dataset == tmp_path / "data"
+    assert (recipe.loss.temperature, recipe.loss.directions, recipe.optimizer.betas) == (0.05, "query", (0.9, 0.999))
+    assert recipe.model.prompts is None
+    assert recipe.data[1].symmetric
+
+
+WRONG = [
+    ("seed = 3", "sead = 3", "unknown key sead; did you mean seed?"),
+    ("warmup = 2", "warmpu = 2", "unknown key optimizer.warmpu; did you mean warmup?"),
+    ("layers = 1", "layer = 1", "unknown key model.shape.layer; did you mean layers?"),
+    ("symmetric = true", "symetric = true", "unknown key data.1.symetric; did you mean symmetric?"),
+    ("temperature = 0.05", "zzz = 1", "unknown key loss.zzz; expected one of temperature, directions"),
+    ("rate = 1e-2\n", "", "optimizer.rate is missing"),
+    ("rate = 1e-2", "rate = 0", "optimizer.rate: Input should be greater than 0, got 0"),
+    ("rate = 1e-2", 'rate = "fast"', "optimizer.rate: Input should be a valid number, got 'fast'"),
+    ("steps = 6", 'steps = "6"', "steps: Input should be a valid integer, got '6'"),
+    ("steps = 6", "steps = true", "steps: Input should be a valid integer, got True"),
+    ("steps = 6", "steps = 6\nepochs = 1", "expected either steps or epochs"),
+    ("steps = 6\n", "", "expected either steps or epochs"),
+    ("seed = 3", "seed = -1", "seed: Input should be greater than or equal to 0, got -1"),
+    ('precision = "f32"', 'precision = "f16"', "precision: Input should be 'bf16' or 'f32', got 'f16'"),
+    ('name = "tiny"', 'name = "a/b"', "name: String should match pattern"),
+    ("parts = 2", "parts = 3", "batch: size 8 cannot be divided into 3 parts"),
+    ("heads = 2", "heads = 3", "model.shape: hidden 16 cannot be divided among 3 heads"),
+    ('tokenizer = "tokenizer"', "", 'model: start = "random" needs a shape and a tokenizer'),
+    ('start = "random"', 'start = "me5-mini"', "model: shape and tokenizer belong to a checkpoint"),
+    ("temperature = 0.05", "contrastive = 0", "loss: contrastive and distillation are both 0"),
+    ("prompted = 0.5", "prompted = 1.5", "data.1.prompted: Input should be less than or equal to 1, got 1.5"),
+    ('sources = ["qa"]', 'sources = "qa"', "data.0.sources: Input should be a valid tuple, got 'qa'"),
+    ("seed = 3", "seed = = 3", "is no TOML"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "told"), WRONG, ids=[wrong[2][:40] for wrong in WRONG])
+def test_a_slip_is_named_with_the_way_out(tmp_path, old: str, new: str, told: str) -> None:
+    path = tiny.write_recipe(tmp_path, "wrong", (old, new))
+    with pytest.raises(InputError, match=re.escape(told)) as caught:
+        read_recipe(path)
+    assert str(path) in str(caught.value)
+
+
+def test_every_slip_is_told_at_once(tmp_path) -> None:
+    path = tiny.write_recipe(tmp_path, "wrong", ("seed = 3", "sead = 3"), ("warmup = 2", "warmup = -2"))
+    with pytest.raises(InputError, match=r"optimizer\.warmup: .*; unknown key sead"):
+        read_recipe(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_recipe(tmp_path / "none.toml")
+    with pytest.raises(InputError, match="every entry of data has the weight 0"):
+        read_recipe(tiny.write_recipe(tmp_path, "none", ("sources", "weight = 0\nsources")))
