@@ -66,6 +66,15 @@ def test_equal_texts_and_long_runs_go_with_their_relations(evaluation):
     assert "eval/beir/ships/corpus.jsonl" in step["evaluation"][str(evaluation / "eval")]
 
 
+def test_runs_of_many_training_texts_are_boilerplate(evaluation):
+    items = [Document(f"{LONG} Number {count} of many.") for count in range(4)] + [Document(LONG)]
+    dataset = write_dataset(evaluation / "set", [*items, Document("Other.")], step={})
+    for common, left in ((4, 6), (5, 1)):
+        done = decontaminate(dataset, evaluation / f"clean{common}", [evaluation / "eval"], common=common)
+        # None is equal: the evaluation text has a title in front.
+        assert done.counts["documents"] == left
+
+
 def test_a_whole_corpus_counts_on_demand(evaluation):
     dataset = write_dataset(evaluation / "set", [Document("Unjudged!"), Document("Other.")], step={})
     done = decontaminate(dataset, evaluation / "clean", [evaluation / "eval"], whole_corpus=True)

@@ -76,7 +76,7 @@ def test_of_equal_letters_the_first_stays_and_takes_over_the_relations(tmp_path)
         ("tea?", "A drink."): "positive", ("Tea", "A drink."): "positive", ("tea?", "Food."): "negative",
     }  # fmt: skip
     step = dataset.steps[-1]
-    assert step["removed"] == {"documents": {"equal": 1, "near": 0}, "queries": {"equal": 1}}
+    assert step["removed"] == {"documents": {"equal": 1, "near": 0}, "queries": {"equal": 1, "near": 0}}
     assert len(dataset.steps) == 2
 
 
@@ -119,6 +119,21 @@ def test_other_numbers_other_meaning(tmp_path):
     base = passage(3) + " in the year 1984"
     dataset = cleaned(tmp_path, Document(base), Document(base.replace("1984", "1985")), Document(base + " too"))
     assert texts(dataset, "documents") == [base, base.replace("1984", "1985")]
+
+
+def test_a_hard_negative_that_is_near_its_positive_stays(tmp_path):
+    query, other = Query("which one?"), Query("another")
+    right, wrong, copy = passage(6) + " smaller inland", passage(6) + " larger inland", passage(6) + " smaller inlands"
+    dataset = cleaned(
+        tmp_path,
+        Example(query, Document(right)),
+        Example(query, Document(wrong), "negative"),
+        Example(other, Document(copy)),
+    )
+    assert related(dataset) == {
+        ("which one?", right): "positive", ("which one?", wrong): "negative", ("another", right): "positive",
+    }  # fmt: skip
+    assert dataset.steps[-1]["removed"]["documents"]["near"] == 1
 
 
 def test_queries_are_compared_in_full_only_when_asked(tmp_path):

@@ -1,6 +1,8 @@
 """What is in evaluation sets out of training data, with a list of what went and why.
 
-A query or document goes where its letters equal those of an evaluation text, or where both share a long run (`runs`).
+A query or document goes where its letters equal those of an evaluation text, or where both share a long run (`runs`)
+that is not common: what stands in more than ten training texts is boilerplate, as GPT-3's authors found (Brown et al.
+2020, appendix C).
 Evaluation sets are whatever `me5 eval` reads, or plain text with a text per line; of a retrieval set its queries and
 the documents judged relevant count, on demand its whole corpus. Needs the extra `eval` too.
 """
@@ -65,12 +67,12 @@ class Known:
             raise InputError("the evaluation sets hold no texts")
         return known
 
-    def matches(self, table: str, values: Sequence[Document | Query]) -> Iterator[Removed]:
-        """Which of some rows match an evaluation text, and how."""
-        texts = [f"{value.title} {value.text}" if isinstance(value, Document) else value.text for value in values]
+    def matches(self, table: str, values: Sequence[Document | Query], common: int) -> Iterator[Removed]:
+        """Which of some rows match an evaluation text, and how; after all rows were counted."""
+        texts = _whole(values)
         equal = [self._equal(value.text, text) for value, text in zip(values, texts, strict=True)]
         reduced = [letters(text) for text in texts]
-        runs = {hit.row: hit for hit in self.runs.find(reduced)}
+        runs = {hit.row: hit for hit in self.runs.find(reduced, common)}
         for row, (value, place) in enumerate(zip(values, equal, strict=True)):
             if place is not None:
                 yield Removed(table, value.id, "equal", *self.places[place], value.text[:_SHOWN])
@@ -88,26 +90,31 @@ def decontaminate(
     evaluation: Sequence[Path],
     *,
     whole_corpus: bool = False,
+    common: int = 10,
     show_progress_bar: bool = False,
     overwrite: bool = False,
 ) -> Dataset:
     """Write a dataset without what evaluation sets hold, and in it `decontamination.jsonl`, a line per text that went.
 
-    With a text all its relations go; a query that so loses its last positive goes too.
+    With a text all its relations go; a query that so loses its last positive goes too. A run that more than `common`
+    training texts have does not count.
     """
     known = Known.of(text for path in evaluation for text in evaluation_texts(path, whole_corpus=whole_corpus))
     sizes = {table: dataset.counts[table] for table in ("documents", "queries", "relations")}
-    with track(2 * sum(sizes.values()), show=show_progress_bar, description="Comparing", unit="rows") as advance:
+    total = 3 * (sizes["documents"] + sizes["queries"]) + 2 * sizes["relations"]
+    with track(total, show=show_progress_bar, description="Comparing", unit="rows") as advance:
+        for _, values in _blocks(dataset, advance):
+            known.runs.count([letters(text) for text in _whole(values)])
         removed = {
             bytes.fromhex(one.id): one
-            for table in ("documents", "queries")
-            for one in _matching(dataset, table, known, advance)
+            for table, values in _blocks(dataset, advance)
+            for one in known.matches(table, values, common)
         }
         orphans, sources = _orphans(dataset, removed, advance)
         counts = Counter(f"{one.table}, {one.match}" for one in removed.values())
         step = {
             "step": "decontaminate",
-            "settings": {"whole_corpus": whole_corpus},
+            "settings": {"whole_corpus": whole_corpus, "common": common},
             "input": dataset.fingerprint,
             "evaluation": {str(path): _hash(path) for path in evaluation},
             "evaluation_texts": len(known.places),
@@ -147,19 +154,26 @@ def _texts(task: Task, *, whole_corpus: bool) -> Iterator[tuple[str, str]]:
             yield f"{column} {number}", text
 
 
-def _matching(dataset: Dataset, table: str, known: Known, advance: Advance) -> Iterator[Removed]:
-    block: list[Document | Query] = []
-    size = 0
-    for value in dataset.items(table):  # type: ignore[arg-type]
-        assert not isinstance(value, Relation)
-        block.append(value)
-        size += len(value.text)
-        if size > _LETTERS:
-            yield from known.matches(table, block)
-            advance(len(block), 0)
-            block, size = [], 0
-    yield from known.matches(table, block)
-    advance(len(block), 0)
+def _blocks(dataset: Dataset, advance: Advance) -> Iterator[tuple[str, list[Document | Query]]]:
+    """Documents, then queries, some at a time."""
+    for table in ("documents", "queries"):
+        block: list[Document | Query] = []
+        size = 0
+        for value in dataset.items(table):
+            assert not isinstance(value, Relation)
+            block.append(value)
+            size += len(value.text)
+            if size > _LETTERS:
+                yield table, block
+                advance(len(block), 0)
+                block, size = [], 0
+        yield table, block
+        advance(len(block), 0)
+
+
+def _whole(values: Sequence[Document | Query]) -> list[str]:
+    """What is compared: a document with its title."""
+    return [f"{value.title} {value.text}" if isinstance(value, Document) else value.text for value in values]
 
 
 def _orphans(

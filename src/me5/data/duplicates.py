@@ -2,10 +2,11 @@
 
 Nearly equal is an estimated Jaccard similarity of the 5-character pieces of two texts' letters (MinHash, Broder 1997),
 candidates coming from bands of equal signature columns (LSH, as in Mining of Massive Datasets, chapter 3). Short texts
-and texts with different numbers are never called nearly equal: "Chapter 10" is no copy of "Chapter 11".
+and texts with different numbers are never called nearly equal: "Chapter 10" is no copy of "Chapter 11". Nor are two
+documents of which one answers a query and the other does not: a hard negative may differ from the positive in a word.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,8 +33,9 @@ Rows = npt.NDArray[np.int64]
 _VALUES, _BANDS = 128, 16
 _MULTIPLIERS = np.random.default_rng(0).integers(1 << 63, size=_VALUES // _BANDS, dtype=np.uint64) * 2 + 1
 _PIECE = 5
-# Below so many letters a change of one word is a change of meaning.
-_SHORTEST = 40
+# Below so many letters a change of one word changes the meaning. From 40 on, answers to choose from and hypotheses to
+# tell apart were joined in real data: "larger at the coast and smaller inland" with "… and larger inland".
+_SHORTEST = 200
 _AT_ONCE = 256
 
 
@@ -52,18 +54,28 @@ class Settings:
 
 @dataclass
 class _Copies:
-    """Row by row of a table: its id, and the row that stays for it. 12 + 8 bytes a row, and 512 on disk for `near`."""
+    """Row by row of a table: its id, the first row that is equal, and of those the row that it is near.
 
+    28 bytes a row, and 512 on disk for `near`.
+    """
+
+    equal: Rows
+    near: Rows
     ids: bytearray = field(default_factory=bytearray)
-    stays: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
-    removed: Counter[str] = field(default_factory=Counter)
 
     def by_id(self) -> dict[bytes, str]:
         """Id of a removed copy -> id of what stays."""
-        gone = np.flatnonzero(self.stays != np.arange(len(self.stays)))
-        return {self._id(row): self._id(int(self.stays[row])).hex() for row in gone.tolist()}
+        stays = self.near[self.equal]
+        gone = np.flatnonzero(stays != np.arange(len(stays)))
+        return {self.id(row): self.id(int(stays[row])).hex() for row in gone.tolist()}
 
-    def _id(self, row: int) -> bytes:
+    def removed(self) -> dict[str, int]:
+        """How many went, by why."""
+        rows = np.arange(len(self.near))
+        return {"equal": int((self.equal != rows).sum()), "near": int((self.near != rows).sum())}
+
+    def id(self, row: int) -> bytes:
+        """The id of a row."""
         return bytes(self.ids[12 * row : 12 * row + 12])
 
 
@@ -77,12 +89,13 @@ def deduplicate(
     """
     removed: dict[str, dict[str, int]] = {}
     step = {"step": "deduplicate", "settings": vars(settings), "input": dataset.fingerprint, "removed": removed}
-    total = 2 * sum(dataset.counts[table] for table in ("documents", "queries")) + dataset.counts["relations"]
+    total = 2 * sum(dataset.counts[table] for table in ("documents", "queries", "relations"))
     with track(total, show=show_progress_bar, description="Looking for copies", unit="rows") as advance:
         documents = _copies(dataset, "documents", settings.near, settings.seed, advance)
         near = settings.near if settings.near_queries else None
         queries = _copies(dataset, "queries", near, settings.seed, advance)
-        removed |= {"documents": dict(documents.removed), "queries": dict(queries.removed)}
+        _keep_apart(dataset, documents, queries.by_id(), advance)
+        removed |= {"documents": documents.removed(), "queries": queries.removed()}
         items = _left(dataset, documents.by_id(), queries.by_id(), advance)
         return write_dataset(folder, items, step=step, before=dataset, repeats="merge", overwrite=overwrite)
 
@@ -107,7 +120,7 @@ def _left(dataset: Dataset, documents: dict[bytes, str], queries: dict[bytes, st
 
 def _copies(dataset: Dataset, table: Any, near: float | None, seed: int, advance: Advance) -> _Copies:
     rows = dataset.counts[table]
-    found = _Copies(stays=np.arange(rows))
+    found = _Copies(np.arange(rows), np.arange(rows))
     first: dict[bytes, int] = {}
     # Signatures lie in a file: in memory they would weigh as much as the texts.
     with TemporaryDirectory(prefix="me5-") as scratch:
@@ -122,8 +135,7 @@ def _copies(dataset: Dataset, table: Any, near: float | None, seed: int, advance
             text = _text(value)
             place = first.setdefault(key(text), row)
             if place != row:
-                found.stays[row] = place
-                found.removed["equal"] += 1
+                found.equal[row] = place
                 continue
             if near and len(reduced := letters(text)) >= _SHORTEST:
                 kept.append(row)
@@ -133,8 +145,28 @@ def _copies(dataset: Dataset, table: Any, near: float | None, seed: int, advance
                     _sign(signatures, pieces, seed)
         if near:
             _sign(signatures, pieces, seed)
-            found.removed["near"] = _join(found.stays, signatures, numbers, np.array(kept, np.int64), near)
+            _join(found.near, signatures, numbers, np.array(kept, np.int64), near)
     return found
+
+
+def _keep_apart(dataset: Dataset, documents: _Copies, queries: dict[bytes, str], advance: Advance) -> None:
+    """Undo what would make a positive and another kind of one query the same document."""
+    copies = np.flatnonzero(documents.near != np.arange(len(documents.near)))
+    concerned = np.flatnonzero(np.isin(documents.near[documents.equal], documents.near[copies]))
+    rows = {documents.id(row): int(documents.equal[row]) for row in concerned.tolist()}
+    # (query, what stays) -> documents that answer it, documents that do not.
+    sides: defaultdict[tuple[str, int], tuple[set[int], set[int]]] = defaultdict(lambda: (set(), set()))
+    for relation in dataset.items("relations"):
+        assert isinstance(relation, Relation)
+        advance(1, 0)
+        row = rows.get(bytes.fromhex(relation.document_id))
+        if row is not None:
+            query = queries.get(bytes.fromhex(relation.query_id), relation.query_id)
+            sides[query, int(documents.near[row])][relation.kind != "positive"].add(row)
+    for (_, stays), (right, wrong) in sides.items():
+        if right and wrong:
+            for row in (right if stays in wrong else wrong) - {stays}:
+                documents.near[row] = row
 
 
 def _text(value: Document | Query) -> str:
@@ -156,22 +188,17 @@ def _sign(signatures: npt.NDArray[np.uint32], pieces: list[tuple[int, list[str]]
         pieces.clear()
 
 
-def _join(stays: Rows, signatures: npt.NDArray[np.uint32], numbers: npt.NDArray[Any], kept: Rows, near: float) -> int:
-    """Let each row give way to the first that stays and is near it. Returns how many did.
+def _join(stays: Rows, signatures: npt.NDArray[np.uint32], numbers: npt.NDArray[Any], kept: Rows, near: float) -> None:
+    """Let each row give way to the first that stays and is near it.
 
     A row is compared with what stays, never with what went: no chain of small changes joins texts that are far apart.
     """
     pairs = _candidates(signatures, kept)
-    removed = 0
     for earlier, later in pairs.tolist():
         place = int(stays[earlier])
         open_and_alike = stays[later] == later and numbers[place] == numbers[later]
         if open_and_alike and np.mean(signatures[place] == signatures[later]) >= near:
             stays[later] = place
-            removed += 1
-    # What was equal to a row that gave way follows it.
-    stays[:] = stays[stays]
-    return removed
 
 
 def _candidates(signatures: npt.NDArray[np.uint32], kept: Rows) -> Rows:

@@ -39,6 +39,7 @@ class Runs:
         self._hashes: list[UInt64] = []
         self._owners: list[npt.NDArray[np.int32]] = []
         self._sorted: tuple[UInt64, npt.NDArray[np.int32], npt.NDArray[np.bool_]] | None = None
+        self._counts = np.zeros(0, np.int32)
         self._count = 0
 
     def __len__(self) -> int:
@@ -53,21 +54,31 @@ class Runs:
         self._count += len(texts)
         self._sorted = None
 
-    def find(self, texts: Sequence[str]) -> list[Hit]:
-        """The first hit of each text that has one, by text."""
+    def count(self, texts: Sequence[str]) -> None:
+        """Count in how many of all counted texts each known window stands, for `find` to tell common ones."""
+        known, owners, _, _ = self._hits(texts)
+        pairs = np.unique(np.stack([owners, known]), axis=1)
+        self._counts += np.bincount(pairs[1], minlength=len(self._counts)).astype(np.int32)
+
+    def find(self, texts: Sequence[str], common: int | None = None) -> list[Hit]:
+        """The first hit of each text that has one, by text; windows in more than `common` counted texts are none."""
+        known, owners, starts, ends = self._hits(texts)
+        if common is not None:
+            rare = self._counts[known] <= common
+            known, owners, starts, ends = (column[rare] for column in (known, owners, starts, ends))
+        rows, first = np.unique(owners, return_index=True)
+        told = zip(rows, self._table()[1][known[first]], starts[first], ends[first], strict=True)
+        return [Hit(*map(int, hit)) for hit in told]
+
+    def _hits(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], ...]:
+        """(place in the table, text, start, end) of every window that is known, by text and start."""
         hashes, owners, starts, ends = _windows(texts)
-        known, known_owners, seen = self._table()
-        if not len(known):
-            return []
+        known, _, seen = self._table()
         maybe = np.flatnonzero(seen[hashes >> np.uint64(64 - _FILTER_BITS)])
-        at = np.minimum(np.searchsorted(known, hashes[maybe]), len(known) - 1)
-        found = known[at] == hashes[maybe]
-        windows, at = maybe[found], at[found]
-        rows, first = np.unique(owners[windows], return_index=True)
-        return [
-            Hit(row, int(known_owners[at[place]]), int(starts[windows[place]]), int(ends[windows[place]]))
-            for row, place in zip(rows.tolist(), first.tolist(), strict=True)
-        ]
+        at = np.searchsorted(known, hashes[maybe])
+        found = known[np.minimum(at, max(0, len(known) - 1))] == hashes[maybe] if len(known) else np.zeros(0, np.bool_)
+        chosen = maybe[found]
+        return at[found], owners[chosen], starts[chosen], ends[chosen]
 
     def _table(self) -> tuple[UInt64, npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
         if self._sorted is None:
@@ -79,6 +90,7 @@ class Runs:
             seen[hashes >> np.uint64(64 - _FILTER_BITS)] = True
             self._sorted = hashes[order], owners[order], seen
             self._hashes, self._owners = [hashes], [owners]
+            self._counts = np.zeros(len(hashes), np.int32)
         return self._sorted
 
 

@@ -22,6 +22,9 @@ def decontaminate(
     whole_corpus: Annotated[
         bool, typer.Option("--whole-corpus", help="Every document of a retrieval set counts, not only relevant ones.")
     ] = False,
+    common: Annotated[
+        int, typer.Option("--common", min=1, help="A run that more than so many training texts have is boilerplate.")
+    ] = 10,
     overwrite: shared.Overwrite = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -30,6 +33,7 @@ def decontaminate(
 
     A query or document goes, with its relations, where its letters and digits equal those of an evaluation text, or
     where both share a run of some 60 (Chinese, Japanese and Korean ones count twice), about 13 English words.
+    Runs that stand in more than --common training texts do not count: licences, headings, set phrases.
 
     \b
     me5 data decontaminate pairs -e data/retrieval -e data/sts --out clean
@@ -39,7 +43,7 @@ def decontaminate(
     from me5.data.decontamination import decontaminate as decontaminated
 
     written = decontaminated(
-        Dataset.open(dataset), out, evaluation, whole_corpus=whole_corpus,
+        Dataset.open(dataset), out, evaluation, whole_corpus=whole_corpus, common=common,
         show_progress_bar=shared.show_progress_bar(quiet or as_json), overwrite=overwrite,
     )  # fmt: skip
     shared.tell(written, as_json=as_json, quiet=quiet)
