@@ -1,8 +1,7 @@
-"""The training text as me5 datasets: `taught`, `pairs` and `questions`.
+"""The training text as me5 datasets: `taught` and `pairs`.
 
-taught     English and its translations, for the teacher
-pairs      titles and passages, questions and answers, translations without English
-questions  of `pairs` those that came without negatives, which are mined
+taught  English and its translations, for the teacher
+pairs   titles and passages, questions and answers with their negatives, translations without English
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 LONGEST_TAUGHT = 220  # characters: a sentence; the teacher's view of it costs the student as many tokens
 LONGEST = 1200
 SYMMETRIC = frozenset({"parallel", "ui", "term"})
-WITHOUT_NEGATIVES = frozenset({"afriqa", "cmrc2018", "facqa-id", "iapp-thai", "tydiqa-id"})
 COLUMNS = ["query", "positive", "query_lang", "positive_lang", "kind", "licence"]
 
 
@@ -80,18 +78,12 @@ def pairs(data: Path) -> Iterator[Example]:
             )
 
 
-def questions(data: Path) -> Iterator[Example]:
-    """Yield questions with passages of the sources that have next to no negatives."""
-    names = {f"qa/{name}" for name in WITHOUT_NEGATIVES}
-    return (example for example in pairs(data) if example.source in names)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("run", type=Path)
     arguments = parser.parse_args()
-    for name, examples in (("taught", taught), ("pairs", pairs), ("questions", questions)):
+    for name, examples in (("taught", taught), ("pairs", pairs)):
         folder = arguments.run / name
         if not folder.exists():
             step = {"made by": f"recipes/mini, {name}"}

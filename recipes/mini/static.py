@@ -102,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("recipe", type=Path, help="a recipe whose [[data]] is trained on")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=3000)
     arguments = parser.parse_args()
     train(arguments.run, arguments.recipe, arguments.steps)
 

@@ -119,9 +119,9 @@ def _bar(steps: int) -> "Iterator[Observe]":
 
     columns = (
         TextColumn("Training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(speed_estimate_period=600),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True, highlight=False)) as bar:
+    with Progress(*columns, console=Console(stderr=True, highlight=False), speed_estimate_period=600) as bar:
         task: TaskID | None = None
 
         def observe(entry: "Step | Judgement") -> None:

@@ -109,7 +109,7 @@ class Batches:
         self._prefix = lru_cache(maxsize=4096)(lambda text: np.array(tokenize(text), np.int64))
         self._groups = [(entry, group, rows) for entry in entries for group, rows in entry.members]
         sizes = [len(rows) for _, _, rows in self._groups]
-        shares = np.concatenate([_shares(entry) for entry in entries])
+        shares = np.concatenate([_shares(entry) for entry in entries]).tolist()
         batch = recipe.batch
         self._sampler = Sampler(sizes, shares, seed=recipe.seed, steps=steps, batch=batch.size, parts=batch.parts)
 
@@ -305,8 +305,9 @@ def chosen(data: Data, store: TokenStore) -> tuple[tuple[int, Ids], ...]:
 
 def _shares(entry: Entry) -> npt.NDArray[np.float64]:
     sizes = np.array([len(rows) for _, rows in entry.members], np.float64)
-    shares: npt.NDArray[np.float64] = sizes**entry.data.alpha
-    return shares * entry.data.weight / shares.sum()
+    powers = sizes**entry.data.alpha
+    shares: npt.NDArray[np.float64] = powers * entry.data.weight / powers.sum()
+    return shares
 
 
 def _known_elsewhere(pairs: Sequence[_Pair], laid: Sequence[_Document]) -> torch.Tensor:

@@ -136,7 +136,7 @@ class _Builder:
         ).T.reshape(-1, 3)
         starts = np.zeros(len(self._lengths) + 1, np.int64)
         np.cumsum(self._lengths, out=starts[1:])
-        arrays = {
+        arrays: dict[str, npt.NDArray[Any]] = {
             "starts": starts, "keys": np.array(self._keys, np.int64), "pairs": pairs,
             "scores": np.array(relations.scores, np.float32), "queries": np.array(rows, np.int64).reshape(-1, 2),
         }  # fmt: skip
