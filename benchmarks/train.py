@@ -149,6 +149,7 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "step_tokens_per_second": statistics.median(run["tokens"] / run["step_seconds"] for run in good),
         "peak_bytes": statistics.median(run["peak_bytes"] for run in good),
         **{name: good[0][name] for name in ("device", "peak_device_bytes") if name in good[0]},
+        "computed_in": good[0]["computed_in"],
         "first_loss": good[0]["losses"][0],
         "runs": len(good),
     }
@@ -178,16 +179,16 @@ def markdown(run: dict[str, Any]) -> str:
         "(its token ids stay on disk for all runs). The column beside counts the steps alone.", "",
     ]  # fmt: skip
     for precision, rows in run["figures"].items():
-        heads = ("trainer", "tokens/s", "of the steps alone", "spread", "peak memory, MB")
-        lines += [f"## {precision}", "", f"| {' | '.join(heads)} |", "|---|--:|--:|--:|--:|"]
+        heads = ("trainer", "tokens/s", "of the steps alone", "spread", "peak memory, MB", "matrices in")
+        lines += [f"## {precision}", "", f"| {' | '.join(heads)} |", "|---|--:|--:|--:|--:|---|"]
         for name, row in rows.items():
             if "failed" in row:
-                lines.append(f"| {TITLES[name]} | failed: {row['failed']} | | | |")
+                lines.append(f"| {TITLES[name]} | failed: {row['failed']} | | | | |")
                 continue
             peak = row.get("peak_device_bytes", row["peak_bytes"]) / 1e6
             lines.append(
                 f"| {TITLES[name]} | {row['tokens_per_second']:,.0f} | {row['step_tokens_per_second']:,.0f} | "
-                f"{row['spread']:.0%} | {peak:,.0f} |"
+                f"{row['spread']:.0%} | {peak:,.0f} | {row['computed_in']} |"
             )
         ratios = {
             "me5 : sentence-transformers, plain": ratio(rows, "me5", "st"),

@@ -29,6 +29,7 @@ class Clock:
     ended: list[float] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    computed_in: str = "unknown"
 
     def figures(self) -> dict[str, Any]:
         """Seconds with all that happens between steps, and seconds of the steps alone."""
@@ -38,7 +39,16 @@ class Clock:
             "seconds": self.ended[-1] - self.ended[UNTIMED - 1],
             "step_seconds": sum(self.ended[UNTIMED:]) - sum(self.began[UNTIMED:]),
             "losses": self.losses,
+            "computed_in": self.computed_in,
         }
+
+    def watch(self, network: torch.nn.Module) -> None:
+        """Note what the first matrix product of the network really gives: autocast is seen there only."""
+
+        def note(_: torch.nn.Module, __: Any, output: torch.Tensor) -> None:
+            self.computed_in = str(output.dtype).removeprefix("torch.")
+
+        next(module for module in network.modules() if isinstance(module, torch.nn.Linear)).register_forward_hook(note)
 
 
 def train_me5(args: argparse.Namespace) -> Clock:
@@ -62,6 +72,7 @@ def train_me5(args: argparse.Namespace) -> Clock:
         encoding="utf-8",
     )
     trainer, clock = Trainer(read_recipe(recipe), args.work / "cache", advance=lambda texts, tokens: None), Clock()  # noqa: ARG005
+    clock.watch(trainer.encoder)
     for step in range(args.steps + UNTIMED):
         clock.began.append(time.perf_counter())
         told = trainer.step(step)
@@ -105,6 +116,7 @@ def train_sentence_transformers(args: argparse.Namespace) -> Clock:
 
     model = SentenceTransformer(str(args.model), device="cpu" if args.device == "cpu" else "cuda")
     model.max_seq_length = args.max_tokens
+    clock.watch(model)
     loss = Counted(model, **({"mini_batch_size": args.chunk_texts} if args.trainer == "st-cached" else {}))
     rows = pq.read_table(args.work / "pairs.parquet").to_pydict()
     settings = SentenceTransformerTrainingArguments(
