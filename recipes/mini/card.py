@@ -90,9 +90,11 @@ def main() -> None:
     arguments = parser.parse_args()
     run = arguments.run
     scores = by_model(read(run / "results"))
-    ours, yardstick = scores["me5-mini"], scores[BM25]["Retrieval"]
-    static = next(found for name, found in scores.items() if name.startswith("static"))
-    teacher = next(found for name, found in scores.items() if name not in ("me5-mini", BM25) and found is not static)
+    ours, static, teacher = (
+        next(found for name, found in scores.items() if name.startswith(wanted))
+        for wanted in ("me5-mini", "static", "teacher")
+    )
+    yardstick = scores[BM25]["Retrieval"]
     hybrid = {name: 100 * score for name, score in json.loads((run / "hybrid.json").read_text("utf-8")).items()}
     retrieval, tatoeba = ours["Retrieval"], ours["BitextMining"]
     native = [name for name in retrieval if not name.startswith("afriqa")]
@@ -120,7 +122,7 @@ def main() -> None:
         "SIZE": f"{sum(path.stat().st_size for path in files) / 1e6:.1f}",
         "SOURCES": table, "ROWS": f"{total:,}", "GROUPS": "\n".join(groups),
         "STATIC": f"{json.loads((run / 'static.jsonl').read_text('utf-8').splitlines()[-1])['minutes']:.0f}",
-        "TAUGHT": stage(run, "taught"), "PAIRS": stage(run, "pairs"),
+        "TAUGHT": stage(run, "taught"), "PAIRS": stage(run, "pairs"), "FINAL": stage(run, "final"),
         "RETRIEVAL": beside(list(retrieval), retrieval, static["Retrieval"], yardstick, hybrid),
         "STS": beside(list(ours["STS"]), ours["STS"], static["STS"]), "TATOEBA": cells(tatoeba),
         "BELOW": ", ".join(sorted(name for name in tatoeba if tatoeba[name] < 10)),

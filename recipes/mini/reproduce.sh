@@ -17,10 +17,10 @@ cp ./*.toml "$run/"
 "$python" data.py "$data" "$run"
 [ -d "$run/static" ] || "$python" static.py "$run" "$run/static.toml"
 [ -d "$run/start" ] || "$python" start.py "$run" "$teacher"
-for stage in taught pairs; do
+for stage in taught pairs final; do
     [ -d "$run/runs/$stage/model" ] || me5 train "$run/$stage.toml" --out "$run/runs/$stage" --cache "$run/cache"
 done
-"$python" export.py "$run/runs/pairs/model" "$run/me5-mini"
+"$python" export.py "$run/runs/final/model" "$run/me5-mini"
 
 [ -d "$run/eval" ] || tar xJf "$data/eval.tar.xz" -C "$run"
 judge() { me5 eval run "$@" --cache "$run/vectors" --out "$run/results"; }
