@@ -188,4 +188,4 @@ def test_speed_tells_what_is_kept(sets: Path, tmp_path: Path) -> None:
         expected["scores"]["test"][0]["main_score"], abs=1e-5
     )
     Page(base.with_suffix(".svg").read_text("utf-8"))
-    assert "| f32 | 256 × float32 | 1,024 |" in base.with_suffix(".md").read_text("utf-8")
+    assert "| f32 | 384 × float32 | 1,536 |" in base.with_suffix(".md").read_text("utf-8")
