@@ -274,4 +274,4 @@ print(Embedder.load(precision="f32").encode("the CPU needs none").shape)
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "pip install 'me5[gpu]'" in result.stdout
-    assert "(1, 256)" in result.stdout
+    assert "(1, 384)" in result.stdout

@@ -179,13 +179,13 @@ def test_speed_tells_what_is_kept(sets: Path, tmp_path: Path) -> None:
     told = json.loads(base.with_suffix(".json").read_text("utf-8"))
     rows = [(point["precision"], point["dim"], point["vectors"]) for point in told["points"]]
     kinds = ("float32", "int8", "binary")
-    assert rows == [*(("f32", dim, kind) for dim in (256, 64) for kind in kinds), ("int8", 256, "float32")]
+    assert rows == [*(("f32", dim, kind) for dim in (384, 64) for kind in kinds), ("int8", 384, "float32")]
     assert told["points"][0]["kept"] == 1.0
-    assert [point["bytes_per_vector"] for point in told["points"][:6]] == [1024, 256, 32, 256, 64, 8]
+    assert [point["bytes_per_vector"] for point in told["points"][:6]] == [1536, 384, 48, 256, 64, 8]
     assert all(point["tokens_per_second"] > 0 for point in told["points"])
     expected = json.loads(run("run", str(sets / "sts"), "--precision", "f32", "--json"))[0]
     assert told["points"][0]["by_task"]["sts (STS)"] == pytest.approx(
         expected["scores"]["test"][0]["main_score"], abs=1e-5
     )
     Page(base.with_suffix(".svg").read_text("utf-8"))
-    assert "| f32 | 256 × float32 | 1,024 |" in base.with_suffix(".md").read_text("utf-8")
+    assert "| f32 | 384 × float32 | 1,536 |" in base.with_suffix(".md").read_text("utf-8")

@@ -15,7 +15,7 @@ from me5.engine.base import Engine
 from me5.engine.fake import FakeEngine
 from me5.errors import CheckpointError, EngineError
 
-DIM, BUNDLED_DIM = 8, 256
+DIM, BUNDLED_DIM = 8, 384
 # Token ids that make an engine do something else than embed.
 KILL, FAIL, BUG, SLEEP, KILL_ONCE, NOT_FINITE = 900, 901, 902, 903, 904, 905
 

@@ -72,7 +72,7 @@ def test_inputs_may_stand_in_parts(client):
 def test_the_first_version_s_shape(client):
     reply = ask(client, path="/v1/embed")
     assert reply["response_type"] == "embeddings_floats"
-    assert np.array(reply["embeddings"]).shape == (2, 256)
+    assert np.array(reply["embeddings"]).shape == (2, 384)
     assert ask(client, path="/v1/embed", embedding_types=["int8"])["response_type"] == "embeddings_by_type"
 
 

@@ -132,8 +132,8 @@ def test_unknown_fields_are_let_through_and_named(client):
         ({"input": [[1, 2], [3]]}, "token ids", "input"),
         ({"input": ["a"] * 2049}, "has 2,049 texts, at most 2,048 are read at once", "input"),
         ({"encoding_format": "hex"}, "`encoding_format`", "encoding_format"),
-        ({"dimensions": 64}, "was not trained for vectors shorter than its 256", "dimensions"),
-        ({"dimensions": 512}, "vectors of this model have 256 numbers", "dimensions"),
+        ({"dimensions": 64}, "was not trained for vectors shorter than its 384", "dimensions"),
+        ({"dimensions": 512}, "vectors of this model have 384 numbers", "dimensions"),
         ({"dimensions": 0}, "`dimensions`", "dimensions"),
         ({"side": "left"}, "`side`", "side"),
         ({"side": "query", "task": "web-serch"}, "did you mean web-search?", "task"),
@@ -160,7 +160,7 @@ def test_models_are_listed_with_their_sides(client):
     listed = client.get("/v1/models").json()["data"]
     assert [model["id"] for model in listed] == [f"me5-mini{end}" for end in ("", ":query", ":document", ":both")]
     one = client.get("/v1/models/me5-mini:query").json()
-    assert (one["side"], one["dimensions"]) == ("query", 256)
+    assert (one["side"], one["dimensions"]) == ("query", 384)
     assert refused(client.get("/v1/models/other"), 404)["code"] == "model_not_found"
 
 

@@ -116,7 +116,7 @@ def test_info(client):
     assert info["max_input_length"] == 512
     assert info["max_client_batch_size"] == 2048
     assert info["auto_truncate"] is True
-    assert info["dim"] == 256
+    assert info["dim"] == 384
 
 
 def test_truncation(client):

@@ -55,7 +55,7 @@ def test_a_file_becomes_vectors_and_a_summary(tmp_path, run, embedder):
     expected = embedder.encode_query(["tall mountains", "", "how high is K2"], task="question-answering")
     np.testing.assert_allclose(np.load("o.npy"), expected, atol=1e-6)
     assert errors.startswith("3 texts, ")
-    assert errors.endswith(" tokens/s → o.npy (3 × 256 float32)\n")
+    assert errors.endswith(" tokens/s → o.npy (3 × 384 float32)\n")
 
 
 def test_standard_input_to_standard_output(run, monkeypatch, embedder):
@@ -66,7 +66,7 @@ def test_standard_input_to_standard_output(run, monkeypatch, embedder):
     assert [(row["id"], row["text"]) for row in rows] == [(0, "één"), (1, "two")]
     np.testing.assert_allclose([row["embedding"] for row in rows], embedder.encode_document(["één", "two"]), atol=1e-6)
     assert errors.startswith("2 texts, ")
-    assert errors.endswith(" tokens/s → standard output (2 × 256)\n")
+    assert errors.endswith(" tokens/s → standard output (2 × 384)\n")
 
 
 def test_truncated_texts_are_counted_and_placed(tmp_path, run):
