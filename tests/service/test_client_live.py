@@ -11,7 +11,7 @@ from truth import DEBT, LIMITED, SIDES, TEXTS, TOLERANCE, assert_same, embedder,
 from me5 import AsyncClient, Client, InputError, Me5Warning, Report, ServiceError, TruncationWarning
 
 METHODS = {"query": "encode_query", "document": "encode_document", "both": "encode"}
-LONG = ["short", "long " * 600, "also short", "longer " * 600]
+LONG = ["short", "long " * 600, "also short", "longer " * 1200]
 
 
 def threads(server, method, *args, options=None, **keywords):

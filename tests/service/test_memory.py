@@ -2,7 +2,7 @@
 
 import re
 
-LONG = "one two three four five " * 300
+LONG = "one two three four five " * 120
 BODIES = (
     {"input": "how tall is K2?", "side": "query"},
     {"input": ["a b c", LONG, "南瓜的家常做法"] * 4, "truncation": "chunk"},
@@ -28,9 +28,9 @@ def test_memory_settles(launch):
                 for body in BODIES:
                     assert client.post("/v1/embeddings", json=body).status_code in (200, 400)
 
-        traffic(40)
+        traffic(30)
         before = resident(client)
-        traffic(160)
+        traffic(100)
         after = resident(client)
     growth = [late - early for early, late in zip(before, after, strict=True)]
     assert max(growth) < ROOM, growth

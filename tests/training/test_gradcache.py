@@ -49,7 +49,7 @@ def test_gradients_equal_those_of_a_plain_step(autocast: bool) -> None:
     chunks = len(split(LENGTHS, 24).chunks)
     assert chunks == 4
     assert (plain_runs, runs) == (chunks, 2 * chunks - 1)
-    torch.testing.assert_close(loss, plain_loss, atol=1e-6, rtol=0)
+    torch.testing.assert_close(loss, plain_loss, atol=1e-5 if autocast else 1e-6, rtol=0)
     for one, other in zip(cached, plain, strict=True):
         assert other.abs().max() > 0
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)

@@ -51,7 +51,7 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, sequences: Sequences) -> Tensor:
         """(tokens, hidden) -> (tokens, hidden), float32."""
-        dropout = self.attention_dropout if self.training else 0.0
+        dropout = self.attention_dropout if self.training else None
         return self._after(x, attend(self._before(x), sequences, self.heads, dropout))
 
     def before_attention(self, x: Tensor) -> Tensor:
