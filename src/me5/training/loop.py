@@ -18,6 +18,7 @@ from me5.errors import TrainingError
 from me5.model.encoder import Encoder
 from me5.model.folder import save
 from me5.model.sequences import Sequences, concatenate
+from me5.progress import Advance
 from me5.training import distributed
 from me5.training.batches import Batch, Batches, Entry, Vectors, chosen
 from me5.training.evaluate import Judge, open_judge
@@ -31,7 +32,6 @@ from me5.training.state import load_state, save_state
 from me5.training.teacher import open_vectors
 from me5.training.tokens import TokenStore, open_store
 
-Advance = Callable[[int, int], None]
 Figures = dict[str, float]
 
 

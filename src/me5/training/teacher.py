@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,8 @@ import numpy.typing as npt
 from me5.checkpoint import resolve
 from me5.data.contract import Dataset
 from me5.embedder import Embedder
+from me5.progress import Advance
 from me5.prompts import NONE
-
-Advance = Callable[[int, int], None]
 
 
 def open_vectors(dataset: Dataset, model: str, folder: Path, *, advance: Advance) -> npt.NDArray[np.float16]:

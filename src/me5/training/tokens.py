@@ -16,7 +16,7 @@ The folder is named by what it was made of, so that nothing old is ever taken fo
 import hashlib
 import json
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -29,10 +29,10 @@ import pyarrow as pa
 from me5.data.contract import Dataset
 from me5.errors import InputError
 from me5.layout import new_folder
+from me5.progress import Advance
 from me5.tokenizer import Tokenizer
 
 Ids = npt.NDArray[np.int64]
-Advance = Callable[[int, int], None]
 _MAPPED = ("starts", "keys", "pairs", "scores", "queries")
 
 
@@ -60,7 +60,7 @@ class Lists:
 
 
 class TokenStore:
-    """The token ids of a dataset and who belongs to whom. Made by `build`, opened by `open`."""
+    """The token ids of a dataset and who belongs to whom. Made and opened by `open_store`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from me5.data.contract import Document, EmptyTextError, Example, Kind, Query, Relation, content_id
-from me5.data.readers.records import Record, bare_name, lines, records
+from me5.data.readers.records import Record, bare_name, first, lines, records
 from me5.data.writing import Item
 from me5.errors import InputError
 from me5.progress import Advance
@@ -146,6 +147,20 @@ class Corpus:
 
         for path in paths:
             yield from self.reading.convert(self.reading.records(path), convert)
+
+    def and_rows(
+        self,
+        paths: Sequence[Path],
+        recognises: Callable[[Record], bool],
+        items: "Callable[[Reading, Corpus, str, Record], Iterable[Item]]",
+    ) -> Iterator[Item]:
+        """All documents of the files whose first record is not recognised, then the items of the rows of the others."""
+        trained = {path: recognises(first(path)) for path in paths}
+        yield from self.documents(path for path, is_trained in trained.items() if not is_trained)
+        for path, is_trained in trained.items():
+            if is_trained:
+                convert = partial(items, self.reading, self, self.reading.source_of(path))
+                yield from self.reading.convert(self.reading.records(path), convert)
 
     def id_of(self, name: object) -> str | None:
         """The content's id; None where its text was empty and left out. Raises `InputError` where there is none."""

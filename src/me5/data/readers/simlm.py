@@ -4,12 +4,11 @@ Passages are {"id", "contents", "title"}, given beside; all of them become docum
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from me5.data.readers.reading import Corpus, Reading, listed, numbers, relation
-from me5.data.readers.records import Record, first
+from me5.data.readers.records import Record
 from me5.data.writing import Item
 from me5.errors import InputError
 
@@ -23,13 +22,7 @@ def recognises(row: Mapping[str, Any]) -> bool:
 
 def read(paths: Sequence[Path], reading: Reading) -> Iterator[Item]:
     """The examples of some files, passages among them."""
-    trained = {path: recognises(first(path)) for path in paths}
-    corpus = Corpus("passage", reading)
-    yield from corpus.documents(path for path, is_trained in trained.items() if not is_trained)
-    for path, is_trained in trained.items():
-        if is_trained:
-            convert = partial(_items, reading, corpus, reading.source_of(path))
-            yield from reading.convert(reading.records(path), convert)
+    return Corpus("passage", reading).and_rows(paths, recognises, _items)
 
 
 def _items(reading: Reading, corpus: Corpus, source: str, row: Record) -> Iterator[Item]:
