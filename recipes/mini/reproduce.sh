@@ -17,16 +17,18 @@ cp ./*.toml "$run/"
 "$python" data.py "$data" "$run"
 [ -d "$run/static" ] || "$python" static.py "$run" "$run/static.toml"
 [ -d "$run/start" ] || "$python" start.py "$run" "$teacher"
-for stage in taught pairs final; do
-    [ -d "$run/runs/$stage/model" ] || me5 train "$run/$stage.toml" --out "$run/runs/$stage" --cache "$run/cache"
-done
+train() { [ -d "$run/runs/$1/model" ] || me5 train "$run/$1.toml" --out "$run/runs/$1" --cache "$run/cache"; }
+train pairs
+[ -d "$run/mined" ] || me5 data mine "$run/pairs" --model "$run/runs/pairs/model" --within language --depth 100 --number 8 \
+    --choice random --replace --out "$run/mined"
+train final
 "$python" export.py "$run/runs/final/model" "$run/me5-mini"
 
 [ -d "$run/eval" ] || tar xJf "$data/eval.tar.xz" -C "$run"
 judge() { me5 eval run "$@" --cache "$run/vectors" --out "$run/results"; }
-judge "$run"/eval/{bitext,sts,retrieval} --model "$run/me5-mini" --precision bf16
+judge "$run"/eval/{bitext,sts,retrieval} --model "$run/me5-mini"
 judge "$run"/eval/{bitext,sts,retrieval} --model "st:$run/static" --prompts none --no-bm25
 judge "$run"/eval/sts/stsb-multi-dev/en.tsv "$run"/eval/retrieval/{qed,fairytaleqa,pubmedqa,medquad,integreat}-en \
-    --model "$teacher" --prompts none --precision bf16 --no-bm25
+    --model "$teacher" --prompts none --no-bm25
 "$python" hybrid.py "$run/me5-mini" "$run/hybrid.json" "$run/eval/retrieval" --cache "$run/vectors"
 "$python" card.py "$data" "$run" "$run/me5-mini"

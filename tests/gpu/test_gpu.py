@@ -30,7 +30,7 @@ def on_gpu(folder, **options) -> Embedder:
 
 @pytest.fixture(scope="module")
 def truth(minilm) -> np.ndarray:
-    return load(minilm).encode(TEXTS)
+    return load(minilm, "reference").encode(TEXTS)
 
 
 @pytest.mark.parametrize(("precision", "least"), [("f32", 0.99999), ("bf16", 0.9995), ("f16", 0.9995), ("fp8", 0.9985)])
@@ -66,7 +66,7 @@ def test_ways_of_attention_agree(dtype: torch.dtype, width: int) -> None:
 def test_a_training_step_has_the_gradients_of_the_cpu(minilm, dropout: float) -> None:
     """Through flash attention without dropout, through jagged tensors with it (then only finite: it is drawn)."""
     checkpoint = read_folder(minilm)
-    sequences = load(minilm).prepare(TEXTS[:8], "both").sequences
+    sequences = load(minilm, "reference").prepare(TEXTS[:8], "both").sequences
     packed = concatenate(sequences, checkpoint.config.first_position)
     found = []
     for device in ("cpu", "cuda"):

@@ -217,6 +217,28 @@ def test_a_teachers_vectors_are_those_of_the_texts(workshop, begun) -> None:
     assert 0.05 < np.mean(of_queries) < 0.5  # query_share
 
 
+def test_a_share_of_the_steps_learns_from_the_teacher(workshop, begun) -> None:
+    teacher = '[teacher]\nmodel = "x"\nshare = 0.4\n[optimizer]'
+    path = tiny.write_recipe(
+        workshop, "mixed", ("[optimizer]", teacher), ("steps = 6", "steps = 60"),
+        ('sources = ["qa"]', 'sources = ["qa"]\ntaught = false'),
+        ('sources = ["parallel"]', 'sources = ["parallel"]\ntaught = true'),
+    )  # fmt: skip
+    batches, _ = opened(begun, path, vectors=coded(len(tiny.QUESTIONS) + len(tiny.LEFT)))
+    made = [batches.make(step) for step in range(60)]
+    taught = [batch.vectors is not None for batch in made]
+    assert 10 < sum(taught) < 40
+    for batch in made:
+        assert all(("parallel" in group) == (batch.vectors is not None) for group in batch.groups)
+    # Of each kind's own examples none comes again before all have come: 12 pairs, 4 in each part of a batch.
+    firsts = [batch.targets.query_keys.tolist() for batch in made if batch.vectors is not None]
+    assert len({key for keys in firsts[:2] for key in keys}) >= 12
+    with pytest.raises(InputError, match="no entry of data with a weight serves the steps that contrast pairs"):
+        read_recipe(
+            tiny.write_recipe(workshop, "none", ("[optimizer]", teacher), ("[[data]]", "[[data]]\ntaught = true"))
+        )
+
+
 def test_teacher_scores_are_whole_or_an_error(workshop, begun, tmp_path) -> None:
     changes = (
         ('sources = ["parallel"]', 'sources = ["qa"]\nweight = 0'), ("temperature = 0.05", "distillation = 1"),

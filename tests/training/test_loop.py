@@ -23,6 +23,8 @@ from me5.training.run import Run
 
 STILL = ("dropout = 0.1", "dropout = 0.0")
 SHORT = ("steps = 6", "steps = 2")
+# From Python 3.12 on every fork beside threads is warned of.
+FORKS = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +121,23 @@ def test_two_processes_have_the_losses_of_one(whole, workshop, tmp_path) -> None
             ours, theirs = ([entry[name] for entry in log] for log in (one, two))
             assert ours == pytest.approx(theirs, abs=1e-5, rel=1e-5), (recipe, name)
     assert one[0]["distillation"] > 0
+
+
+@FORKS
+def test_batches_made_ahead_by_others_are_the_same(whole, workshop, tmp_path) -> None:
+    recipe = workshop / "recipe.toml"
+    trainer = Trainer(read_recipe(recipe), workshop / "cache", advance=lambda texts, tokens: None, workers=2)
+    trainer.fit(Run(tmp_path / "run", recipe), observe=lambda entry: None)
+    for one, other in zip(logged(whole), logged(tmp_path / "run"), strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+@FORKS
+def test_an_error_of_a_process_that_makes_batches_is_told(workshop) -> None:
+    recipe = tiny.write_recipe(workshop, "short", ("max_tokens = 128", "max_tokens = 8"))
+    trainer = Trainer(read_recipe(recipe), workshop / "cache", advance=lambda texts, tokens: None, workers=1)
+    with pytest.raises(InputError, match=r"shorten the instruction, or raise model\.max_tokens"):
+        trainer.step(0, trainer.feed.ahead(range(1), trainer.device, trainer.workers))
 
 
 def test_a_loss_that_is_no_number_names_step_and_data(workshop, tmp_path) -> None:

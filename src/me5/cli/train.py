@@ -40,6 +40,16 @@ def train(
     plan: Annotated[
         bool, typer.Option("--plan", help="Only tell what it would need: memory, hours, texts that are cut.")
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=0,
+            show_default="none on a CPU, one per core for a GPU",
+            help="Processes that make batches ahead. Batches are the same with any number.",
+        ),
+    ] = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a model as a recipe says; the same command goes on with a run that was stopped.
@@ -72,12 +82,12 @@ def train(
             if not quiet:
                 _print_plan(made)
         else:
-            _train(settings, Run(out, recipe), cache, quiet=quiet)
+            _train(settings, Run(out, recipe), cache, workers=workers, quiet=quiet)
     finally:
         distributed.stop()
 
 
-def _train(recipe: "Recipe", run: "Run", cache: Path, *, quiet: bool) -> None:
+def _train(recipe: "Recipe", run: "Run", cache: Path, *, workers: int | None, quiet: bool) -> None:
     import sys
 
     from me5.progress import track
@@ -85,7 +95,7 @@ def _train(recipe: "Recipe", run: "Run", cache: Path, *, quiet: bool) -> None:
 
     show = not quiet and sys.stderr.isatty()
     with track(None, show=show, description="Reading") as advance:
-        trainer = Trainer(recipe, cache, advance=advance)
+        trainer = Trainer(recipe, cache, advance=advance, workers=workers)
     with _observed(trainer.steps, quiet=quiet, draw=show) as observe:
         trainer.fit(run, observe=observe)
     if not quiet:

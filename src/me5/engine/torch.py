@@ -27,7 +27,7 @@ from torch import Tensor
 from me5.checkpoint import Checkpoint
 from me5.engine.base import Engine, Float32, TokenIds, check_finite
 from me5.errors import EngineError, EngineWarning, InputError
-from me5.model import float8, graphs
+from me5.model import attention, float8, graphs
 from me5.model.encoder import Encoder
 from me5.model.folder import load
 from me5.model.pooling import pool
@@ -91,12 +91,18 @@ class TorchEngine(Engine):
         # After the weights, which take their part of the memory.
         self.batch_tokens = min(_BATCH_TOKENS[devices[0].type], *(_fitting(self.dim, device) for device in devices))
         self._lanes = [
-            _Lane(encoder, device, graphed=on_gpu if graphed is None else graphed)
+            _Lane(encoder, device, graphed=on_gpu and self._graphable(device) if graphed is None else graphed)
             for encoder, device in zip(encoders, devices, strict=True)
         ]
         if on_gpu if compiled is None else compiled:
             for lane in self._lanes:
                 lane.compile()
+
+    def _graphable(self, device: torch.device) -> bool:
+        """Graphs fill batches up with tokens and sequences that are none, which only flash attention can leave out."""
+        heads = self._config.heads
+        query = torch.empty(0, heads, self.dim // heads, dtype=_MATRICES[self.precision], device=device)
+        return attention.choose(query, None) is attention.flash
 
     def embed(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Float32:
         """See `Engine.embed`."""
@@ -212,15 +218,9 @@ class _Lane:
 
     def compile(self) -> None:
         """Fuse what can be fused, and try it; where this machine cannot compile, say so and go on without."""
-        self.encoder.compile_fused()
-        trial = concatenate([np.zeros(length, np.int64) for length in (9, 8)], self.encoder.config.first_position)
-        try:
-            with torch.inference_mode(), self._on_stream():
-                self.encoder(trial.to(self.device))
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # no compiler, no Triton, an unknown GPU: torch raises whatever it met
-            self.encoder.compile_fused(undo=True)
+        with torch.inference_mode(), self._on_stream():
+            error = self.encoder.fuse(self.device, self.encoder)
+        if error is not None:
             warnings.warn(
                 f"torch.compile failed on {self.device}, so kernels are not fused and run slower: {error}",
                 EngineWarning,

@@ -7,6 +7,7 @@ those of the table in `weights`, but for `qkv`, which holds three of them.
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from me5.checkpoint import ModelConfig
 from me5.model.attention import attend
 from me5.model.pooling import pool
-from me5.model.sequences import Sequences
+from me5.model.sequences import Sequences, concatenate
 
 # The standard deviation that BERT and XLM-RoBERTa were initialised with.
 _SPREAD = 0.02
@@ -108,6 +109,18 @@ class Encoder(nn.Module):
     def embed(self, sequences: Sequences) -> Tensor:
         """Unit vectors (sequences, hidden), float32, by the checkpoint's pooling; differentiable."""
         return pool(self(sequences), sequences.bounds, self.config.pooling)
+
+    def fuse(self, device: torch.device, trial: Callable[[Sequences], object]) -> Exception | None:
+        """Compile what can be fused, and try it on two short sequences; where that fails, undo it and say why."""
+        self.compile_fused()
+        try:
+            trial(concatenate([np.zeros(length, np.int64) for length in (9, 8)], self.config.first_position).to(device))
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # no compiler, no Triton, an unknown GPU: torch raises whatever it met
+            self.compile_fused(undo=True)
+            return error
+        return None
 
     def compile_fused(self, *, undo: bool = False) -> None:
         """Compile what can be fused, once for all layers of a kind, for any number of tokens; or no longer."""

@@ -85,6 +85,17 @@ class _Document(NamedTuple):
     negative: bool
 
 
+class _Draw:
+    """What steps of one kind draw from: the groups of their entries, by weight."""
+
+    def __init__(self, recipe: Recipe, entries: Sequence[Entry], steps: int) -> None:
+        self.groups = [(entry, group, rows) for entry in entries for group, rows in entry.members]
+        sizes = [len(rows) for _, _, rows in self.groups]
+        shares = np.concatenate([_shares(entry) for entry in entries]).tolist()
+        batch = recipe.batch
+        self.sampler = Sampler(sizes, shares, seed=recipe.seed, steps=steps, batch=batch.size, parts=batch.parts)
+
+
 class Batches:
     """The batch of any step."""
 
@@ -107,36 +118,42 @@ class Batches:
                 prompts.prefix("query", sentence)
         self._before, self._after = (np.array(ids, np.int64) for ids in frame)
         self._prefix = lru_cache(maxsize=4096)(lambda text: np.array(tokenize(text), np.int64))
-        self._groups = [(entry, group, rows) for entry in entries for group, rows in entry.members]
-        sizes = [len(rows) for _, _, rows in self._groups]
-        shares = np.concatenate([_shares(entry) for entry in entries]).tolist()
-        batch = recipe.batch
-        self._sampler = Sampler(sizes, shares, seed=recipe.seed, steps=steps, batch=batch.size, parts=batch.parts)
+        self._taught = np.random.default_rng((recipe.seed, 1)).random(steps) < recipe.shares()[True]
+        # Steps of a kind are counted for themselves, so that no example is passed over by those of the other.
+        self._turns = np.where(self._taught, np.cumsum(self._taught), np.cumsum(~self._taught)) - 1
+        self._draws = {
+            taught: _Draw(recipe, [entry for entry in entries if entry.data.serves(taught=taught)], int(count))
+            for taught, count in ((True, self._taught.sum()), (False, (~self._taught).sum()))
+            if count
+        }
 
     def make(self, step: int) -> Batch:
         """The share of a step that is this process's."""
+        taught = bool(self._taught[step])
+        draw = self._draws[taught]
         pairs: list[_Pair] = []
         names = []
-        for number, part in enumerate(self._sampler.draw(step)):
-            entry, group, rows = self._groups[part.group]
+        for number, part in enumerate(draw.sampler.draw(int(self._turns[step]))):
+            entry, group, rows = draw.groups[part.group]
             rng = np.random.default_rng((self._recipe.seed, step, number))
-            pairs += self._drawn(entry, rows[part.places], rng)
+            pairs += self._drawn(entry, rows[part.places], rng, taught=taught)
             told = entry.store.groups[group]
             names.append(f"{told.source} {told.query_lang}>{told.document_lang}")
         if len(pairs) < distributed.world():
             raise InputError(f"step {step + 1} has {len(pairs)} pairs for {distributed.world()} processes")
         groups = tuple(sorted(set(names)))
-        if self._recipe.teacher is not None:
-            return self._taught(pairs, np.random.default_rng((self._recipe.seed, step, len(names))), groups)
+        if taught:
+            return self._learned(pairs, np.random.default_rng((self._recipe.seed, step, len(names))), groups)
         return self._contrasted(pairs, groups)
 
-    def _drawn(self, entry: Entry, rows: Ids, rng: np.random.Generator) -> list[_Pair]:
+    def _drawn(self, entry: Entry, rows: Ids, rng: np.random.Generator, *, taught: bool) -> list[_Pair]:
         """The pairs of a part: one prompt for all of them, unless a query has its own; sides change at random."""
         data, store = entry.data, entry.store
         sentence = None
         if data.instructions and rng.random() < data.prompted:
             sentence = data.instructions[int(rng.integers(len(data.instructions)))]
-        if self._recipe.teacher is not None:
+        if taught:
+            assert self._recipe.teacher is not None
             swaps = rng.random(len(rows)) >= self._recipe.teacher.query_share
         else:
             swaps = rng.random(len(rows)) < (0.5 if data.symmetric else 0.0)
@@ -145,7 +162,7 @@ class Batches:
         for row, swapped in zip(rows.tolist(), swaps.tolist(), strict=True):
             query, document, _ = store.pairs[row].tolist()
             negatives, _ = store.negatives.of(query)
-            wanted = min(self._recipe.batch.negatives, len(negatives))
+            wanted = 0 if taught else min(self._recipe.batch.negatives, len(negatives))
             chosen = tuple(rng.choice(negatives, wanted, replace=False).tolist()) if wanted else ()
             text = int(store.queries[query, 0])
             drawn.append(_Pair(entry, row, text, document, swapped, prefixes, chosen))
@@ -230,7 +247,7 @@ class Batches:
             "teacher_scores": torch.tensor([score for _, _, score in found]),
         }
 
-    def _taught(self, pairs: Sequence[_Pair], rng: np.random.Generator, groups: tuple[str, ...]) -> Batch:
+    def _learned(self, pairs: Sequence[_Pair], rng: np.random.Generator, groups: tuple[str, ...]) -> Batch:
         """Texts against the teacher's vectors of their query sides, and of a bank of others, process by process."""
         assert self._recipe.teacher is not None
         entry = pairs[0].entry

@@ -55,7 +55,8 @@ class Network(_Settings):
     """Where the network starts: `start` is a checkpoint (folder, hub id or me5-mini), or "random" with a `shape`.
 
     `tokenizer` is a folder with a tokenizer.json, for random weights. `prompts` is the style of prompts; left out, the
-    checkpoint's own, else instruct. `dropout` left out is the checkpoint's own, or 0.1.
+    checkpoint's own, else instruct. `dropout` left out is the checkpoint's own, or 0.1; `attention_dropout` is that of
+    attention weights, the same unless given: at 0 GPUs have their fastest attention.
     """
 
     start: str = "random"
@@ -64,6 +65,7 @@ class Network(_Settings):
     prompts: Literal["instruct", "prefix", "none"] | None = None
     max_tokens: Positive = 512
     dropout: Beta | None = None
+    attention_dropout: Beta | None = None
     checkpointing: Switch = False
     lora: Lora | None = None
 
@@ -83,7 +85,9 @@ class Data(_Settings):
     the share of this entry among all; within it a group of n examples has n ** `alpha` shares. `symmetric`: sides are
     alike, so they change places at random and carry the same instruction. `instructions`: one is drawn for each part of
     a batch, unless the query has its own; `prompted` is the share of parts that get one. Texts are cut at
-    `query_tokens` and `document_tokens`; pairs with a side of more than `longest` tokens are left out.
+    `query_tokens` and `document_tokens`; pairs with a side of more than `longest` tokens are left out. Where a share
+    of the steps learns a teacher's vectors, `taught` says whether this is for those (true) or the others (false); left
+    out, for all.
     """
 
     dataset: Path
@@ -97,6 +101,11 @@ class Data(_Settings):
     query_tokens: Positive = 128
     document_tokens: Positive = 128
     longest: Positive | None = None
+    taught: Switch | None = None
+
+    def serves(self, *, taught: bool) -> bool:
+        """Whether steps of a kind draw from this."""
+        return self.taught is None or self.taught == taught
 
 
 class Batch(_Settings):
@@ -144,10 +153,12 @@ class Teacher(_Settings):
     """Learn the vectors of another model: each text is drawn to what `model` says of its query side, among `bank` more.
 
     The teacher reads the query side (say, English); the student reads that side in `query_share` of the cases, else the
-    document side. `pull` weighs the cosine distance to the vector beside the contrast with all others.
+    document side. `pull` weighs the cosine distance to the vector beside the contrast with all others. `share` of the
+    steps, drawn by the seed, do this; the others contrast pairs.
     """
 
     model: str
+    share: Share = 1.0
     query_share: Share = 0.25
     bank: Count = 0
     pull: Weight = 1.0
@@ -204,11 +215,20 @@ class Recipe(_Settings):
     def _nothing_left_out(self) -> Self:
         if not any(entry.weight for entry in self.data):
             raise ValueError("every entry of data has the weight 0")
-        if self.teacher is not None and (self.batch.negatives or self.loss.distillation):
+        if self.teacher is not None and self.teacher.share == 1 and (self.batch.negatives or self.loss.distillation):
             raise ValueError(
                 "a teacher's vectors take the place of documents: batch.negatives and loss.distillation must be 0"
             )
+        for taught, steps in self.shares().items():
+            if steps and not any(entry.weight for entry in self.data if entry.serves(taught=taught)):
+                which = "that learn the teacher's vectors" if taught else "that contrast pairs"
+                raise ValueError(f"no entry of data with a weight serves the steps {which}: look at its taught")
         return self
+
+    def shares(self) -> dict[bool, float]:
+        """The share of the steps that learn a teacher's vectors (True), and of those that contrast pairs."""
+        share = 0.0 if self.teacher is None else self.teacher.share
+        return {True: share, False: 1 - share}
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -53,6 +53,8 @@ def shape_of(settings: Network) -> tuple[ModelConfig, Checkpoint | None]:
     config = replace(config, max_tokens=settings.max_tokens)
     if settings.dropout is not None:
         config = replace(config, hidden_dropout=settings.dropout, attention_dropout=settings.dropout)
+    if settings.attention_dropout is not None:
+        config = replace(config, attention_dropout=settings.attention_dropout)
     return config, checkpoint
 
 

@@ -15,7 +15,9 @@ from me5.progress import Advance
 from me5.prompts import NONE
 
 
-def open_vectors(dataset: Dataset, model: str, folder: Path, *, advance: Advance) -> npt.NDArray[np.float16]:
+def open_vectors(
+    dataset: Dataset, model: str, folder: Path, *, advance: Advance, device: str = "cpu"
+) -> npt.NDArray[np.float16]:
     """Unit vectors (queries, dim) float16, in the order of the dataset's queries, from a file below `folder`.
 
     The teacher reads bare texts, or those with its own prompt for symmetric use where it has one.
@@ -26,7 +28,7 @@ def open_vectors(dataset: Dataset, model: str, folder: Path, *, advance: Advance
     done = path.stat().st_size // (2 * width) if path.exists() else 0
     if done < rows:
         folder.mkdir(parents=True, exist_ok=True)
-        embedder = Embedder.load(checkpoint.folder, prompts=checkpoint.prompts or NONE)
+        embedder = Embedder.load(checkpoint.folder, device=device, prompts=checkpoint.prompts or NONE)
         with path.open("r+b" if path.exists() else "wb") as file:
             file.seek(done * 2 * width)  # over a row that was cut short
             for vectors in embedder.stream(_texts(dataset, done), "both", advance=advance):
