@@ -130,7 +130,7 @@ def main() -> None:
         "SIZE": f"{sum(path.stat().st_size for path in files) / 1e6:.1f}",
         "SOURCES": table, "ROWS": f"{total:,}", "GROUPS": "\n".join(groups),
         "STATIC": f"{json.loads((run / 'static.jsonl').read_text('utf-8').splitlines()[-1])['minutes']:.0f}",
-        "TAUGHT": stage(run, "taught"), "PAIRS": stage(run, "pairs"), "FINAL": stage(run, "final"),
+        "PAIRS": stage(run, "pairs"), "FINAL": stage(run, "final"),
         "RETRIEVAL": beside(list(retrieval), retrieval, static["Retrieval"], yardstick, hybrid),
         "STS": beside(list(ours["STS"]), ours["STS"], static["STS"]), "TATOEBA": cells(tatoeba),
         "BELOW": ", ".join(sorted(name for name in tatoeba if tatoeba[name] < 10)),

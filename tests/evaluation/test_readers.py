@@ -56,6 +56,14 @@ def test_a_folder_of_folders_gives_all_its_tasks_in_order(sets: Path) -> None:
     assert reranking.unjudged == 1
 
 
+def test_a_bare_name_is_of_the_folder_that_one_is_in(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "news").mkdir()
+    (tmp_path / "news" / "deu-eng.tsv").write_text("eins\tone\nzwei\ttwo\n", "utf-8")
+    monkeypatch.chdir(tmp_path / "news")
+    ((name, task),) = [(task.subset.name, task.subset.task) for task in read(Path("deu-eng.tsv"))]
+    assert (name, task) == ("deu-eng", "news")
+
+
 def test_a_query_with_only_irrelevant_documents_stays_as_in_mteb(sets: Path) -> None:
     path = sets / "retrieval" / "small" / "qrels" / "test.tsv"
     path.write_text(path.read_text("utf-8") + "q4\ttea\t0\n", "utf-8")

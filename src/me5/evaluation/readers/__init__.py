@@ -23,7 +23,8 @@ def read(path: Path) -> list[Task]:
     """All tasks that a file or folder holds. Raises `InputError` where it holds none, naming what was looked for."""
     if not path.exists():
         raise InputError(f"{path} does not exist")
-    tasks = _read(path)
+    # A task is named after the folder of its file, which a bare name leaves out.
+    tasks = _read(path if path.parent.name else path.absolute())
     if not tasks:
         raise InputError(
             f"{path} holds no evaluation data: expected a BEIR folder (corpus.jsonl, queries.jsonl, qrels/test.tsv), "
