@@ -2,8 +2,8 @@
 
     python examples/search.py
 
-Needs `pip install 'me5[search]'`, and no network: the model is the bundled one. It is small, and was not right on every
-question tried; a published model (`Index.open(…, Embedder.load("intfloat/multilingual-e5-small"))`) knows more.
+Needs `pip install 'me5[search]'`, and no network: the model is the bundled one. It is small, and was wrong on about
+half of the questions tried; a published model (`Index.open(…, Embedder.load("intfloat/multilingual-e5-small"))`) knows more.
 """
 
 import tempfile
@@ -13,10 +13,9 @@ from me5.search import Index
 
 DOCUMENTS = Path(__file__).parent / "documents"
 QUESTIONS = [
-    "hot spring water temperature",
-    "altitude sickness headache",
+    "temperature of the hot spring bath",
     "Does it snow above 2500 metres?",
-    "bread flour and salt",
+    "bread baked in a wood-fired oven",
     "人均每天需要多少水?",
     "星を見る",
 ]

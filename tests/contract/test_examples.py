@@ -20,9 +20,7 @@ def test_search_answers_from_documents_in_other_languages():
     result = subprocess.run([sys.executable, EXAMPLES / "search.py"], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     answers = dict(re.findall(r"^(\S.*)\n  (\S+ \(\w+\): .*)$", result.stdout, re.MULTILINE))
-    assert (
-        answers["hot spring water temperature"] == "温泉.txt (ja): お湯の温度は四十二度で、夜の十時まで入浴できます。"
-    )
+    assert answers["temperature of the hot spring bath"].startswith("温泉.txt (ja): ")
     assert answers["Does it snow above 2500 metres?"].startswith("meteo.md (fr): Il peut neiger")
     assert answers["人均每天需要多少水?"].startswith("agua.txt (es): Cada persona necesita")
     assert answers["星を見る"].startswith("звёзды.txt (ru): ")
