@@ -3,7 +3,8 @@
     python examples/search.py
 
 Needs `pip install 'me5[search]'`, and no network: the model is the bundled one. It is small, and was wrong on about
-half of the questions tried; a published model (`Index.open(…, Embedder.load("intfloat/multilingual-e5-small"))`) knows more.
+half of the questions tried; a published one (`Index.open(…, Embedder.load("intfloat/multilingual-e5-small"))`) knows
+more.
 """
 
 import tempfile
