@@ -111,8 +111,8 @@ class Trainer:
                 self.save(run.model)
             distributed.barrier()
 
-    def step(self, step: int, source: Iterator[Chunked] | None = None) -> Step:
-        """One update, with the next batch of a source, or the step's own.
+    def step(self, step: int, source: Iterator[Chunked]) -> Step:
+        """One update, with the next batch of a source (`Feed.ahead`).
 
         Raises `TrainingError` that names step and data where the loss is no finite number.
         """
@@ -121,7 +121,7 @@ class Trainer:
         seeds = np.random.SeedSequence((self.recipe.seed, step, distributed.rank()))
         torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
         rate = set_rates(self.optimizer, self.recipe.optimizer, step, self.steps)
-        batch = next(source) if source is not None else self.feed[step]
+        batch = next(source)
         self.optimizer.zero_grad(set_to_none=True)
         _, figures = self.gradients(batch)
         distributed.reduce_gradients(self.encoder.parameters())
