@@ -145,6 +145,7 @@ def index(options: argparse.Namespace) -> dict[str, Any]:
 def search(options: argparse.Namespace) -> dict[str, Any]:
     """Titles as questions, exact and through the index in turns; and whole searches with the model."""
     from me5.search import Index
+    from me5.search.searching import Question, find
 
     opened = Index.open(_store(options))
     asked = json.loads((Path(options.work) / "questions.json").read_text())
@@ -152,7 +153,7 @@ def search(options: argparse.Namespace) -> dict[str, Any]:
     ways = {
         "exact": lambda at: opened.store.nearest(vectors[at], K, exact=True),
         "index": lambda at: opened.store.nearest(vectors[at], K),
-        "hybrid": lambda at: opened.store.hybrid(vectors[at], asked[at], K),
+        "hybrid": lambda at: find(opened.store, Question(asked[at], K, hybrid=True), vectors[at]),
         "whole search, model included": lambda at: opened.search(asked[at], K),
         "whole search, hybrid": lambda at: opened.search(asked[at], K, hybrid=True),
         "whole search, best sentence": lambda at: opened.search(asked[at], K, highlight=True),

@@ -100,7 +100,7 @@ def test_axe_finds_nothing(tab):
     tab.page.emulate_media(color_scheme="dark")
     tab.page.route("**/v1/score", lambda route: route.fulfill(status=429, headers={"retry-after": "60"}, body="{}"))
     tab.go()
-    assert tab.page.locator("#problem").is_visible()
+    tab.page.locator("#problem").wait_for()
     assert violations() == []
     tab.page.route("**/v1/tasks", lambda route: route.fulfill(status=401, body="{}"))
     tab.page.reload()

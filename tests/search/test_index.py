@@ -79,13 +79,25 @@ def test_filters(filled, docs):
 def test_hybrid_finds_words_of_every_script(filled, words):
     hits = filled.search(words, 5, hybrid=True)
     assert words in hits[0].text
-    # Reciprocal ranks: the first of both lists.
-    assert hits[0].score <= 2 / 61 + 1e-6
+    assert all(0 <= hit.score <= 1 for hit in hits)
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
     assert len({hit.id for hit in hits}) == len(hits)
 
 
 def test_hybrid_finds_words_of_titles(filled):
     assert filled.search("Weather", 1, hybrid=True)[0].title == "K2: Weather"
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1.5, float("nan")])
+def test_hybrid_with_a_weight_outside_of_zero_to_one(filled, weight):
+    with pytest.raises(InputError, match="the weight of the vectors must be from 0 to 1"):
+        filled.search("bread", hybrid=True, weight=weight)
+
+
+def test_hybrid_has_the_two_rankings_at_its_ends(filled):
+    by_vector = [hit.id for hit in filled.search("bread", 3)]
+    assert [hit.id for hit in filled.search("bread", 3, hybrid=True, weight=1.0)] == by_vector
+    assert "富士山" in filled.search("富士山", 1, hybrid=True, weight=0.0)[0].text
 
 
 def test_hybrid_before_there_is_a_full_text_index(index, docs):

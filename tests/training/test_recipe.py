@@ -40,7 +40,7 @@ WRONG = [
     ("steps = 6", "steps = 6\nepochs = 1", "expected either steps or epochs"),
     ("steps = 6\n", "", "expected either steps or epochs"),
     ("seed = 3", "seed = -1", "seed: Input should be greater than or equal to 0, got -1"),
-    ('precision = "f32"', 'precision = "f16"', "precision: Input should be 'bf16' or 'f32', got 'f16'"),
+    ('precision = "f32"', 'precision = "f16"', "precision: Input should be 'auto', 'bf16' or 'f32', got 'f16'"),
     ('name = "tiny"', 'name = "a/b"', "name: String should match pattern"),
     ("parts = 2", "parts = 3", "batch: size 8 cannot be divided into 3 parts"),
     ("heads = 2", "heads = 3", "model.shape: hidden 16 cannot be divided among 3 heads"),

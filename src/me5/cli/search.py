@@ -34,7 +34,10 @@ def search(
         typer.Option("--filter", metavar="SQL", help="Only passages that fit, such as \"language = 'de'\"."),
     ] = None,
     task: options.Task = None,
-    hybrid: Annotated[bool, typer.Option("--hybrid", help="Vectors and full text, joined by their ranks.")] = False,
+    hybrid: Annotated[bool, typer.Option("--hybrid", help="Vectors and full text, joined by their scores.")] = False,
+    weight: Annotated[
+        float, typer.Option("--weight", min=0, max=1, help="Of the vectors with --hybrid; words have the rest.")
+    ] = 0.4,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector, index or not.")] = False,
     storage_option: StorageOption = None,
     threads: options.Threads = None,
@@ -56,7 +59,9 @@ def search(
     interactive = question is None and sys.stdin.isatty()
     for asked in [question] if question is not None else _asked(interactive):
         try:
-            hits = index.search(asked, k, where=where, task=task, hybrid=hybrid, highlight=True, exact=exact)
+            hits = index.search(
+                asked, k, where=where, task=task, hybrid=hybrid, highlight=True, exact=exact, weight=weight
+            )
         except InputError as error:
             if not interactive:
                 raise

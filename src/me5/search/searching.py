@@ -1,12 +1,14 @@
-"""A question's vector → hits from the store, and the best sentence of each."""
+"""A question's vector and words → hits from the store, and the best sentence of each."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from me5.embedder import Float32
 from me5.errors import InputError
+from me5.search.fusion import CANDIDATES, WEIGHT, fused
 from me5.search.hits import Hit
 from me5.search.splitting import sentences
 from me5.search.store import Store
@@ -21,19 +23,38 @@ class Question:
     where: str | None = None
     hybrid: bool = False
     exact: bool = False
+    weight: float = WEIGHT
 
 
 def find(store: Store, question: Question, vector: Float32) -> list[Hit]:
     """The hits for a question with this vector (dim,), best first. Raises `InputError`."""
     if question.k < 1:
         raise InputError(f"k must be at least 1, got {question.k}")
-    if not (question.hybrid and question.text.strip()):
-        rows = store.nearest(vector, question.k, where=question.where, exact=question.exact)
-    elif store.has_text_index():
-        rows = store.hybrid(vector, question.text, question.k, where=question.where, exact=question.exact)
-    else:
+    if not 0 <= question.weight <= 1:
+        raise InputError(f"the weight of the vectors must be from 0 to 1, got {question.weight}")
+    if question.hybrid and question.text.strip():
+        return _found_by_both(store, question, vector)
+    rows = store.nearest(vector, question.k, where=question.where, exact=question.exact)
+    return [_hit(row, _cosine(row)) for row in rows]
+
+
+def _found_by_both(store: Store, question: Question, vector: Float32) -> list[Hit]:
+    if not store.has_text_index():
         raise InputError(f"{store.uri} has no full-text index yet; finish indexing first (Index.finish, me5 index)")
-    return [_hit(row) for row in rows]
+    candidates = max(question.k, CANDIDATES)
+    near = store.nearest(vector, candidates, where=question.where, exact=question.exact)
+    matching = store.matching(question.text, candidates, where=question.where)
+    rows = {row["id"]: row for row in (*near, *matching)}
+    scores = fused(
+        {row["id"]: _cosine(row) for row in near},
+        {row["id"]: float(row["_score"]) for row in matching},
+        question.weight,
+    )
+    return [_hit(rows[name], scores[name]) for name in islice(scores, question.k)]
+
+
+def _cosine(row: Mapping[str, Any]) -> float:
+    return 1 - float(row["_distance"])
 
 
 def sentences_of(hits: Sequence[Hit]) -> list[str]:
@@ -48,10 +69,10 @@ def highlighted(hits: Sequence[Hit], scores: Sequence[float]) -> list[Hit]:
     return [replace(hit, best=span) for hit, span in zip(hits, best, strict=True)]
 
 
-def _hit(row: Mapping[str, Any]) -> Hit:
+def _hit(row: Mapping[str, Any], score: float) -> Hit:
     metadata = row["metadata"]
     return Hit(
-        score=float(row["_relevance_score"]) if "_relevance_score" in row else 1 - float(row["_distance"]),
+        score=score,
         source=row["source"],
         title=row["title"],
         text=row["text"],

@@ -24,7 +24,6 @@ import numpy as np
 import pyarrow as pa
 from lancedb.index import FTS, IvfFlat, IvfRq, IvfSq
 from lancedb.query import FullTextOperator, MultiMatchQuery
-from lancedb.rerankers import RRFReranker
 
 from me5.embedder import Float32
 from me5.errors import InputError
@@ -42,8 +41,6 @@ _INDEXES = {"none": IvfFlat, "int8": IvfSq, "binary": IvfRq}
 # Pairs and triples of characters find words in every script, with or without spaces, and most spellings of them.
 _NGRAMS = FTS(base_tokenizer="ngram", ngram_min_length=2, ngram_max_length=3, stem=False, remove_stop_words=False)
 _TEXTS = ("title", "text")
-# Candidates of each side of a hybrid search.
-_FUSED = 50
 COLUMNS = ("id", "source", "title", "text", "start", "end", "at", "language", "kind", "metadata")
 
 
@@ -215,17 +212,13 @@ class Store:
             rows: list[dict[str, Any]] = (query if where is None else query.where(where)).to_list()
         return rows
 
-    def hybrid(
-        self, vector: Float32, text: str, k: int, *, where: str | None = None, exact: bool = False
-    ) -> list[dict[str, Any]]:
-        """The best of `nearest` and of the full text by reciprocal rank fusion, as rows with `_relevance_score`."""
+    def matching(self, text: str, k: int, *, where: str | None = None) -> list[dict[str, Any]]:
+        """The `k` passages whose full text matches best, as rows with `_score`, BM25."""
+        words = MultiMatchQuery(text, list(_TEXTS), boosts=None, operator=FullTextOperator.OR)
         with _explained(where):
-            query = self.passages.search(query_type="hybrid", vector_column_name="vector", fts_columns=list(_TEXTS))
-            words = MultiMatchQuery(text, list(_TEXTS), boosts=None, operator=FullTextOperator.OR)
-            query = self._tuned(query.vector(vector).text(words), exact, self.tuning)
-            query = query.rerank(RRFReranker()).limit(max(k, _FUSED))
+            query = self.passages.search(words, query_type="fts").limit(k).select([*COLUMNS, "_score"])
             rows: list[dict[str, Any]] = (query if where is None else query.where(where)).to_list()
-        return rows[:k]
+        return rows
 
     @staticmethod
     def _tuned(query: Any, exact: bool, tuning: "Tuning | None") -> Any:

@@ -27,6 +27,7 @@ from me5.training.feeding import Chunked, Feed
 from me5.training.gradcache import cached_step
 from me5.training.loss import DIRECTIONS, LossSettings, contrastive_loss
 from me5.training.optimizer import open_optimizer, set_rates
+from me5.training.precision import autocast
 from me5.training.recipe import Recipe
 from me5.training.run import Run
 from me5.training.start import Start, merged, start
@@ -163,7 +164,7 @@ class Trainer:
             warnings.warn(f"torch.compile failed, so training runs slower: {error}", Me5Warning, stacklevel=3)
 
     def _encode(self, chunk: Sequences) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+        with autocast(self.recipe.precision, self.device):
             return self.encoder.embed(chunk)
 
     def _loss(self, queries: Tensor, documents: Tensor, targets: Targets, *, taught: bool) -> tuple[Tensor, Figures]:

@@ -15,6 +15,7 @@ from me5.model.encoder import Encoder
 from me5.model.sequences import Sequences, concatenate
 from me5.training.loss import LossSettings, Targets, contrastive_loss
 from me5.training.optimizer import open_optimizer
+from me5.training.precision import autocast
 from me5.training.recipe import Optimizer, Recipe
 
 Lengths = npt.NDArray[np.int64]
@@ -43,7 +44,7 @@ def measure_encoder(recipe: Recipe, encoder: Encoder, lengths: Lengths, device: 
     whole, half = (_mini_batch(encoder, some, device) for some in (chosen, chosen[::2]))
 
     def embed(chunk: Sequences) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        with autocast(recipe.precision, device):
             return encoder.embed(chunk)
 
     def read() -> None:

@@ -16,6 +16,7 @@ from me5.data.contract import Dataset
 from me5.training import distributed
 from me5.training.loop import loss_settings, open_batches, open_entries
 from me5.training.measuring import free_memory, measure_encoder, measure_loss, measure_optimizer
+from me5.training.precision import resolve
 from me5.training.recipe import Data, Recipe
 from me5.training.start import Start, start
 from me5.training.tokens import is_built, store_folder
@@ -84,7 +85,7 @@ def make_plan(recipe: Recipe, cache: Path) -> Plan:
     loss_memory, loss_seconds = measure_loss(loss_settings(recipe), work.queries, work.documents, width, device)
     pieces = max(ceil(work.tokens / recipe.batch.tokens), 1)
     memory = {
-        "weights": _FLOAT * everything + (2 * matrices if recipe.precision == "bf16" else 0),
+        "weights": _FLOAT * everything + (2 * matrices if resolve(recipe.precision, device) == "bf16" else 0),
         "gradients": _FLOAT * trained,
         "moments": 2 * _FLOAT * trained,
         "activations": round(token.kept * min(work.tokens, recipe.batch.tokens)),

@@ -195,7 +195,7 @@ class Recipe(_Settings):
     seed: Count = 0
     steps: Positive | None = None
     epochs: Rate | None = None
-    precision: Literal["bf16", "f32"] = "bf16"
+    precision: Literal["auto", "bf16", "f32"] = "auto"
     save_every: Positive = 500
     model: Network
     data: tuple[Data, ...] = Field(min_length=1)

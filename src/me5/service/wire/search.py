@@ -33,7 +33,8 @@ class SearchRequest(Fields):
     language: list[str] | None = Field(None, description="Only passages in these languages, such as `de`.")
     source: str | None = Field(None, description="Only passages whose source holds this.")
     filter: str | None = Field(None, description="An SQL filter over the columns, such as `kind = 'pdf'`.")
-    hybrid: bool = Field(False, description="Vectors and full text, joined by their ranks.")
+    hybrid: bool = Field(False, description="Vectors and full text, joined by their scores.")
+    weight: float = Field(0.4, ge=0, le=1, description="The weight of the vectors where `hybrid`; words have the rest.")
     highlight: bool = Field(True, description="Find the best sentence of each passage.")
 
 
@@ -99,7 +100,7 @@ async def search(body: SearchRequest, call: CurrentCall) -> Response:
     asked = read_side(SideFields(model=body.model, side="query", task=body.task), names, prompts)
     answers = await call.embed(query=call.ask([text], asked))
     vector = answers[0].vectors[0]
-    question = Question(text, body.k, _where(body), body.hybrid)
+    question = Question(text, body.k, _where(body), body.hybrid, weight=body.weight)
     hits = await asyncio.to_thread(find, store, question, vector)
     if body.highlight and (sentences := sentences_of(hits)):
         searched = read_side(SideFields(side="document"), names, prompts)

@@ -1,0 +1,28 @@
+"""Two rankings, by vectors and by words, joined by their scores.
+
+A convex combination of scores that were brought to 0 to 1 (Bruch, Gai, Ingber 2023). Cosines lie close together, so
+their lowest becomes 0; words that do not match score 0 by nature. On our retrieval sets in one language it is better
+than either ranking, which reciprocal ranks are not where one of the two is far better (recipes/mini, the card).
+"""
+
+from collections.abc import Mapping
+
+WEIGHT = 0.4  # of the vectors; measured with the bundled model
+CANDIDATES = 100  # of each side
+
+
+def fused(cosines: Mapping[str, float], words: Mapping[str, float], weight: float = WEIGHT) -> dict[str, float]:
+    """Scores from 0 to 1 of everything that is in either ranking, best first; what a side lacks has 0 there."""
+    by_vector = _spread(cosines, min(cosines.values(), default=0.0))
+    by_words = _spread(words, 0.0)
+    scores = {
+        name: weight * by_vector.get(name, 0.0) + (1 - weight) * by_words.get(name, 0.0)
+        for name in {**by_vector, **by_words}
+    }
+    return dict(sorted(scores.items(), key=lambda item: item[1], reverse=True))
+
+
+def _spread(scores: Mapping[str, float], lowest: float) -> dict[str, float]:
+    highest = max(scores.values(), default=0.0)
+    width = highest - lowest
+    return {name: (score - lowest) / width if width > 0 else 1.0 for name, score in scores.items()}
