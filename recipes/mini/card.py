@@ -139,7 +139,8 @@ def main() -> None:
     values = {
         "LANGUAGES": "\n".join(f"- {name}" for name in ["eng", *tags]),
         "SIZE": f"{sum(path.stat().st_size for path in files) / 1e6:.1f}",
-        "SOURCES": f"{table}\n{of_words}", "WORD_LANGUAGES": f"{languages:,}", "ROWS": f"{total:,}", "GROUPS": "\n".join(groups),
+        "SOURCES": f"{table}\n{of_words}", "WORD_LANGUAGES": f"{languages:,}",
+        "ROWS": f"{total:,}", "GROUPS": "\n".join(groups),
         "STATIC": f"{json.loads((run / 'static.jsonl').read_text('utf-8').splitlines()[-1])['minutes']:.0f}",
         "PAIRS": stage(run, "pairs"), "FINAL": stage(run, "final"), "WORDS": stage(run, "words"),
         "RETRIEVAL": beside(list(retrieval), retrieval, static["Retrieval"], yardstick, hybrid),

@@ -10,7 +10,7 @@ _NATIVE = ("avx512_bf16", "amx_bf16", "bf16")  # x86, x86 with tiles, ARM
 
 
 def resolve(precision: Precision, device: torch.device) -> Literal["bf16", "f32"]:
-    """What `precision` stands for on a device. Where a CPU has no bfloat16, torch emulates it, far slower than float32."""
+    """What `precision` stands for on a device. where a CPU has no bfloat16, torch emulates it slowly."""
     if precision != "auto":
         return precision
     if device.type == "cuda":
