@@ -53,12 +53,11 @@ def sources(data: Path) -> tuple[str, int]:
     return "\n".join(lines), total
 
 
-def dictionary(run: Path) -> tuple[str, int]:
-    """Return the same row for the word lists, and how many languages they have."""
-    table = pq.read_table(run / "words.parquet", columns=["positive_lang", "licence"])
+def dictionary(run: Path) -> str:
+    """Return the same row for the word lists."""
+    table = pq.read_table(run / "words.parquet", columns=["licence"])
     licences = "; ".join(sorted({str(name) for name in table.column("licence").unique().to_pylist()}))
-    row = f"| words | {len(table):,} | Open Multilingual Wordnet, Wiktionary's words among it | {licences} |"
-    return row, len(table.column("positive_lang").unique())
+    return f"| words | {len(table):,} | Open Multilingual Wordnet, Wiktionary's words among it | {licences} |"
 
 
 def mean(scores: dict[str, float], names: list[str] | None = None) -> str:
@@ -114,7 +113,6 @@ def main() -> None:
     xtreme = [name for name in XTREME if name in tatoeba]  # all 36 where the whole of it was judged
     english = [name for name in native if name.endswith("-en")]
     table, total = sources(arguments.data)
-    of_words, languages = dictionary(run)
     all_of_tatoeba = (f"Tatoeba, {len(tatoeba)} languages", list(tatoeba), "BitextMining")
     groups = []
     for title, names, kind in (
@@ -139,8 +137,7 @@ def main() -> None:
     values = {
         "LANGUAGES": "\n".join(f"- {name}" for name in ["eng", *tags]),
         "SIZE": f"{sum(path.stat().st_size for path in files) / 1e6:.1f}",
-        "SOURCES": f"{table}\n{of_words}", "WORD_LANGUAGES": f"{languages:,}",
-        "ROWS": f"{total:,}", "GROUPS": "\n".join(groups),
+        "SOURCES": f"{table}\n{dictionary(run)}", "ROWS": f"{total:,}", "GROUPS": "\n".join(groups),
         "STATIC": f"{json.loads((run / 'static.jsonl').read_text('utf-8').splitlines()[-1])['minutes']:.0f}",
         "PAIRS": stage(run, "pairs"), "FINAL": stage(run, "final"), "WORDS": stage(run, "words"),
         "RETRIEVAL": beside(list(retrieval), retrieval, static["Retrieval"], yardstick, hybrid),
