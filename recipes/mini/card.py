@@ -53,13 +53,6 @@ def sources(data: Path) -> tuple[str, int]:
     return "\n".join(lines), total
 
 
-def dictionary(run: Path) -> str:
-    """Return the same row for the word lists."""
-    table = pq.read_table(run / "words.parquet", columns=["licence"])
-    licences = "; ".join(sorted({str(name) for name in table.column("licence").unique().to_pylist()}))
-    return f"| words | {len(table):,} | Open Multilingual Wordnet, Wiktionary's words among it | {licences} |"
-
-
 def mean(scores: dict[str, float], names: list[str] | None = None) -> str:
     """Return the mean of all scores, or of the named ones, as the card prints it."""
     return f"{np.mean([scores[name] for name in names or scores]):.1f}"
@@ -137,9 +130,9 @@ def main() -> None:
     values = {
         "LANGUAGES": "\n".join(f"- {name}" for name in ["eng", *tags]),
         "SIZE": f"{sum(path.stat().st_size for path in files) / 1e6:.1f}",
-        "SOURCES": f"{table}\n{dictionary(run)}", "ROWS": f"{total:,}", "GROUPS": "\n".join(groups),
+        "SOURCES": table, "ROWS": f"{total:,}", "GROUPS": "\n".join(groups),
         "STATIC": f"{json.loads((run / 'static.jsonl').read_text('utf-8').splitlines()[-1])['minutes']:.0f}",
-        "PAIRS": stage(run, "pairs"), "FINAL": stage(run, "final"), "WORDS": stage(run, "words"),
+        "PAIRS": stage(run, "pairs"), "FINAL": stage(run, "final"),
         "RETRIEVAL": beside(list(retrieval), retrieval, static["Retrieval"], yardstick, hybrid),
         "STS": beside(list(ours["STS"]), ours["STS"], static["STS"]), "TATOEBA": cells(tatoeba),
         "BELOW": ", ".join(sorted(name for name in tatoeba if tatoeba[name] < FOUND_TOO_LITTLE)),

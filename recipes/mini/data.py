@@ -1,8 +1,6 @@
-"""The training text as me5 datasets: `taught`, `short`, `words`, `pairs` and `crops`.
+"""The training text as me5 datasets: `taught`, `pairs` and `crops`.
 
 taught  English and its translations, for the teacher
-short   a sample of short sentences of those, in the languages with most text: what two CPU cores can teach in a while
-words   English words and their translations, as words.py found them
 pairs   titles and passages, questions and answers with their negatives, translations without English
 crops   a sentence and the passage that it is from: retrieval in languages that nobody asked questions in
 """
@@ -12,7 +10,6 @@ from __future__ import annotations
 import argparse
 import random
 import re
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,12 +34,6 @@ it ja jv ka kab kk km kn ko ku kw ky la lb lfn lg li lij lmo lo lt lv mai mg mi 
 ne nl nn no nov ny oc om or pa pam pl pms ps pt rm ro ru rw sa scn sco sd si sk sl sn so sq sr st su sv sw swg
 ta te tg th ti tk tl tn tr ts tt tw tzl tzm ug uk ur uz vec vi war wuu xh yi yo yue zh zh-hant zu
 """
-# Those with most text, as in pairs.toml.
-COVERED = """
-af ar bg bn ca cs da de el en eo es et eu fa fi fr gl he hi hr hu id it ja jv ka kk ko lt mk ml mr ms nb nl no pl pt
-ro ru sk sl sq sr sv sw ta te th tl tr uk ur vi zh zh-hant
-"""
-SHORT = (12, 100)  # characters of the English side
 SYMMETRIC = frozenset({"parallel", "ui", "term"})
 COLUMNS = ["query", "positive", "query_lang", "positive_lang", "kind", "licence"]
 
@@ -84,25 +75,6 @@ def taught(data: Path) -> Iterator[Example]:
                 yield Example(
                     Query(english, lang="en"), Document(other, lang=language), source=row.kind, licence=row.licence
                 )
-
-
-def short(data: Path) -> Iterator[Example]:
-    """Yield short sentences with their translations, 45 English sentences in a hundred by their hash."""
-    covered = set(COVERED.split())
-    for example in taught(data):
-        text = example.query.text
-        fits = SHORT[0] <= len(text) <= SHORT[1] and example.source != "term" and example.document.lang in covered
-        if fits and zlib.crc32(text.encode()) % 100 < 45:
-            yield example
-
-
-def words(run: Path) -> Iterator[Example]:
-    """Yield English words with their translations."""
-    wanted = set(LANGUAGES.split())
-    for row in pq.read_table(run / "words.parquet").to_pylist():
-        if row["positive_lang"] in wanted:
-            query, document = Query(row["query"], lang="en"), Document(row["positive"], lang=row["positive_lang"])
-            yield Example(query, document, source="word", licence=row["licence"])
 
 
 def pairs(data: Path) -> Iterator[Example]:
@@ -147,13 +119,11 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("run", type=Path)
     arguments = parser.parse_args()
-    for examples, origin in ((taught, arguments.data), (short, arguments.data), (words, arguments.run),
-                             (pairs, arguments.data), (crops, arguments.data)):  # fmt: skip
-        name = examples.__name__
+    for name, examples in (("taught", taught), ("pairs", pairs), ("crops", crops)):
         folder = arguments.run / name
         if not folder.exists():
             step = {"made by": f"recipes/mini, {name}"}
-            made = write_dataset(folder, examples(origin), step=step, repeats="merge")
+            made = write_dataset(folder, examples(arguments.data), step=step, repeats="merge")
             print(name, dict(made.counts), flush=True)
 
 

