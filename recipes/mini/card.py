@@ -95,6 +95,8 @@ def main() -> None:
         next(found for name, found in scores.items() if name.startswith(wanted))
         for wanted in ("me5-mini", "static", "teacher")
     )
+    ours["bare"] = next(iter(by_model(read(run / "results_bare")).values()))["STS"]
+    static["bare"] = static["STS"]
     yardstick = scores[BM25]["Retrieval"]
     fused = run / "hybrid.json"
     hybrid = (
@@ -112,6 +114,7 @@ def main() -> None:
         (f"Tatoeba, accuracy of both directions, {len(xtreme)} languages of XTREME", xtreme, "BitextMining"),
         *([all_of_tatoeba] if len(tatoeba) > len(xtreme) else []),
         ("similarity, Spearman, 14 files", list(ours["STS"]), "STS"),
+        ("similarity of bare texts", list(ours["bare"]), "bare"),
         ("similarity, English", ["stsb-multi en"], "STS"),
         (f"retrieval in one language, nDCG@10, {len(native)} sets", native, "Retrieval"),
         (f"retrieval, English, {len(english)} sets", english, "Retrieval"),
@@ -134,7 +137,7 @@ def main() -> None:
         "STATIC": f"{json.loads((run / 'static.jsonl').read_text('utf-8').splitlines()[-1])['minutes']:.0f}",
         "PAIRS": stage(run, "pairs"), "FINAL": stage(run, "final"),
         "RETRIEVAL": beside(list(retrieval), retrieval, static["Retrieval"], yardstick, hybrid),
-        "STS": beside(list(ours["STS"]), ours["STS"], static["STS"]), "TATOEBA": cells(tatoeba),
+        "STS": beside(list(ours["STS"]), ours["STS"], ours["bare"], static["STS"]), "TATOEBA": cells(tatoeba),
         "BELOW": ", ".join(sorted(name for name in tatoeba if tatoeba[name] < FOUND_TOO_LITTLE)),
     }  # fmt: skip
     card = TEMPLATE.read_text(encoding="utf-8")

@@ -30,6 +30,8 @@ train final
 [ -d "$run/eval" ] || tar xJf "$data/eval.tar.xz" -C "$run"
 judge() { me5 eval run "$@" --cache "$run/vectors" --out "$run/results"; }
 judge "$run"/eval/{bitext,sts,retrieval} --model "$run/me5-mini" --precision f32
+me5 eval run "$run/eval/sts" --cache "$run/vectors" --out "$run/results_bare" --model "$run/me5-mini" --precision f32 --prompts none \
+    --no-bm25
 judge "$run"/eval/{bitext,sts,retrieval} --model "st:$run/static" --prompts none --no-bm25
 judge "$run"/eval/sts/stsb-multi-dev/en.tsv "$run"/eval/retrieval/{qed,fairytaleqa,pubmedqa,medquad,integreat}-en \
     --model "$teacher" --prompts none --precision f32 --no-bm25
