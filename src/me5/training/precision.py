@@ -5,12 +5,13 @@ from typing import Literal
 
 import torch
 
-Precision = Literal["auto", "bf16", "f32"]
+from me5.training.recipe import Precision
+
 _NATIVE = ("avx512_bf16", "amx_bf16", "bf16")  # x86, x86 with tiles, ARM
 
 
 def resolve(precision: Precision, device: torch.device) -> Literal["bf16", "f32"]:
-    """What `precision` stands for on a device. where a CPU has no bfloat16, torch emulates it slowly."""
+    """What `precision` stands for on a device. Where a CPU has no bfloat16, torch emulates it slowly."""
     if precision != "auto":
         return precision
     if device.type == "cuda":

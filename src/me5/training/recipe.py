@@ -21,6 +21,7 @@ Beta = Annotated[float, Field(ge=0.0, lt=1.0, strict=True)]
 Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False, strict=True)]
 Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False, strict=True)]
 Switch = Annotated[bool, Field(strict=True)]
+Precision = Literal["auto", "bf16", "f32"]
 
 
 class _Settings(BaseModel):
@@ -195,7 +196,7 @@ class Recipe(_Settings):
     seed: Count = 0
     steps: Positive | None = None
     epochs: Rate | None = None
-    precision: Literal["auto", "bf16", "f32"] = "auto"
+    precision: Precision = "auto"
     save_every: Positive = 500
     model: Network
     data: tuple[Data, ...] = Field(min_length=1)
