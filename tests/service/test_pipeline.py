@@ -1,6 +1,7 @@
 """The pipeline: the library's vectors for many callers at once, refusals that say why, nothing left of who gave up."""
 
 import asyncio
+import time
 import warnings
 from contextlib import asynccontextmanager
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from checkpoints import SENTENCES, passages
 
+import me5.service.pipeline
 from me5 import Embedder, InputError, Report
 from me5.prompts import INSTRUCT
 from me5.service.errors import DeadlineExceeded, Overloaded, Unhealthy
@@ -178,20 +180,28 @@ def test_a_query_overtakes_bulk_work():
     run(use, opener="engines:slow_as_wide")
 
 
-def test_stopping_finishes_what_was_asked_and_refuses_the_rest():
+def test_stopping_finishes_what_was_asked_and_refuses_the_rest(monkeypatch):
+    assemble = me5.service.pipeline._assemble
+
+    def slowly(*arguments):  # the last answers are still being put together when the worker has ended
+        time.sleep(1.5)
+        return assemble(*arguments)
+
+    monkeypatch.setattr(me5.service.pipeline, "_assemble", slowly)
+
     async def body():
         pipeline = Pipeline(Settings(threads=1), opener="engines:slow_as_wide")
         await pipeline.start()
-        asked = asyncio.create_task(pipeline.embed(Ask(["one"] * 200)))
-        while not pipeline.load().tokens:
-            await asyncio.sleep(0.01)
+        asked = asyncio.gather(*(pipeline.embed(Ask(["one"] * 200)) for _ in range(4)))
+        while pipeline.load().requests < 4:
+            await asyncio.sleep(0.001)
         stopping = asyncio.create_task(pipeline.stop())
         while pipeline.healthy:
             await asyncio.sleep(0.01)
         with pytest.raises(Unhealthy, match="draining"):
             await pipeline.embed(Ask(["late"]))
         await stopping
-        assert (await asked).vectors.shape == (200, pipeline.dim)
+        assert [answer.vectors.shape for answer in await asked] == [(200, pipeline.dim)] * 4
 
     asyncio.run(body())
 

@@ -138,8 +138,9 @@ class Pipeline:
 
     async def _end(self, patience: float) -> None:
         await asyncio.to_thread(self._dispatcher.stop, patience)
-        self._query_threads.shutdown(wait=False, cancel_futures=True)
-        self._bulk_threads.shutdown(wait=False, cancel_futures=True)
+        # What they have begun they finish: answers that are being put together, and texts whose request is refused then.
+        self._query_threads.shutdown(wait=False)
+        self._bulk_threads.shutdown(wait=False)
 
     @property
     def checkpoint(self) -> Checkpoint:
