@@ -261,17 +261,17 @@ def many(count, dim, seed=0):
 @pytest.mark.parametrize("quantization", ["none", "int8", "binary"])
 def test_recall_is_what_exact_search_says(tmp_path, embedder, quantization):
     index = Index.open(tmp_path / "s", embedder, create=True, quantization=quantization)
-    rows, vectors = many(6000, embedder.dim)
+    rows, vectors = many(3000, embedder.dim)
     index.store.add(rows, vectors)
     assert index.check() is None
     assert index.finish() is None, "too few for an index to pay"
-    built = index.finish(pays_from=6000)
+    built = index.finish(pays_from=3000)
     assert built.recall >= 0.85
     assert built.quantization == quantization
     assert built.index_bytes < {"none": 2, "int8": 0.4, "binary": 0.15}[quantization] * built.vector_bytes
-    assert index.finish(pays_from=6000) is None, "nothing has changed"
+    assert index.finish(pays_from=3000) is None, "nothing has changed"
     measured = index.check()
-    assert measured.rows == 6000
+    assert measured.rows == 3000
     assert measured.tuning == built.tuning
     assert abs(measured.recall - built.recall) < 0.1
     # The slow truth, in numpy.
@@ -327,7 +327,7 @@ def write_rows(path, count, seed=0):
         "quiet",
     ]
     choose = np.random.default_rng(seed)
-    rows = [{"text": f"{n}: {' '.join(choose.choice(words, 60))}."} for n in range(count)]
+    rows = [{"text": f"{n}: {' '.join(choose.choice(words, 20))}."} for n in range(count)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

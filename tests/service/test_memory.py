@@ -2,7 +2,7 @@
 
 import re
 
-LONG = "one two three four five " * 120
+LONG = "one two three four five " * 40  # several chunks for a model that reads 64 tokens
 BODIES = (
     {"input": "how tall is K2?", "side": "query"},
     {"input": ["a b c", LONG, "南瓜的家常做法"] * 4, "truncation": "chunk"},
@@ -21,7 +21,7 @@ def resident(client):
 
 
 def test_memory_settles(launch):
-    with launch().client() as client:
+    with launch("--max-tokens", "64").client() as client:
 
         def traffic(rounds):
             for _ in range(rounds):

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from typer.testing import CliRunner
 
+from me5.cli import app
 from me5.embedder import Embedder
 from me5.errors import InputError, TrainingError
 from me5.prompts import INSTRUCT
@@ -95,6 +97,46 @@ def test_killed_and_gone_on_with_it_ends_as_if_nothing_had_been(whole, workshop,
     # Once more: nothing is left to do.
     assert tiny.train(workshop / "recipe.toml", folder) == []
     assert (folder / weights).read_bytes() == (whole / weights).read_bytes()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_asked_to_stop_it_finishes_the_step_and_saves(whole, workshop, tmp_path, monkeypatch, number, status) -> None:
+    folder = tmp_path / "stopped"
+    command = ["train", str(workshop / "recipe.toml"), "--out", str(folder), "--cache", str(workshop / "cache")]
+    step, done = Trainer.step, []
+
+    def asked_in_the_third(*arguments) -> Step:
+        if len(done) == 2:
+            os.kill(os.getpid(), number)
+        done.append(step(*arguments))
+        return done[-1]
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(Trainer, "step", asked_in_the_third)
+    stopped = CliRunner().invoke(app, command)
+    assert stopped.exit_code == status
+    assert f"stopped, and saved in {folder}; the same command goes on" in stopped.output
+    assert [entry["step"] for entry in logged(folder)] == [1, 2, 3]
+    assert signal.getsignal(number) == before
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert [entry.step for entry in done] == [1, 2, 3, 4, 5, 6]
+    weights = "model/model.safetensors"
+    assert (folder / weights).read_bytes() == (whole / weights).read_bytes()
+
+
+def test_asked_twice_it_stops_at_once(workshop, tmp_path, monkeypatch) -> None:
+    command = ["train", str(workshop / "recipe.toml"), "--out", str(tmp_path / "stopped"), "--quiet"]
+
+    def asked_twice(*_) -> Step:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr(Trainer, "step", asked_twice)
+    stopped = CliRunner().invoke(app, command)
+    assert stopped.exit_code != 0
+    assert not isinstance(stopped.exception, AssertionError)
+    assert not (tmp_path / "stopped" / "state.safetensors").exists()
 
 
 def test_two_processes_have_the_losses_of_one(whole, workshop, tmp_path) -> None:

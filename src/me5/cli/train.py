@@ -54,6 +54,7 @@ def train(
 ) -> None:
     """Train a model as a recipe says; the same command goes on with a run that was stopped.
 
+    Ctrl-C and SIGTERM let it finish the step and save; a second one does not.
     Needs the extra `train`. On several GPUs: python -m torch.distributed.run --nproc-per-node 2 -m me5 train RECIPE
 
     \b
@@ -96,10 +97,41 @@ def _train(recipe: "Recipe", run: "Run", cache: Path, *, workers: int | None, qu
     show = not quiet and sys.stderr.isatty()
     with track(None, show=show, description="Reading") as advance:
         trainer = Trainer(recipe, cache, advance=advance, workers=workers)
-    with _observed(trainer.steps, quiet=quiet, draw=show) as observe:
-        trainer.fit(run, observe=observe)
+    with _observed(trainer.steps, quiet=quiet, draw=show) as observe, _signal(quiet=quiet) as asked:
+        finished = trainer.fit(run, observe=observe, asked_to_stop=lambda: asked() > 0)
+    if not finished:
+        if not quiet:
+            typer.echo(f"stopped, and saved in {run.folder}; the same command goes on", err=True)
+        raise typer.Exit(128 + (asked() or 15))  # 15: another process was asked
     if not quiet:
         typer.echo(f"the model is {run.model}; try it: me5 demo --model {run.model}", err=True)
+
+
+@contextmanager
+def _signal(*, quiet: bool) -> "Iterator[Callable[[], int]]":
+    """Give what tells the number of the first Ctrl-C or SIGTERM, 0 while there was none. A second one acts as ever."""
+    import os
+    import signal
+
+    came = 0
+
+    def take(number: int, _: object) -> None:
+        nonlocal came
+        came = number
+        restore()
+        if not quiet:  # print may be what it interrupts
+            os.write(2, b"\nstopping after this step, which is saved; once more: at once\n")
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    wanted = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, take) for number in wanted}
+    try:
+        yield lambda: came
+    finally:
+        restore()
 
 
 @contextmanager

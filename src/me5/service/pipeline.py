@@ -138,7 +138,7 @@ class Pipeline:
 
     async def _end(self, patience: float) -> None:
         await asyncio.to_thread(self._dispatcher.stop, patience)
-        # What they have begun they finish: answers that are being put together, and texts whose request is refused then.
+        # What waits in them is done still: answers to be put together, and texts whose request is refused then.
         self._query_threads.shutdown(wait=False)
         self._bulk_threads.shutdown(wait=False)
 

@@ -85,10 +85,17 @@ class Trainer:
         self.optimizer = open_optimizer(self.encoder, recipe.optimizer)
         distributed.broadcast(self.encoder.parameters())
 
-    def fit(self, run: Run, *, observe: Callable[[Step | Judgement], None]) -> None:
+    def fit(
+        self,
+        run: Run,
+        *,
+        observe: Callable[[Step | Judgement], None],
+        asked_to_stop: Callable[[], bool] = lambda: False,
+    ) -> bool:
         """Train to the end, from the last saved state where there is one; the result is the run's `model` folder.
 
-        The first process logs and observes. Raises `TrainingError` where a loss is no finite number.
+        False if it was asked to stop before: the step was finished and the state saved. It is enough if one process is
+        asked. The first process logs and observes. Raises `TrainingError` where a loss is no finite number.
         """
         done = self._resume(run)
 
@@ -104,13 +111,18 @@ class Trainer:
             source = self.feed.ahead(range(done, self.steps), self.device, self.workers)
             for step in range(done, self.steps):
                 told(self.step(step, source))
-                if (step + 1) % self.recipe.save_every == 0 or step + 1 == self.steps:
+                ended = step + 1 == self.steps
+                stopping = not ended and bool(distributed.sum_in_place(torch.tensor(int(asked_to_stop()))))
+                if ended or stopping or (step + 1) % self.recipe.save_every == 0:
                     self._keep(run, step + 1)
+                if stopping:
+                    return False
                 if self._judged_after(step + 1):
                     self._evaluate(run, step + 1, told)
             if distributed.rank() == 0:
                 self.save(run.model)
             distributed.barrier()
+        return True
 
     def step(self, step: int, source: Iterator[Chunked]) -> Step:
         """One update, with the next batch of a source (`Feed.ahead`).
