@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from me5.training import distributed
 from me5.training.gradcache import cached_step
 from me5.training.loss import LossSettings, contrastive_loss
-from me5.training.targets import Targets, concatenate
+from me5.training.targets import Targets
 
 SETTINGS = LossSettings(
     temperature=0.1,
@@ -25,25 +25,18 @@ SETTINGS = LossSettings(
     distillation_weight=1.0,
     rows=2,
 )
-# Of each process: its targets, and chunks of texts. Texts are numbers; a process's queries come before its documents.
-PARTS = (
-    Targets(
-        torch.tensor([1, 2]),
-        torch.tensor([11, 12, 13]),
-        torch.tensor([[0, 0], [1, 1]]),
-        owners=torch.tensor([-1, -1, 0]),
-        document_groups=torch.tensor([1, -1, -1]),
-    ),
-    Targets(
-        torch.tensor([3, 2, 5]),
-        torch.tensor([13, 14, 15, 16, 17, 18]),
-        torch.tensor([[0, 0], [1, 1], [2, 2], [2, 3]]),
-        ignore=torch.tensor([[0, 5]]),
-        document_groups=torch.tensor([-1, 1, -1, -1, -1, -1]),
-        teacher_pairs=torch.tensor([[2, 2], [2, 3], [0, 0], [0, 4]]),
-        teacher_scores=torch.tensor([0.5, 2.0, 1.0, -1.0]),
-    ),
+# Of the whole batch: every process knows it.
+TARGETS = Targets(
+    torch.tensor([1, 2, 3, 2, 5]),
+    torch.tensor([11, 12, 13, 13, 14, 15, 16, 17, 18]),
+    torch.tensor([[0, 0], [1, 1], [2, 3], [3, 4], [4, 5], [4, 6]]),
+    ignore=torch.tensor([[2, 8]]),
+    owners=torch.tensor([-1, -1, 0, -1, -1, -1, -1, -1, -1]),
+    document_groups=torch.tensor([1, -1, -1, -1, 1, -1, -1, -1, -1]),
+    teacher_pairs=torch.tensor([[4, 5], [4, 6], [2, 3], [2, 7]]),
+    teacher_scores=torch.tensor([0.5, 2.0, 1.0, -1.0]),
 )
+# Of each process: its texts, which are numbers, queries before documents; and its chunks of them.
 QUERIES = ([0, 1], [2, 3, 4])
 DOCUMENTS = ([5, 6, 7], [8, 9, 10, 11, 12, 13])
 CHUNKS = (([5, 0, 7], [6, 1]), ([13, 2, 9, 4, 10], [3, 8, 11, 12]))
@@ -70,11 +63,10 @@ def gradients(parts: list[int], *, cached: bool, jointly: bool) -> dict[str, Ten
     place = {text: at for at, text in enumerate(itertools.chain(*chunks))}
     queries = [place[text] for part in parts for text in QUERIES[part]]
     documents = [place[text] for part in parts for text in DOCUMENTS[part]]
-    targets = concatenate([PARTS[part] for part in parts]).gathered()
 
     def loss_of(vectors: Tensor) -> tuple[Tensor, dict[str, float]]:
         sides = (distributed.gather_with_gradient(vectors[side]) for side in (queries, documents))
-        return contrastive_loss(*sides, targets, SETTINGS, jointly=jointly)
+        return contrastive_loss(*sides, TARGETS, SETTINGS, jointly=jointly)
 
     loss, figures = cached_step(model, chunks, loss_of, cached=cached)
     distributed.reduce_gradients(model.parameters())

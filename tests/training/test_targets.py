@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from me5.errors import InputError
-from me5.training.targets import Targets, concatenate
+from me5.training.targets import Targets
 
 
 def targets(**changed: object) -> Targets:
@@ -54,23 +54,3 @@ def test_what_is_left_out_is_filled() -> None:
     plain = Targets(torch.tensor([1]), torch.tensor([2, 3]), torch.tensor([[0, 1]]))
     assert plain.owners.tolist() == plain.document_groups.tolist() == [-1, -1]
     assert (plain.queries, plain.documents, len(plain.ignore), len(plain.teacher_scores)) == (1, 2, 0, 0)
-
-
-def test_batches_are_put_one_behind_the_other() -> None:
-    taught = targets(
-        ignore=[[0, 2]], document_groups=[5, -1, 5], teacher_pairs=[[1, 1], [1, 2]], teacher_scores=[0.5, 1.5]
-    )
-    both = concatenate([taught, taught])
-    assert both.query_keys.tolist() == [1, 2, 1, 2]
-    assert both.positives.tolist() == [[0, 0], [1, 1], [2, 3], [3, 4]]
-    assert both.ignore.tolist() == [[0, 2], [2, 5]]
-    assert both.owners.tolist() == [-1, -1, 1, -1, -1, 3]
-    assert both.document_groups.tolist() == [5, -1, 5, 5, -1, 5]  # a group's number means the same everywhere
-    assert both.teacher_pairs.tolist() == [[1, 1], [1, 2], [3, 4], [3, 5]]
-    assert both.teacher_scores.tolist() == [0.5, 1.5, 0.5, 1.5]
-
-
-def test_one_process_gathers_its_own() -> None:
-    own = targets(teacher_pairs=[[0, 0]], teacher_scores=[0.1])
-    gathered = own.gathered()
-    assert all(torch.equal(getattr(own, name), getattr(gathered, name)) for name in vars(own))

@@ -19,9 +19,9 @@ from me5.errors import InputError
 from me5.training import distributed
 from me5.training.logsumexp import negatives_logsumexp, pair_scores
 from me5.training.negatives import Negatives
-from me5.training.targets import Targets, concatenate
+from me5.training.targets import Targets
 
-__all__ = ["LossSettings", "Targets", "concatenate", "contrastive_loss"]
+__all__ = ["LossSettings", "Targets", "contrastive_loss"]
 
 Direction = Literal["query_to_document", "document_to_query"]
 DIRECTIONS: tuple[Direction, ...] = ("query_to_document", "document_to_query")

@@ -1,13 +1,11 @@
 """Which documents of a batch belong to which query, and which pairs are no negatives: short lists, never a matrix."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
 
 from me5.errors import InputError
-from me5.training import distributed
 
 
 def _no_pairs() -> Tensor:
@@ -80,28 +78,6 @@ class Targets:
         """One integer per (query, document): rising in the order of queries, then documents."""
         return pairs[:, 0] * self.documents + pairs[:, 1]
 
-    def shifted(self, queries: int, documents: int) -> dict[str, Tensor]:
-        """The fields, with numbers as they are behind so many other queries and documents."""
-        by = torch.tensor([queries, documents])
-        changed = {name: getattr(self, name) + by for name in ("positives", "ignore", "teacher_pairs")}
-        changed["owners"] = torch.where(self.owners < 0, self.owners, self.owners + queries)
-        return {item.name: changed.get(item.name, getattr(self, item.name)) for item in fields(self)}
-
-    def gathered(self) -> "Targets":
-        """Those of all processes, in order of rank: of the global batch whose vectors `gather_with_gradient` gives."""
-        own = [getattr(self, item.name) for item in fields(self)]
-        flat = [tensor.view(torch.int64).flatten() for tensor in own]  # the scores by their bits
-        lengths = torch.tensor([len(tensor) for tensor in flat])
-        parts = []
-        for row in distributed.gather(torch.cat([lengths, *flat])):
-            pieces = row[len(own) :].split(row[: len(own)].tolist())
-            parts.append(
-                Targets(
-                    *(piece.view(like.dtype).view(-1, *like.shape[1:]) for piece, like in zip(pieces, own, strict=True))
-                )
-            )
-        return concatenate(parts)
-
     def _check_shapes(self) -> None:
         for name in ("positives", "ignore", "teacher_pairs"):
             pairs = getattr(self, name)
@@ -158,15 +134,3 @@ class Targets:
         if len(codes) < len(pairs):
             query, document = divmod(int(codes[counts > 1][0]), self.documents)
             raise InputError(f"{name} names query {query} and document {document} of the batch more than once")
-
-
-def concatenate(parts: Sequence[Targets]) -> Targets:
-    """The targets of batches one after another, as those of one batch."""
-    queries = documents = 0
-    columns: dict[str, list[Tensor]] = {item.name: [] for item in fields(Targets)}
-    for part in parts:
-        for name, tensor in part.shifted(queries, documents).items():
-            columns[name].append(tensor)
-        queries += part.queries
-        documents += part.documents
-    return Targets(**{name: torch.cat(tensors) for name, tensors in columns.items()})

@@ -99,13 +99,14 @@ def report(
     from me5.data.contract import Dataset
 
     if not quiet and not as_json:
+        from rich.box import SIMPLE_HEAD
         from rich.console import Console
         from rich.table import Table
 
-        table = Table()
+        table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
         table.add_column("source", overflow="fold")
-        for head, _ in columns:
-            table.add_column(head, justify="right")
+        for head, cells in columns:  # no word and no number is cut, however narrow the screen
+            table.add_column(head, justify="right", min_width=max(map(len, [*head.split(), *cells])))
         for row, source in enumerate(sources):
             table.add_row(source or "(none)", *(cells[row] for _, cells in columns))
         Console(highlight=False).print(table)
