@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer as FastTokenizer
@@ -24,7 +24,7 @@ from me5.training.tokens import open_store
 
 DIMENSIONS = 384
 BATCH, PARTS = 2048, 16
-PEAK_RATE = 0.1  # for word vectors that start as N(0, 1)
+PEAK_RATE, LATER_RATE = 0.1, 0.02  # for word vectors that start as N(0, 1); for those that are trained
 TEMPERATURE = 0.05
 
 
@@ -47,11 +47,11 @@ def info_nce(first: torch.Tensor, second: torch.Tensor, keys: np.ndarray, other:
 
 def rate(step: int, steps: int) -> float:
     """Warm up over the first twentieth, then fall to zero in a line."""
-    return PEAK_RATE * min(step / steps / 0.05, (1 - step / steps) / 0.95)
+    return min(step / steps / 0.05, (1 - step / steps) / 0.95)
 
 
-def train(run: Path, recipe_file: Path, steps: int) -> None:
-    """Train on the data of a recipe; the result is RUN/static.safetensors."""
+def train(run: Path, recipe_file: Path, steps: int, name: str, start: Path | None) -> None:
+    """Train on the data of a recipe, from random vectors or those of a file; the result is RUN/NAME.safetensors."""
     recipe = read_recipe(recipe_file)
     file = run / "tokenizer" / "tokenizer.json"
     tokenizer = Tokenizer(file, 512)
@@ -68,11 +68,12 @@ def train(run: Path, recipe_file: Path, steps: int) -> None:
         [len(m) for m in members], np.concatenate(shares), seed=recipe.seed, steps=steps, batch=BATCH, parts=PARTS
     )
     torch.manual_seed(recipe.seed)
-    words = torch.nn.Parameter(torch.randn(tokenizer.vocabulary, DIMENSIONS))
+    begun = load_file(start)["words"] if start else torch.randn(tokenizer.vocabulary, DIMENSIONS)
+    words, peak = torch.nn.Parameter(begun), LATER_RATE if start else PEAK_RATE
     optimizer = torch.optim.Adam([words], lr=0.0, betas=(0.9, 0.99), eps=1e-12, fused=True)
     began = time.monotonic()
     for step in range(steps):
-        optimizer.param_groups[0]["lr"] = rate(step, steps)
+        optimizer.param_groups[0]["lr"] = peak * rate(step, steps)
         first, second, keys, other = [], [], [], []
         for part in sampler.draw(step):
             store, limit = stores[part.group], limits[part.group]
@@ -89,13 +90,13 @@ def train(run: Path, recipe_file: Path, steps: int) -> None:
         optimizer.step()
         if step % 50 == 49:
             entry = {"step": step + 1, "loss": loss.item(), "minutes": (time.monotonic() - began) / 60}
-            with (run / "static.jsonl").open("a", encoding="utf-8") as log:
+            with (run / f"{name}.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(entry) + "\n")
             print(entry, flush=True)
-    save_file({"words": words.detach()}, run / "static.safetensors")
-    # As a folder of sentence-transformers, so that `me5 eval run --model st:RUN/static` can judge it.
+    save_file({"words": words.detach()}, run / f"{name}.safetensors")
+    # As a folder of sentence-transformers, so that `me5 eval run --model st:RUN/NAME` can judge it.
     module = StaticEmbedding(FastTokenizer.from_file(str(file)), embedding_weights=words.detach())
-    SentenceTransformer(modules=[module], device="cpu").save(str(run / "static"))
+    SentenceTransformer(modules=[module], device="cpu").save(str(run / name))
 
 
 def main() -> None:
@@ -103,8 +104,10 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("recipe", type=Path, help="a recipe whose [[data]] is trained on")
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--name", default="static")
+    parser.add_argument("--start", type=Path, help="a file of word vectors to go on from")
     arguments = parser.parse_args()
-    train(arguments.run, arguments.recipe, arguments.steps)
+    train(arguments.run, arguments.recipe, arguments.steps, arguments.name, arguments.start)
 
 
 if __name__ == "__main__":
