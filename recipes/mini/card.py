@@ -135,6 +135,8 @@ def main() -> None:
         "SIZE": f"{sum(path.stat().st_size for path in files) / 1e6:.1f}",
         "SOURCES": table, "ROWS": f"{total:,}", "GROUPS": "\n".join(groups),
         "STATIC": f"{json.loads((run / 'static.jsonl').read_text('utf-8').splitlines()[-1])['minutes']:.0f}",
+        "STATIC_NATIVE": mean(taught_static["Retrieval"], native),
+        "STATIC_CROSSING": mean(taught_static["Retrieval"], crossing),
         "STATIC_ENGLISH": mean(taught_static["STS"], ["stsb-multi en"]),
         "STATIC_STS": mean(taught_static["STS"]), "STATIC_TATOEBA": mean(taught_static["BitextMining"], xtreme),
         "PAIRS": stage(run, "pairs"), "FINAL": stage(run, "final"), "SIMILAR": stage(run, "similar"),

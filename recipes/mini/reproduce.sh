@@ -41,8 +41,9 @@ judge() { me5 eval run "$@" --cache "$run/vectors" --out "$run/results"; }
 judge "$run"/eval/{bitext,sts,retrieval} --model "$run/me5-mini" --precision f32
 me5 eval run "$run/eval/sts" --cache "$run/vectors" --out "$run/results_bare" --model "$run/me5-mini" --precision f32 --prompts none \
     --no-bm25
-judge "$run"/eval/{bitext,sts,retrieval} --model "st:$run/static" --prompts none --no-bm25
-judge "$run"/eval/{bitext,sts} --model "st:$run/static_similar" --prompts none --no-bm25
+for name in static static_similar; do
+    judge "$run"/eval/{bitext,sts,retrieval} --model "st:$run/$name" --prompts none --no-bm25
+done
 judge "$run"/eval/sts/stsb-multi-dev/en.tsv "$run"/eval/retrieval/{qed,fairytaleqa,pubmedqa,medquad,integreat}-en \
     --model "$teacher" --prompts none --precision f32 --no-bm25
 "$python" hybrid.py "$run/me5-mini" "$run/hybrid.json" "$run/eval/retrieval" --cache "$run/vectors"
