@@ -35,7 +35,7 @@ def ask(request):
 
 def test_the_sides_differ_by_far_more_than_the_tolerance():
     for one, other in (("query", "document"), ("query", "both"), ("document", "both")):
-        assert (np.abs(expected(one) - expected(other)).max(axis=1) > 10 * TOLERANCE).all()
+        assert (np.abs(expected(one) - expected(other)).max(axis=1) > 20 * TOLERANCE).all()
 
 
 @pytest.mark.parametrize("side", SIDES)

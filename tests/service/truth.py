@@ -9,7 +9,7 @@ from me5 import Embedder
 TEXTS = ["how much protein should a female eat", "南瓜的家常做法", "Quelle est la hauteur du K2 ? 🏔"]
 SIDES = ("query", "document", "both")
 # bf16 gives a text 5e-5 of difference in other company; the sides of these texts lie a hundred times as far apart.
-TOLERANCE = 1e-3
+TOLERANCE = 5e-4
 
 # Keys of `narrow_server`, which refills 10 tokens a second up to 600; one a test, for what is used is used. After these
 # texts, of 634 tokens, it refuses for 3.4 seconds: clients that do not heed Retry-After are back within one.

@@ -1,5 +1,7 @@
 """`me5 train`: a recipe -> a checkpoint folder."""
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -102,7 +104,7 @@ def _train(recipe: "Recipe", run: "Run", cache: Path, *, workers: int | None, qu
     if not finished:
         if not quiet:
             typer.echo(f"stopped, and saved in {run.folder}; the same command goes on", err=True)
-        raise typer.Exit(128 + (asked() or 15))  # 15: another process was asked
+        raise typer.Exit(128 + (asked() or signal.SIGTERM))  # another process may have been asked
     if not quiet:
         typer.echo(f"the model is {run.model}; try it: me5 demo --model {run.model}", err=True)
 
@@ -110,9 +112,6 @@ def _train(recipe: "Recipe", run: "Run", cache: Path, *, workers: int | None, qu
 @contextmanager
 def _signal(*, quiet: bool) -> "Iterator[Callable[[], int]]":
     """Give what tells the number of the first Ctrl-C or SIGTERM, 0 while there was none. A second one acts as ever."""
-    import os
-    import signal
-
     came = 0
 
     def take(number: int, _: object) -> None:
