@@ -241,3 +241,20 @@ def test_a_folder_is_of_one_recipe_and_its_data(whole, workshop, tmp_path) -> No
     run = Run(tmp_path / "run", workshop / "recipe.toml")
     with pytest.raises(InputError, match="was begun with other data than data as it is now"):
         run.describe({"data": {"data": "another hash"}})
+
+
+def test_a_run_that_failed_before_it_saved_anything_takes_a_mended_recipe(workshop, tmp_path) -> None:
+    # Told before the teacher is asked: its folder does not exist.
+    teacher = '[teacher]\nmodel = "nowhere"\n[optimizer]'
+    wrong = tiny.write_recipe(
+        workshop, "wrong", ("negatives = 1", ""), ("[optimizer]", teacher),
+        ('"parallel"]', '"parallel"]\nlanguages = ["xx"]'),
+    )  # fmt: skip
+    Run(tmp_path / "run", wrong)
+    with pytest.raises(InputError, match="has no language xx"):
+        tiny.train(wrong, tmp_path / "run")
+    mended = tiny.write_recipe(workshop, "mended", SHORT)
+    assert [entry.step for entry in tiny.train(mended, tmp_path / "run")] == [1, 2]
+    assert (tmp_path / "run" / "recipe.toml").read_text("utf-8") == mended.read_text("utf-8")
+    with pytest.raises(InputError, match="is a run of another recipe"):
+        Run(tmp_path / "run", wrong)

@@ -34,7 +34,7 @@ from me5.training.start import Start, merged, start
 from me5.training.state import load_state, save_state
 from me5.training.targets import Targets
 from me5.training.teacher import open_vectors
-from me5.training.tokens import TokenStore, open_store
+from me5.training.tokens import Ids, TokenStore, open_store
 
 Figures = dict[str, float]
 
@@ -236,23 +236,25 @@ def open_entries(
     The teacher works on `device`.
     """
     # Entries of one dataset share its store: what is known of a query there holds in all of them.
-    stores: dict[Path, tuple[TokenStore, Vectors | None]] = {}
+    stores: dict[Path, TokenStore] = {}
+    members: list[tuple[tuple[int, Ids], ...]] = []
+    vectors: dict[Path, Vectors] = {}
     for turn in (0, 1):
         if (distributed.rank() == 0) == (turn == 0):
-            for folder in dict.fromkeys(data.dataset for data in recipe.data):
-                dataset = Dataset.open(folder)
-                store = open_store(dataset, begun.tokenizer_file, begun.tokenizer, cache, advance=advance)
-                vectors = None
-                teaches = any(data.serves(taught=True) for data in recipe.data if data.dataset == folder)
-                if recipe.teacher is not None and teaches:
-                    vectors = open_vectors(dataset, recipe.teacher.model, cache, advance=advance, device=device)
-                stores[folder] = store, vectors
+            datasets = {data.dataset: Dataset.open(data.dataset) for data in recipe.data}
+            for folder, dataset in datasets.items():
+                stores[folder] = open_store(dataset, begun.tokenizer_file, begun.tokenizer, cache, advance=advance)
+            # Before the teacher's work, which may take hours: a wrong language is told here.
+            members = [chosen(data, stores[data.dataset]) for data in recipe.data]
+            taught = {data.dataset for data in recipe.data if data.serves(taught=True)}
+            for folder, dataset in datasets.items():
+                if recipe.teacher is not None and folder in taught:
+                    vectors[folder] = open_vectors(dataset, recipe.teacher.model, cache, advance=advance, device=device)
         distributed.barrier()
-    entries = []
-    for data in recipe.data:
-        store, vectors = stores[data.dataset]
-        entries.append(Entry(data, store, chosen(data, store), vectors))
-    return entries
+    return [
+        Entry(data, stores[data.dataset], own, vectors.get(data.dataset))
+        for data, own in zip(recipe.data, members, strict=True)
+    ]
 
 
 def open_batches(recipe: Recipe, begun: Start, entries: Sequence[Entry]) -> tuple[Batches, int]:

@@ -33,19 +33,24 @@ class Run:
     """A run's folder, new or to be gone on with."""
 
     def __init__(self, folder: Path, recipe: Path) -> None:
-        """Raises `InputError` where the folder holds a run of another recipe."""
+        """Raises `InputError` where the folder holds something that another recipe made."""
         self._board: SummaryWriter | None = None
         self.folder = folder
         text, kept = recipe.read_text("utf-8"), folder / "recipe.toml"
-        if kept.exists() and kept.read_text("utf-8") != text:
+        before = kept.read_text("utf-8") if kept.exists() else None
+        if before not in (None, text) and self._made():
             raise InputError(
                 f"{folder} is a run of another recipe than {recipe}; choose another folder with --out, or compare "
                 f"{kept} and {recipe}"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        if not kept.exists():
+        if before != text:
             with replacing(kept) as file:
                 file.write(text.encode())
+
+    def _made(self) -> bool:
+        """Whether there is something to lose or to go on from; a run that failed before that binds to no recipe."""
+        return any(path.exists() for path in (self.state, self.model, self.folder / "evaluation"))
 
     @property
     def state(self) -> Path:
@@ -73,7 +78,7 @@ class Run:
         """
         path = self.folder / "run.json"
         before = json.loads(path.read_text("utf-8"))["starts"] if path.exists() else []
-        if before and sorted(before[-1]["data"].values()) != sorted(facts["data"].values()):
+        if before and self._made() and sorted(before[-1]["data"].values()) != sorted(facts["data"].values()):
             raise InputError(
                 f"{self.folder} was begun with other data than {', '.join(facts['data'])} as it is now; put the "
                 "old data back, or choose another folder with --out"
