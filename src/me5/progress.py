@@ -1,11 +1,15 @@
-"""A progress bar with texts, rows or bytes, tokens per second and time left, drawn on standard error when asked for."""
+"""How far long work is, told on standard error: a bar on a terminal and in notebooks, elsewhere a line a minute."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Literal
 
 Advance = Callable[[int, int], None]
+Unit = Literal["texts", "rows", "bytes"]
+
+_SECONDS_BETWEEN_LINES = 60.0
 
 
 @contextmanager
@@ -14,11 +18,14 @@ def track(
     *,
     show: bool,
     description: str = "Embedding",
-    unit: Literal["texts", "rows", "bytes"] = "texts",
+    unit: Unit = "texts",
 ) -> Iterator[Advance]:
     """Give a function to call with (units done, tokens done) since the last call. `total` None: unknown."""
     if not show:
         yield lambda texts, tokens: None  # noqa: ARG005
+        return
+    if not (sys.stderr.isatty() or "ipykernel" in sys.modules):
+        yield _lines(total, description, unit)
         return
     # Imported here: it costs 60 ms, and most calls draw nothing.
     from rich.console import Console
@@ -48,3 +55,35 @@ def track(
             bar.update(task, advance=texts, speed=speed)
 
         yield advance
+
+
+def _lines(total: int | None, description: str, unit: Unit) -> Advance:
+    """What tells a line a minute, for logs: work of less than a minute says nothing."""
+    started = told = perf_counter()
+    done = seen = 0
+
+    def number(units: int) -> str:
+        return f"{units / 1e6:,.1f}" if unit == "bytes" else f"{units:,}"
+
+    def advance(units: int, tokens: int) -> None:
+        nonlocal told, done, seen
+        done, seen, now = done + units, seen + tokens, perf_counter()
+        if now - told < _SECONDS_BETWEEN_LINES:
+            return
+        told, seconds = now, now - started
+        of = "" if total is None else f" of {number(total)}"
+        line = f"{description}: {number(done)}{of} {'MB' if unit == 'bytes' else unit}"
+        if seen:
+            line += f", {seen / seconds:,.0f} tokens/s"
+        if total is not None and done:
+            line += f", {duration(seconds / done * max(total - done, 0))} left"
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+    return advance
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes."""
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"

@@ -451,9 +451,10 @@ def test_what_the_service_warns_of_is_passed_on_once(ask, scripted):
     assert [(str(one.message), one.filename) for one in caught] == [("the service says: no model ü here", __file__)]
 
 
-def test_progress_is_shown_when_asked_for(ask, scripted, capsys):
+def test_progress_is_shown_when_asked_for(ask, scripted, capsys, monkeypatch):
+    monkeypatch.setattr("me5.progress._SECONDS_BETWEEN_LINES", 0.0)
     ask(scripted.url, "encode_document", NUMBERS, show_progress_bar=True)
-    assert "300/300 texts" in capsys.readouterr().err
+    assert "300 of 300 texts" in capsys.readouterr().err
     ask(scripted.url, "encode_document", NUMBERS)
     assert capsys.readouterr().err == ""
 

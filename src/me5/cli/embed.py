@@ -97,7 +97,7 @@ def embed(
     )  # fmt: skip
     warnings.simplefilter("ignore", TruncationWarning)  # the summary tells of it
     # No bar among JSON lines on the same terminal.
-    show = not quiet and sys.stderr.isatty() and not (target.path is None and sys.stdout.isatty())
+    show = not quiet and not (target.path is None and sys.stdout.isatty())
     with track(total, show=show) as advance:
         summary = embed_file(embedder, source, target, side, task=task, advance=advance)
     if not quiet:

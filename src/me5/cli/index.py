@@ -1,7 +1,6 @@
 """`me5 index`: documents into a store, and what that store is like."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -103,7 +102,7 @@ def add(
         model={"model": model, "precision": precision, "threads": threads, "prompts": prompts, "quiet": quiet},
     )  # fmt: skip
     columns = Columns(tuple(field or ("text",)), title_field)
-    summary = opened.add(paths, columns=columns, show_progress_bar=not quiet and sys.stderr.isatty())
+    summary = opened.add(paths, columns=columns, show_progress_bar=not quiet)
     built = opened.finish(pays_from=index_from)
     if as_json:
         print(json.dumps(_as_json(summary, opened, built), ensure_ascii=False, indent=2))  # noqa: T201

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from me5.cli import options
+from me5.progress import duration, track
 
 if TYPE_CHECKING:
     from me5.training.loop import Judgement, Step
@@ -93,13 +94,11 @@ def train(
 def _train(recipe: "Recipe", run: "Run", cache: Path, *, workers: int | None, quiet: bool) -> None:
     import sys
 
-    from me5.progress import track
     from me5.training.loop import Trainer
 
-    show = not quiet and sys.stderr.isatty()
-    with track(None, show=show, description="Reading") as advance:
+    with track(None, show=not quiet, description="Reading") as advance:
         trainer = Trainer(recipe, cache, advance=advance, workers=workers)
-    with _observed(trainer.steps, quiet=quiet, draw=show) as observe, _signal(quiet=quiet) as asked:
+    with _observed(trainer.steps, quiet=quiet, draw=sys.stderr.isatty()) as observe, _signal(quiet=quiet) as asked:
         finished = trainer.fit(run, observe=observe, asked_to_stop=lambda: asked() > 0)
     if not finished:
         if not quiet:
@@ -195,7 +194,7 @@ class _Lines:
             seconds = time.monotonic() - self._since
             left = seconds / self._seen * (self._steps - entry.step)
             told = _told(entry, self._tokens / max(seconds, 1e-9))
-            typer.echo(f"step {entry.step:,} of {self._steps:,}  {told}  {_duration(left)} left", err=True)
+            typer.echo(f"step {entry.step:,} of {self._steps:,}  {told}  {duration(left)} left", err=True)
 
 
 def _told(step: "Step", speed: float) -> str:
@@ -205,11 +204,6 @@ def _told(step: "Step", speed: float) -> str:
 def _judged(entry: "Judgement") -> str:
     scores = ", ".join(f"{name} {score * 100:.1f}" for name, score in entry.evaluation.items())
     return f"after step {entry.step:,}: {scores}"
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"
 
 
 def _print_plan(plan: "Plan") -> None:
@@ -240,7 +234,7 @@ def _print_plan(plan: "Plan") -> None:
     times.add_section()
     times.add_row("together", f"{sum(plan.seconds.values()):,.2f}")
     console.print(times)
-    hours = _duration(plan.hours * 3600)
+    hours = duration(plan.hours * 3600)
     console.print(f"{work.steps:,} steps of {work.tokens:,.0f} tokens: {hours}, evaluations and a teacher's work apart")
     about = "about " if work.sampled else ""
     console.print(

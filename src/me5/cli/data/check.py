@@ -21,7 +21,7 @@ def check(dataset: shared.Dataset_, as_json: options.Json = False, quiet: option
     from me5.data.contract import Dataset
 
     opened = Dataset.open(dataset)
-    found = checked(opened, show_progress_bar=shared.show_progress_bar(quiet or as_json))
+    found = checked(opened, show_progress_bar=not (quiet or as_json))
     facts = {
         "unrelated_documents": found.unrelated, "unanswered_queries": found.unanswered,
         "sources": found.sources, "licences": found.licences, "fingerprint": opened.fingerprint,

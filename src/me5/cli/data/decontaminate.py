@@ -44,7 +44,7 @@ def decontaminate(
 
     written = decontaminated(
         Dataset.open(dataset), out, evaluation, whole_corpus=whole_corpus, common=common,
-        show_progress_bar=shared.show_progress_bar(quiet or as_json), overwrite=overwrite,
+        show_progress_bar=not (quiet or as_json), overwrite=overwrite,
     )  # fmt: skip
     shared.tell(written, as_json=as_json, quiet=quiet)
     if not quiet and not as_json:

@@ -36,7 +36,7 @@ def deduplicate(
     from me5.data.duplicates import deduplicate as deduplicated
 
     settings = Settings(None if exact else near, near_queries, seed)
-    shown = shared.show_progress_bar(quiet or as_json)
+    shown = not (quiet or as_json)
     written = deduplicated(Dataset.open(dataset), out, settings, show_progress_bar=shown, overwrite=overwrite)
     shared.tell(written, as_json=as_json, quiet=quiet)
     if not quiet and not as_json:

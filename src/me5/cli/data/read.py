@@ -81,9 +81,7 @@ def read(
         tuple(columns.split(",")) if columns else (), positive_from, in_batch, skip_empty,
     )  # fmt: skip
     grouped = group(paths, form)
-    with track(
-        _size(paths), show=shared.show_progress_bar(quiet or as_json), description="Reading", unit="bytes"
-    ) as advance:
+    with track(_size(paths), show=not (quiet or as_json), description="Reading", unit="bytes") as advance:
         reading = Reading(chosen, advance)
         dataset = _write(out, grouped, reading, conflicts=conflicts, overwrite=overwrite)
     shared.tell(dataset, as_json=as_json, quiet=quiet)

@@ -1,6 +1,5 @@
 """What the subcommands of `me5 data` share: their arguments, opening a dataset, telling what came out."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +13,6 @@ if TYPE_CHECKING:
 Dataset_ = Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder, as `me5 data read` writes them.")]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The dataset folder to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder where it exists.")]
-
-
-def show_progress_bar(quiet: bool) -> bool:
-    """Whether a bar is drawn: on a terminal, unless asked for quiet."""
-    return not quiet and sys.stderr.isatty()
 
 
 def told(dataset: "Dataset") -> "dict[str, object]":

@@ -67,7 +67,7 @@ def tokenizer(
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists; choose another folder, or allow replacing it with --overwrite")
     opened = [Dataset.open(folder) for folder in datasets]
-    show = shared.show_progress_bar(quiet)
+    show = not quiet
     texts = sum(dataset.counts["documents"] + dataset.counts["queries"] for dataset in opened)
     with track(texts, show=show, description="Drawing") as advance:
         drawn = draw(opened, Sample(lines, characters, temperature, seed), advance=advance)

@@ -39,7 +39,7 @@ def workplace(
     from me5.data.jobs import Workplace
 
     folder = job or out.with_name(f"{out.name}.job")
-    return Workplace(folder, restart=restart, dtype=dtype, show_progress_bar=shared.show_progress_bar(quiet))
+    return Workplace(folder, restart=restart, dtype=dtype, show_progress_bar=not quiet)
 
 
 def open_model(

@@ -1,7 +1,6 @@
 """`me5 eval prompts`: how far a score hangs on the words of the prompt."""
 
 import json
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,7 +48,7 @@ def prompts(
     )
     tried = phrasings_of(tasks, encoder, phrasing)
     total = sum(map(texts_of, tasks)) * max(map(len, tried.values()))
-    with track(total, show=not quiet and not as_json and sys.stderr.isatty()) as advance:
+    with track(total, show=not quiet and not as_json) as advance:
         found = list(spreads(tasks, encoder, tried, advance))
     if as_json:
         told = [

@@ -1,7 +1,6 @@
 """`me5 eval run`: judge a model on evaluation sets."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,8 +53,7 @@ def run(
     encoder = shared.open_model(
         model, device=device, precision=precision, threads=threads, prompts=prompts, cache=cache, quiet=quiet or as_json
     )
-    show = not quiet and not as_json and sys.stderr.isatty()
-    with track(sum(map(texts_of, tasks)), show=show) as advance:
+    with track(sum(map(texts_of, tasks)), show=not quiet and not as_json) as advance:
         results = list(judge(tasks, encoder, sentence=task, yardstick=bm25, out=out, advance=advance))
     if as_json:
         print(json.dumps([told(result) for result in results], ensure_ascii=False, indent=2))  # noqa: T201

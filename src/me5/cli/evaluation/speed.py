@@ -1,7 +1,6 @@
 """`me5 eval speed`: quality against tokens per second and bytes per vector."""
 
 import json
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -66,7 +65,7 @@ def speed(
     encoders = _encoders(model, precisions, device=device, threads=threads, prompts=prompts, quiet=quiet or as_json)
     speeds = rates(encoders, tasks, texts=texts)
     total = sum(map(texts_of, tasks)) * len(encoders)
-    with track(total, show=not quiet and not as_json and sys.stderr.isatty()) as advance:
+    with track(total, show=not quiet and not as_json) as advance:
         found = points(encoders, tasks, speeds, dims=dims, advance=advance)
     name = next(iter(encoders.values())).name.rpartition(" (")[0]
     content = told(found, name, texts=texts)
