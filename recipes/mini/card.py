@@ -19,7 +19,7 @@ XTREME = [
     "tel", "tgl", "tha", "tur", "urd", "vie",
 ]  # fmt: skip
 LISTED_FROM = 30.0  # per cent of Tatoeba that a language needs to be named in the front matter
-FOUND_TOO_LITTLE = 20.0  # and below which the card says that it is not good for it
+FOUND_TOO_LITTLE = LISTED_FROM  # and below which the card says that it is not good for it
 FIGURES = {"BitextMining": "accuracy_both", "STS": "cosine_spearman", "Retrieval": "ndcg_at_10"}
 TEMPLATE = Path(__file__).with_name("card.md")
 
