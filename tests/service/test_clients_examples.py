@@ -70,7 +70,7 @@ def copied(language, server):
 def test_readme_python(server):
     (block,) = copied("python", server)
     told = run([sys.executable, "-W", "error", "-c", block], server)
-    wrong, right = map(float, re.findall(r"[\d.]+", told))
+    wrong, right = map(float, re.findall(r"-?[\d.]+", told))
     assert right > wrong
 
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,15 @@ def test_killed_and_gone_on_with_it_ends_as_if_nothing_had_been(whole, workshop,
     assert (folder / weights).read_bytes() == (whole / weights).read_bytes()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as in the foreground: a shell has what it starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_asked_to_stop_it_finishes_the_step_and_saves(whole, workshop, tmp_path, monkeypatch, number, status) -> None:
     folder = tmp_path / "stopped"
@@ -124,6 +134,7 @@ def test_asked_to_stop_it_finishes_the_step_and_saves(whole, workshop, tmp_path,
     assert (folder / weights).read_bytes() == (whole / weights).read_bytes()
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_asked_twice_it_stops_at_once(workshop, tmp_path, monkeypatch) -> None:
     command = ["train", str(workshop / "recipe.toml"), "--out", str(tmp_path / "stopped"), "--quiet"]
 
