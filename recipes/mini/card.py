@@ -18,8 +18,7 @@ XTREME = [
     "hun", "ind", "ita", "jpn", "jav", "kat", "kaz", "kor", "mal", "mar", "nld", "por", "rus", "swh", "tam",
     "tel", "tgl", "tha", "tur", "urd", "vie",
 ]  # fmt: skip
-LISTED_FROM = 30.0  # per cent of Tatoeba that a language needs to be named in the front matter
-FOUND_TOO_LITTLE = LISTED_FROM  # and below which the card says that it is not good for it
+LISTED_FROM = 30.0  # per cent of Tatoeba: from here the front matter names a language, below it is told as a limit
 FIGURES = {"BitextMining": "accuracy_both", "STS": "cosine_spearman", "Retrieval": "ndcg_at_10"}
 TEMPLATE = Path(__file__).with_name("card.md")
 
@@ -141,7 +140,7 @@ def main() -> None:
         "EVERYDAY": stage(run, "tatoeba"),
         "RETRIEVAL": beside(list(retrieval), retrieval, static["Retrieval"], yardstick, hybrid),
         "STS": beside(list(ours["STS"]), ours["STS"], ours["bare"], static["STS"]), "TATOEBA": cells(tatoeba),
-        "BELOW": ", ".join(sorted(name for name in tatoeba if tatoeba[name] < FOUND_TOO_LITTLE)),
+        "BELOW": ", ".join(sorted(name for name in tatoeba if tatoeba[name] < LISTED_FROM)),
     }  # fmt: skip
     card = TEMPLATE.read_text(encoding="utf-8")
     for name, value in values.items():

@@ -6,16 +6,16 @@ lets everyone use them: image captions (CC BY-SA) and headlines of the European 
 
 from __future__ import annotations
 
-import argparse
 import csv
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from me5.data.contract import Document, Example, Query
-from me5.data.writing import write_dataset
+from clones import convert
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from clones import Translation
 
 LANGUAGES = ("de", "es", "fr", "it", "ja", "nl", "pl", "pt", "ru", "zh")
 # The file's order is that of the benchmark's genres: MSRvid 1,000, images 1,000, deft-forum 450, MSRpar 1,000,
@@ -32,28 +32,14 @@ def sentences(clone: Path, language: str, part: slice) -> list[str]:
     return [text for row in rows[part] for text in row[:2]]
 
 
-def examples(clone: Path) -> Iterator[Example]:
+def translated(clone: Path) -> Iterator[Translation]:
     """Yield each English sentence with its translations."""
     for source, (part, licence) in PARTS.items():
         english = sentences(clone, "en", part)
         for language in LANGUAGES:
             for text, other in zip(english, sentences(clone, language, part), strict=True):
-                if text.strip() and other.strip():
-                    yield Example(
-                        Query(text, lang="en"), Document(other, lang=language), source=source, licence=licence
-                    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("clone", type=Path)
-    parser.add_argument("out", type=Path)
-    arguments = parser.parse_args()
-    made = write_dataset(
-        arguments.out, examples(arguments.clone), step={"made by": "recipes/mini, similar"}, repeats="merge"
-    )
-    print(dict(made.counts))
+                yield text, other, language, source, licence
 
 
 if __name__ == "__main__":
-    main()
+    convert("similar", __doc__, translated)

@@ -7,17 +7,17 @@ Tatoeba test has, all of which must stay out, are the task of `me5 data decontam
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from me5.data.contract import Document, Example, Query
-from me5.data.writing import write_dataset
+from clones import convert
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from clones import Translation
 
 SETS = "datasets/helsinki_nlp/tatoeba/testsets"
 LICENCE = "CC-BY-2.0-FR"
@@ -77,26 +77,12 @@ def pairs(clone: Path) -> dict[str, list[tuple[str, str]]]:
     return chosen
 
 
-def examples(clone: Path) -> Iterator[Example]:
+def translated(clone: Path) -> Iterator[Translation]:
     """Yield each English sentence with its translation."""
     for language, both in pairs(clone).items():
         for english, text in both:
-            if english.strip() and text.strip():
-                yield Example(
-                    Query(english, lang="en"), Document(text, lang=language), source="tatoeba", licence=LICENCE
-                )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("clone", type=Path)
-    parser.add_argument("out", type=Path)
-    arguments = parser.parse_args()
-    made = write_dataset(
-        arguments.out, examples(arguments.clone), step={"made by": "recipes/mini, tatoeba"}, repeats="merge"
-    )
-    print(dict(made.counts))
+            yield english, text, language, "tatoeba", LICENCE
 
 
 if __name__ == "__main__":
-    main()
+    convert("tatoeba", __doc__, translated)

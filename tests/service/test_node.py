@@ -248,6 +248,6 @@ def test_javascript_to_copy_runs(node, workplace, server, page):
     if page == "README.md":
         assert int(told) == embedder().dim
     else:
-        (a, b), (c, d) = re.findall(r"\[ (\S+), (\S+) \]", told)
+        (a, b), (c, d) = re.findall(r"\[ (-?[\d.]+), (-?[\d.]+) \]", told)
         assert float(a) > float(b)
         assert float(d) > float(c)
