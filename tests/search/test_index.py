@@ -327,7 +327,7 @@ def write_rows(path, count, seed=0):
         "quiet",
     ]
     choose = np.random.default_rng(seed)
-    rows = [{"text": f"{n}: {' '.join(choose.choice(words, 20))}."} for n in range(count)]
+    rows = [{"text": f"{n}: {' '.join(choose.choice(words, 10))}."} for n in range(count)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
