@@ -12,7 +12,8 @@ os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 import importlib.util
 import itertools
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import checkpoints
@@ -78,3 +79,11 @@ def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
     """Copy a model folder, to change it."""
     numbers = itertools.count()
     return lambda folder: Path(shutil.copytree(folder, tmp_path / f"copy-{next(numbers)}"))
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as in the foreground: a shell has what it starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

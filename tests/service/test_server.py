@@ -92,6 +92,7 @@ def line_of(client, metric):
     return next(line for line in client.get("/metrics").text.splitlines() if line.startswith(f"{metric} "))
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_signal_while_it_loads_ends_it_at_once():
     process = subprocess.Popen(
         [sys.executable, "-m", "me5", "serve", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -98,14 +97,6 @@ def test_killed_and_gone_on_with_it_ends_as_if_nothing_had_been(whole, workshop,
     # Once more: nothing is left to do.
     assert tiny.train(workshop / "recipe.toml", folder) == []
     assert (folder / weights).read_bytes() == (whole / weights).read_bytes()
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Ctrl-C as in the foreground: a shell has what it starts in the background ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interruptible")

@@ -133,6 +133,7 @@ def test_overwrite_replaces(tmp_path, run):
     assert (tmp_path / "o.npy").is_symlink()
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_leaves_nothing_behind(tmp_path):
     command = [sys.executable, "-m", "me5", "embed", "-", "-o", "o.npy"]
     job = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
