@@ -137,7 +137,7 @@ def main() -> None:
         "STATIC_ENGLISH": mean(taught_static["STS"], ["stsb-multi en"]),
         "STATIC_STS": mean(taught_static["STS"]), "STATIC_TATOEBA": mean(taught_static["BitextMining"], xtreme),
         "PAIRS": stage(run, "pairs"), "FINAL": stage(run, "final"), "SIMILAR": stage(run, "similar"),
-        "EVERYDAY": stage(run, "tatoeba"),
+        "EVERYDAY": stage(run, "tatoeba"), "CONTRAST": stage(run, "contrast"),
         "RETRIEVAL": beside(list(retrieval), retrieval, static["Retrieval"], yardstick, hybrid),
         "STS": beside(list(ours["STS"]), ours["STS"], ours["bare"], static["STS"]), "TATOEBA": cells(tatoeba),
         "BELOW": ", ".join(sorted(name for name in tatoeba if tatoeba[name] < LISTED_FROM)),

@@ -41,7 +41,9 @@ train similar
 train tatoeba
 # What the same data gives the static vectors.
 [ -d "$run/static_later" ] || "$python" static.py "$run" "$run/tatoeba.toml" --steps 600 --name static_later --start "$run/static.safetensors"
-[ -d "$run/mixed" ] || "$python" soup.py "$run/mixed" "$run/runs/tatoeba/model=0.6" "$run/mean=0.4"
+[ -d "$run/mean3" ] || "$python" soup.py "$run/mean3" "$run/runs/tatoeba/model=0.6" "$run/mean=0.4"
+train contrast
+[ -d "$run/mixed" ] || "$python" soup.py "$run/mixed" "$run/runs/contrast/model=0.85" "$run/mean=0.15"
 "$python" export.py "$run/mixed" "$run/me5-mini"
 
 judge() { me5 eval run "$@" --cache "$run/vectors" --out "$run/results"; }
