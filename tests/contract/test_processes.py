@@ -114,3 +114,20 @@ fork(lambda: error_of(lambda: e.encode("a")))
     assert "child: this process was forked" in out
     assert "'spawn'" in out
     assert "status: 0" in out
+
+
+def test_a_signal_after_embedders_were_freed_in_their_order(xlmr: Path, tmp_path: Path) -> None:
+    out = run(
+        """
+first, second = load(), load()
+del first
+del second
+came = []
+signal.signal(signal.SIGTERM, lambda *_: came.append("signal"))
+os.kill(os.getpid(), signal.SIGTERM)
+print(came)
+""",
+        xlmr,
+        tmp_path,
+    )
+    assert out == "['signal']\n"

@@ -15,6 +15,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 from weakref import WeakSet
 
@@ -44,6 +45,7 @@ Node = Any  # openvino's nodes carry no useful type
 # load in the child then hangs now and then (7 of 24 forks of a busy parent, 0 of 8 of an idle one).
 _started_in: int | None = None
 _engines: "WeakSet[OpenVinoEngine]" = WeakSet()
+_making = threading.Lock()  # `cache` lets two threads make one each
 
 
 def _refuse_after_fork() -> None:
@@ -54,10 +56,23 @@ def _refuse_after_fork() -> None:
         )
 
 
+@cache
+def _core() -> ov.Core:
+    """OpenVINO, once for the process and kept.
+
+    Each gives the thread a stack for signals, and the stack before it back when it goes. Two that go in the order they
+    came leave one that is gone: the next signal that Python handles ends the process (OpenVINO 2026.4.1).
+    """
+    return ov.Core()
+
+
 def _never_destroy() -> None:
-    """In a forked child: leak the parent's requests, whose destructors wait for threads that are not there."""
-    for engine in _engines:
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine._request))
+    """In a forked child: leak the parent's OpenVINO, whose destructors wait for threads that are not there."""
+    kept = [engine._request for engine in _engines]
+    if _core.cache_info().currsize:
+        kept.append(_core())
+    for item in kept:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(item))
 
 
 if hasattr(os, "register_at_fork"):
@@ -73,7 +88,8 @@ class OpenVinoEngine(Engine):
         global _started_in
         _refuse_after_fork()
         _started_in = os.getpid()
-        core = ov.Core()
+        with _making:
+            core = _core()
         native_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not native_bf16:
             raise EngineError("this CPU has no bfloat16 in hardware; use precision='f32' (exact) or 'int8' (fast)")
