@@ -1,6 +1,7 @@
 """On a real GPU: the kernels. Everything around them is tested on CPU tensors elsewhere."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,13 +67,12 @@ def test_ways_of_attention_agree(dtype: torch.dtype, width: int) -> None:
 def test_a_training_step_has_the_gradients_of_the_cpu(minilm, dropout: float) -> None:
     """Through flash attention without dropout, through jagged tensors with it (then only finite: it is drawn)."""
     checkpoint = read_folder(minilm)
+    config = replace(checkpoint.config, hidden_dropout=0.0, attention_dropout=dropout)
     sequences = load(minilm, "reference").prepare(TEXTS[:8], "both").sequences
     packed = concatenate(sequences, checkpoint.config.first_position)
     found = []
     for device in ("cpu", "cuda"):
-        encoder = load_encoder(checkpoint, device)
-        for layer in encoder.layers:
-            layer.dropout, layer.attention_dropout = 0.0, dropout
+        encoder = load_encoder(replace(checkpoint, config=config), device)
         encoder.train()
         with torch.autocast(device, torch.bfloat16):
             vectors = encoder.embed(packed.to(torch.device(device)))
