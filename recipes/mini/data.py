@@ -1,8 +1,9 @@
-"""The training text as me5 datasets: `taught`, `pairs` and `crops`.
+"""The training text as me5 datasets: `taught`, `english`, `pairs` and `crops`.
 
-taught  English and its translations, for the teacher
-pairs   titles and passages, questions and answers with their negatives, translations without English
-crops   a sentence and the passage that it is from: retrieval in languages that nobody asked questions in
+taught   English and its translations, for the teacher
+english  sentences of English passages, each with itself, for the teacher
+pairs    titles and passages, questions and answers with their negatives, translations without English
+crops    a sentence and the passage that it is from: retrieval in languages that nobody asked questions in
 """
 
 from __future__ import annotations
@@ -77,6 +78,20 @@ def taught(data: Path) -> Iterator[Example]:
                 )
 
 
+def english(data: Path) -> Iterator[Example]:
+    """Yield the sentences of English passages, once each: text of which the teacher says more than of translations."""
+    seen: set[str] = set()
+    for row in read_rows(data):
+        if row.kind in SYMMETRIC or row.positive_lang != "en":
+            continue
+        for sentence in map(str.strip, SENTENCE_END.split(row.positive[:LONGEST])):
+            if CROP[0] <= len(sentence) <= CROP[1] and sentence not in seen:
+                seen.add(sentence)
+                yield Example(
+                    Query(sentence, lang="en"), Document(sentence, lang="en"), source="english", licence=row.licence
+                )
+
+
 def pairs(data: Path) -> Iterator[Example]:
     """Yield titles with passages, questions with answers and their negatives, and translations without English."""
     for row in read_rows(data):
@@ -119,7 +134,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("run", type=Path)
     arguments = parser.parse_args()
-    for name, examples in (("taught", taught), ("pairs", pairs), ("crops", crops)):
+    for name, examples in (("taught", taught), ("english", english), ("pairs", pairs), ("crops", crops)):
         folder = arguments.run / name
         if not folder.exists():
             step = {"made by": f"recipes/mini, {name}"}

@@ -17,42 +17,32 @@ me5() { "$python" -m me5 "$@"; }
 
 ln -sfn "$teacher" "$run/teacher"
 cp ./*.toml "$run/"
+[ -d "$run/eval" ] || tar xJf "$data/eval.tar.xz" -C "$run"
 [ -d "$run/tokenizer" ] || "$python" tokenizer.py "$data" "$run" "$teacher/vocab.txt"
 "$python" data.py "$data" "$run"
-[ -d "$run/static" ] || "$python" static.py "$run" "$run/static.toml"
-[ -d "$run/start" ] || "$python" start.py "$run" "$teacher"
-train() { [ -d "$run/runs/$1/model" ] || me5 train "$run/$1.toml" --out "$run/runs/$1" --cache "$run/cache"; }
-train pairs
-[ -d "$run/mined" ] || me5 data mine "$run/pairs" --model "$run/runs/pairs/model" --within language --depth 100 --number 8 \
-    --choice random --replace --out "$run/mined"
-train final
-# The second version's weights, another training from such a start, are in the history of this repository.
-[ -d "$run/second" ] || { mkdir "$run/second" && git archive 8492c13:src/me5/models/mini | tar x -C "$run/second"; }
-[ -d "$run/mean" ] || "$python" soup.py "$run/mean" "$run/runs/final/model=0.7" "$run/start=0.2" "$run/second=0.1"
-[ -d "$run/eval" ] || tar xJf "$data/eval.tar.xz" -C "$run"
 [ -d "$run/similar_all" ] || "$python" similar.py "$stsb" "$run/similar_all"
 [ -d "$run/tatoeba_all" ] || "$python" tatoeba.py "$tatoeba" "$run/tatoeba_all"
 for name in similar tatoeba; do
     [ -d "$run/$name" ] || me5 data decontaminate "$run/${name}_all" -e "$run/eval/sts" -e "$run/eval/bitext" -e "$run/eval/retrieval" \
         --out "$run/$name"
 done
-train similar
-[ -d "$run/mean2" ] || "$python" soup.py "$run/mean2" "$run/runs/similar/model=0.6" "$run/mean=0.4"
-train tatoeba
-# What the same data gives the static vectors.
-[ -d "$run/static_later" ] || "$python" static.py "$run" "$run/tatoeba.toml" --steps 600 --name static_later --start "$run/static.safetensors"
-[ -d "$run/mean3" ] || "$python" soup.py "$run/mean3" "$run/runs/tatoeba/model=0.6" "$run/mean=0.4"
-train contrast
-[ -d "$run/mixed" ] || "$python" soup.py "$run/mixed" "$run/runs/contrast/model=0.85" "$run/mean=0.15"
-"$python" export.py "$run/mixed" "$run/me5-mini"
+[ -d "$run/gathered" ] || "$python" gather.py "$run"
+[ -d "$run/written" ] || "$python" static.py "$run" "$run/static.toml" --name written
+[ -d "$run/static" ] || "$python" static.py "$run" "$run/everyday.toml" --steps 600 --start "$run/written.safetensors"
+[ -d "$run/start" ] || "$python" start.py "$run" "$teacher"
+train() { [ -d "$run/runs/$1/model" ] || me5 train "$run/$1.toml" --out "$run/runs/$1" --cache "$run/cache"; }
+train pairs
+[ -d "$run/mined" ] || me5 data mine "$run/pairs" --model "$run/runs/pairs/model" --within language --depth 100 --number 8 \
+    --choice random --replace --out "$run/mined"
+train final
+[ -d "$run/mean" ] || "$python" mean.py "$run/runs/final/model" "$run/start" "$run/mean"
+"$python" export.py "$run/mean" "$run/me5-mini"
 
 judge() { me5 eval run "$@" --cache "$run/vectors" --out "$run/results"; }
 judge "$run"/eval/{bitext,sts,retrieval} --model "$run/me5-mini" --precision f32
 me5 eval run "$run/eval/sts" --cache "$run/vectors" --out "$run/results_bare" --model "$run/me5-mini" --precision f32 --prompts none \
     --no-bm25
-for name in static static_later; do
-    judge "$run"/eval/{bitext,sts,retrieval} --model "st:$run/$name" --prompts none --no-bm25
-done
+judge "$run"/eval/{bitext,sts,retrieval} --model "st:$run/static" --prompts none --no-bm25
 judge "$run"/eval/sts/stsb-multi-dev/en.tsv "$run"/eval/retrieval/{qed,fairytaleqa,pubmedqa,medquad,integreat}-en \
     --model "$teacher" --prompts none --precision f32 --no-bm25
 "$python" hybrid.py "$run/me5-mini" "$run/hybrid.json" "$run/eval/retrieval" --cache "$run/vectors"

@@ -1,4 +1,4 @@
-"""Captions and headlines of the STS benchmark's training part in ten languages, as a me5 dataset: for the teacher.
+"""Captions and headlines of the STS benchmark's training part in ten languages, as a me5 dataset.
 
 From a clone of github.com/PhilipMay/stsb-multi-mt, machine translations of the benchmark. Only the parts whose licence
 lets everyone use them: image captions (CC BY-SA) and headlines of the European Media Monitor. The scores are not used.

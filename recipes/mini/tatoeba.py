@@ -1,4 +1,4 @@
-"""Everyday sentences of Tatoeba with their English translations, as a me5 dataset: for the teacher.
+"""Everyday sentences of Tatoeba with their English translations, as a me5 dataset.
 
 From a clone of github.com/Helsinki-NLP/OPUS-MT-testsets, whose Tatoeba part holds pairs of 400 pairs of languages. A
 sentence without an English translation takes that of its translation into a third language. The sentences that LASER's
