@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LONGEST_TAUGHT = 220  # characters: a sentence; the teacher's view of it costs the student as many tokens
 LONGEST = 1200
-CROP = (20, 200)  # characters of a sentence that can stand for a question
+SENTENCE = (20, 200)  # characters of a sentence that can stand for itself
 SENTENCE_END = re.compile(r"(?<=[.!?։።؟۔।])\s+|(?<=[。！？])|\n+")
 # Those of XLM-RoBERTa, of Tatoeba and of AfriQA, and some neighbours; the text has 700, most in a few hundred rows.
 LANGUAGES = """
@@ -66,6 +66,16 @@ def read_rows(data: Path) -> Iterator[Row]:
                 yield Row(query, positive, query_lang, positive_lang, kind, path.stem, licence, own)
 
 
+def sentences_of(passage: str) -> list[str]:
+    """Return the sentences of a passage, of any length."""
+    return [part.strip() for part in SENTENCE_END.split(passage)]
+
+
+def stands_alone(sentence: str) -> bool:
+    """Say whether a sentence is neither a stump nor a paragraph."""
+    return SENTENCE[0] <= len(sentence) <= SENTENCE[1]
+
+
 def taught(data: Path) -> Iterator[Example]:
     """Yield English sentences with their translations."""
     for row in read_rows(data):
@@ -84,8 +94,8 @@ def english(data: Path) -> Iterator[Example]:
     for row in read_rows(data):
         if row.kind in SYMMETRIC or row.positive_lang != "en":
             continue
-        for sentence in map(str.strip, SENTENCE_END.split(row.positive[:LONGEST])):
-            if CROP[0] <= len(sentence) <= CROP[1] and sentence not in seen:
+        for sentence in sentences_of(row.positive[:LONGEST]):
+            if stands_alone(sentence) and sentence not in seen:
                 seen.add(sentence)
                 yield Example(
                     Query(sentence, lang="en"), Document(sentence, lang="en"), source="english", licence=row.licence
@@ -117,8 +127,8 @@ def crops(data: Path) -> Iterator[Example]:
             continue
         seen.add(passage)
         rng = random.Random(passage)
-        sentences = [part.strip() for part in SENTENCE_END.split(passage)]
-        usable = [part for part in sentences if CROP[0] <= len(part) <= CROP[1]]
+        sentences = sentences_of(passage)
+        usable = [part for part in sentences if stands_alone(part)]
         if len(sentences) < 3 or not usable:
             continue
         sentence = rng.choice(usable)

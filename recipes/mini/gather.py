@@ -28,21 +28,12 @@ KINDS, WEIGHTS = ("words", "across", "back"), (4, 3, 3)
 def sentences(folder: Path) -> Iterator[tuple[str, str, str, str, str]]:
     """Yield (source, language, English, sentence, licence) of a dataset whose queries are English."""
     dataset = Dataset.open(folder)
-    english = {
-        name: text
-        for batch in dataset.queries(["id", "text"])
-        for name, text in zip(*(column.to_pylist() for column in batch.columns), strict=True)
-    }
-    others = {
-        name: (text, lang)
-        for batch in dataset.documents(["id", "text", "lang"])
-        for name, text, lang in zip(*(column.to_pylist() for column in batch.columns), strict=True)
-    }
-    for batch in dataset.relations(["query_id", "document_id", "source", "licence"]):
-        for query, document, source, licence in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            text, lang = others[document]
-            if source in SOURCES and all(SENTENCE[0] <= len(side) <= SENTENCE[1] for side in (english[query], text)):
-                yield source, lang, english[query], text, licence
+    queries = {query.id: query.text for query in dataset.items("queries")}
+    documents = {document.id: document for document in dataset.items("documents")}
+    for relation in dataset.items("relations"):
+        english, other = queries[relation.query_id], documents[relation.document_id]
+        if relation.source in SOURCES and all(SENTENCE[0] <= len(side) <= SENTENCE[1] for side in (english, other.text)):
+            yield relation.source, other.lang, english, other.text, relation.licence
 
 
 def some_of(text: str, rng: random.Random) -> str:
