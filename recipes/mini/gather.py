@@ -32,7 +32,8 @@ def sentences(folder: Path) -> Iterator[tuple[str, str, str, str, str]]:
     documents = {document.id: document for document in dataset.items("documents")}
     for relation in dataset.items("relations"):
         english, other = queries[relation.query_id], documents[relation.document_id]
-        if relation.source in SOURCES and all(SENTENCE[0] <= len(side) <= SENTENCE[1] for side in (english, other.text)):
+        fits = all(SENTENCE[0] <= len(side) <= SENTENCE[1] for side in (english, other.text))
+        if fits and relation.source in SOURCES:
             yield relation.source, other.lang, english, other.text, relation.licence
 
 
