@@ -19,7 +19,7 @@ _Waiting = list[tuple[int, int]]  # (length, -index): sorted, the longest last, 
 
 @dataclass(frozen=True)
 class Batch:
-    """Which sequences (by index) share each row of a grid, and the grid's width in tokens."""
+    """Which sequences (by index) share each row of a grid, and the grid's width in cells."""
 
     width: int
     rows: tuple[tuple[int, ...], ...]
@@ -30,11 +30,13 @@ class Batch:
         return [index for row in self.rows for index in row]
 
 
-def plan(lengths: Sequence[int], batch_tokens: int) -> list[Batch]:
+def plan(lengths: Sequence[int], batch_tokens: int, stride: int = 1) -> list[Batch]:
     """Pack sequences of the given lengths (tokens, each at least 1) into batches of about `batch_tokens` cells.
 
-    Every index occurs once. A sequence longer than the budget gets a batch of one row.
+    Every index occurs once. A sequence longer than the budget gets a batch of one row. Sequences take multiples of
+    `stride` cells, as the engine has them (`Engine.stride`).
     """
+    lengths = [_round_up(length, stride) for length in lengths]
     waiting = sorted((length, -index) for index, length in enumerate(lengths))
     tokens = sum(lengths)
     batches = []
@@ -45,11 +47,13 @@ def plan(lengths: Sequence[int], batch_tokens: int) -> list[Batch]:
     return batches
 
 
-def pick(lengths: Sequence[int], batch_tokens: int, first: int) -> Batch:
+def pick(lengths: Sequence[int], batch_tokens: int, first: int, stride: int = 1) -> Batch:
     """One batch of about `batch_tokens` cells out of many sequences: those that pack best beside the `first` ones.
 
-    Of the first ones it holds those that fit when they are laid down in order, so always the very first.
+    Of the first ones it holds those that fit when they are laid down in order, so always the very first. `stride` is
+    that of `plan`.
     """
+    lengths = [_round_up(length, stride) for length in lengths]
     ahead = [(length, -index) for index, length in enumerate(lengths[:first])]
     waiting = sorted((length, -index) for index, length in enumerate(lengths[first:], first))
     return _best(ahead, waiting, sum(lengths), batch_tokens, lengths)[0]
@@ -62,7 +66,8 @@ def _best(
     longest = max(length for length, _ in ahead or waiting[-1:])
     # Wide enough to mix lengths, or as narrow as the longest sequence where that leaves no more cells empty: texts of
     # 128 tokens then run 5 % faster at int8, for attention grows with the width.
-    widths = sorted({_round_up(longest), _round_up(max(longest, min(ROW_TOKENS, 4 * longest, tokens)))})
+    mixed = max(longest, min(ROW_TOKENS, 4 * longest, tokens))
+    widths = sorted({_round_up(width, WIDTH_STEP) for width in (longest, mixed)})
     tried = [_fill(ahead, waiting, width, max(1, batch_tokens // width)) for width in widths]
     return min(tried, key=lambda option: _cells_per_token(option[0], lengths))
 
@@ -91,8 +96,8 @@ def _cells_per_token(batch: Batch, lengths: Sequence[int]) -> float:
     return batch.width * len(batch.rows) / sum(lengths[index] for index in batch.order)
 
 
-def _round_up(width: int) -> int:
-    return -(-width // WIDTH_STEP) * WIDTH_STEP
+def _round_up(cells: int, step: int) -> int:
+    return -(-cells // step) * step
 
 
 def _fill_row(waiting: list[tuple[int, int]], width: int) -> list[int]:

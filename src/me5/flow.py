@@ -83,7 +83,7 @@ def vectors_of(
 
     def batches() -> Iterator[tuple[list[list[TokenIds]], int]]:
         for prepared in windows:
-            planned = plan([len(sequence) for sequence in prepared.sequences], engine.batch_tokens)
+            planned = plan([len(sequence) for sequence in prepared.sequences], engine.batch_tokens, engine.stride)
             entered.append((prepared, planned))
             for batch in planned:
                 yield [[prepared.sequences[index] for index in row] for row in batch.rows], batch.width

@@ -71,7 +71,8 @@ def packed(embedder: Embedder) -> tuple[list[list[np.ndarray]], int]:
     """Rows that hold several sequences, in the order of `TEXTS`."""
     sequences = embedder.prepare(TEXTS, "document").sequences
     rows = [sequences[at : at + 3] for at in range(0, len(sequences), 3)]
-    return rows, max(sum(map(len, row)) for row in rows)
+    stride = embedder.engine.stride
+    return rows, max(sum(len(ids) + -len(ids) % stride for ids in row) for row in rows)
 
 
 def test_states_are_what_vectors_are_made_of(embedder: Embedder) -> None:

@@ -20,20 +20,22 @@ class Engine(ABC):
     """Runs one encoder.
 
     `dim` is the width of the vectors, `precision` what the engine computes in, `batch_tokens` the grid size (cells) at
-    which it runs best, `lookahead` how many windows of texts should be tokenized while it works. Engines know no text
-    and no input order; `batching.plan` makes their rows.
+    which it runs best, `stride` the cells of which each sequence takes a multiple, `lookahead` how many windows of texts
+    should be tokenized while it works. Engines know no text and no input order; `batching.plan` makes their rows.
     """
 
     dim: int
     precision: str
     batch_tokens: int
+    stride: int = 1
     lookahead: int = 0
 
     @abstractmethod
     def embed(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Float32:
         """Vectors of shape (sequences, dim), unit length, in the order of the rows, left to right.
 
-        Each row is at most `width` tokens; a sequence sees itself only. Safe to call from several threads.
+        Each row is at most `width` cells, its sequences' tokens rounded up to multiples of `stride`; a sequence sees
+        itself only. Safe to call from several threads.
         Raises `EngineError` when the engine cannot run here or a vector is not finite.
         """
 

@@ -94,6 +94,7 @@ class OpenVinoEngine(Engine):
         if precision == "bf16" and not native_bf16:
             raise EngineError("this CPU has no bfloat16 in hardware; use precision='f32' (exact) or 'int8' (fast)")
         self.precision = ("bf16" if native_bf16 else "f32") if precision == "auto" else precision
+        self.stride = 2 if self.precision == "bf16" else 1
         self.dim = checkpoint.config.hidden_size
         self._config = checkpoint.config
         self._weights = Weights(checkpoint.weights, checkpoint.config)
@@ -129,7 +130,7 @@ class OpenVinoEngine(Engine):
     def _hidden(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Iterator[tuple[Float32, Grid]]:
         """Hidden states (cells, dim), to be read within the block: the next call overwrites them."""
         _refuse_after_fork()
-        grid = pack(rows, width, self._config.first_position)
+        grid = pack(rows, width, self._config.first_position, self.stride)
         embedded = self._weights.rows("words", grid.ids)
         if self._large_table:
             self._weights.release("words")

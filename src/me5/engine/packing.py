@@ -26,8 +26,11 @@ class Grid:
     lengths: npt.NDArray[np.int64]
 
 
-def pack(rows: Sequence[Sequence[TokenIds]], width: int, first_position: int) -> Grid:
-    """Lay the sequences of each row end to end. Empty cells hold token 0 at the first position."""
+def pack(rows: Sequence[Sequence[TokenIds]], width: int, first_position: int, stride: int = 1) -> Grid:
+    """Lay the sequences of each row end to end, each from a multiple of `stride` cells on.
+
+    Empty cells hold token 0 at the first position.
+    """
     ids = np.zeros((len(rows), width), np.int64)
     positions = np.full((len(rows), width), first_position, np.int64)
     segments = np.full((len(rows), width), EMPTY, np.int32)
@@ -42,5 +45,5 @@ def pack(rows: Sequence[Sequence[TokenIds]], width: int, first_position: int) ->
             segments[r, at:end] = segment
             starts.append(r * width + at)
             lengths.append(len(sequence))
-            at = end
+            at = end + -end % stride
     return Grid(ids, positions, segments, np.array(starts, np.int64), np.array(lengths, np.int64))

@@ -84,6 +84,7 @@ class Dispatcher:
     ) -> None:
         self._plan = plan
         self._batch_tokens = batch_tokens or 0
+        self._stride = 1  # the engine says which
         self._observer = observer
         self._queue = Queue(max_tokens)
         self._tickets: dict[Job, Ticket] = {}
@@ -190,6 +191,7 @@ class Dispatcher:
             raise
         with self._changed:
             self._batch_tokens = self._batch_tokens or self._about.batch_tokens
+            self._stride = self._about.stride
             self._failed_loads = 0
             if self._state != "draining":
                 self._state = "ready"
@@ -224,7 +226,7 @@ class Dispatcher:
         short = self._rate > self._batch_tokens / SHORT_BATCH
         while len(self._flights) < (2 if short else 1):
             with self._changed:
-                work = self._queue.take(self._batch_tokens, monotonic())
+                work = self._queue.take(self._batch_tokens, monotonic(), self._stride)
                 if work is None:
                     return
                 self._flights.append(work)

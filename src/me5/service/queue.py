@@ -136,8 +136,8 @@ class Queue:
             self._alone.remove(work)
             self.tokens -= work.tokens
 
-    def take(self, batch_tokens: int, now: float) -> Work | None:
-        """The next batch of about `batch_tokens` cells; None where nothing waits."""
+    def take(self, batch_tokens: int, now: float, stride: int = 1) -> Work | None:
+        """The next batch of about `batch_tokens` cells; None where nothing waits. `stride` is the engine's."""
         if self._alone:
             work = self._alone.popleft()
             self.tokens -= work.tokens
@@ -147,7 +147,7 @@ class Queue:
         turn = self._bulk.head()
         aged = turn is not None and now - self._bulk_turn >= AGEING
         candidates, certain, budget = self._candidates(batch_tokens, aged=aged)
-        batch = pick([job.lengths[index] for job, index in candidates], budget, certain)
+        batch = pick([job.lengths[index] for job, index in candidates], budget, certain, stride)
         work = Work(batch.width, tuple(tuple(candidates[at] for at in row) for row in batch.rows))
         self._remove(work.items, candidates)
         if turn in work.items:

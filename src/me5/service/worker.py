@@ -59,6 +59,7 @@ class About:
     dim: int
     precision: str
     batch_tokens: int
+    stride: int
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def serve(descriptor: int) -> None:
     except Me5Error as error:
         connection.send_bytes(json.dumps({"error": type(error).__name__, "text": str(error)}).encode())
         return
-    about = About(engine.dim, engine.precision, engine.batch_tokens)
+    about = About(engine.dim, engine.precision, engine.batch_tokens, engine.stride)
     connection.send_bytes(json.dumps(asdict(about)).encode())
     while True:
         try:
