@@ -16,6 +16,12 @@ from me5.prompts import NONE
 FAST_ENGINES = ("f32", "bf16", "int8")
 ENGINES = (*FAST_ENGINES, "torch", "reference", "fake")
 
+# How far two float32 computations of a unit vector may differ whose sums run in another order, by number. A sum of n
+# products in float32 has an error of about sqrt(n) x 2^-24 of its size (Higham, "Accuracy and Stability of Numerical
+# Algorithms", 4.2): 2^-19 for the 1,024 to 1,536 products of a feed-forward layer, which the norms of up to six layers
+# of two such sums each do not let grow faster than they add. Numbers of a unit vector are below 1: 12 x 2^-19 = 2.3e-5.
+ROUNDING = 2.5e-5
+
 
 def load(folder: Path | None, engine: str = "f32", **options: Any) -> Embedder:
     """An Embedder by one of `ENGINES`, without prompts; skips where the CPU has no bfloat16."""
@@ -29,8 +35,8 @@ def load(folder: Path | None, engine: str = "f32", **options: Any) -> Embedder:
     try:
         return Embedder.load(folder, precision=engine, **options)
     except EngineError as error:
-        if engine == "bf16" and "no bfloat16 in hardware" in str(error):
-            pytest.skip("this CPU has no bfloat16 in hardware")
+        if "no bfloat16 in hardware" in str(error) or "ONEDNN_MAX_CPU_ISA" in str(error):
+            pytest.skip(str(error))
         raise
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import SENTENCES, passages
-from vectors import by_transformers, cosines, load
+from vectors import ROUNDING, by_transformers, cosines, load
 
 from me5 import Embedder, EngineError, InputError, verification
 from me5.checkpoint import read_folder, resolve
@@ -51,7 +51,7 @@ def test_several_devices_give_the_vectors_of_one(xlmr: Path, lanes: int) -> None
     """Many more batches than devices, so that some are always on their way."""
     one, several = embedder_of(xlmr), embedder_of(xlmr, lanes=lanes)
     several.engine.batch_tokens = 96
-    np.testing.assert_allclose(several.encode(TEXTS), one.encode(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(several.encode(TEXTS), one.encode(TEXTS), rtol=0, atol=ROUNDING)
 
 
 def test_every_device_gets_its_turn(xlmr: Path) -> None:
@@ -89,8 +89,8 @@ def test_out_of_memory_splits_the_batch_and_says_so_once(xlmr: Path, monkeypatch
         warnings.simplefilter("always")
         found = embedder.encode(TEXTS)
         memory.tried.clear()
-        np.testing.assert_allclose(embedder.encode(TEXTS[::-1]), expected[::-1], atol=1e-6)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+        np.testing.assert_allclose(embedder.encode(TEXTS[::-1]), expected[::-1], rtol=0, atol=ROUNDING)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING)
     said = [str(warning.message) for warning in caught if warning.category is EngineWarning]
     assert len(said) == 1
     assert "cpu ran out of memory: the batch was split and run again" in said[0]
@@ -105,7 +105,7 @@ def test_states_survive_out_of_memory(xlmr: Path, monkeypatch) -> None:
     with pytest.warns(EngineWarning, match="out of memory"):
         found = embedder.engine.states(rows, 0)
     for ours, truth in zip(found, expected, strict=True):
-        np.testing.assert_allclose(ours, truth, atol=1e-5)
+        np.testing.assert_allclose(ours, truth, rtol=ROUNDING, atol=ROUNDING)
 
 
 def test_a_sequence_that_alone_is_too_much_is_an_error(xlmr: Path, monkeypatch) -> None:
@@ -119,7 +119,7 @@ def test_small_batches_through_graphs_give_the_same(xlmr: Path) -> None:
     """On a CPU a graph is the same function over the same memory: sizes, copies and slices are those of a GPU."""
     plain, graphed = embedder_of(xlmr), embedder_of(xlmr, graphed=True)
     for texts in (TEXTS[:1], TEXTS[4:9], TEXTS[:3], TEXTS[20:21], TEXTS[:1], TEXTS):
-        np.testing.assert_allclose(graphed.encode(texts), plain.encode(texts), atol=1e-6)
+        np.testing.assert_allclose(graphed.encode(texts), plain.encode(texts), rtol=0, atol=ROUNDING)
     assert graphed.engine._lanes[0]._graphs is not None
 
 
@@ -132,7 +132,7 @@ def test_where_graphs_fail_the_engine_goes_on_without(xlmr: Path) -> None:
     embedder.engine._lanes[0]._graphs._capture = refuse
     with pytest.warns(EngineWarning, match="CUDA graphs failed on cpu.*not permitted"):
         found = embedder.encode(TEXTS)
-    np.testing.assert_allclose(found, embedder_of(xlmr).encode(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(found, embedder_of(xlmr).encode(TEXTS), rtol=0, atol=ROUNDING)
 
 
 def test_fp8_keeps_its_promise_and_says_how_much_it_is(xlmr: Path) -> None:
@@ -175,7 +175,7 @@ def test_the_command_takes_a_device(monkeypatch) -> None:
         json.loads(subprocess.run([*command, *options], capture_output=True, text=True, check=True).stdout)["scores"]
         for options in (["-p", "f32"], ["--device", "torch-cpu"])
     ]
-    np.testing.assert_allclose(scores[0], scores[1], atol=0.001)
+    np.testing.assert_allclose(scores[0], scores[1], rtol=0, atol=100 * ROUNDING)
 
 
 def test_ids_outside_of_the_vocabulary_never_reach_a_device(xlmr: Path) -> None:
@@ -194,7 +194,7 @@ def test_tokenizing_ahead_does_not_change_order_reports_or_errors(xlmr: Path, mo
     ahead, in_line = embedder_of(xlmr), load(xlmr, "f32")
     reports = Report(), Report()
     found = ahead.encode(texts, report=reports[0])
-    np.testing.assert_allclose(found, in_line.encode(texts, report=reports[1]), atol=1e-5)
+    np.testing.assert_allclose(found, in_line.encode(texts, report=reports[1]), rtol=0, atol=ROUNDING)
     assert reports[0] == reports[1]
     with pytest.raises(InputError, match="text 390 is int"):
         ahead.encode([*texts[:390], 5, *texts])

@@ -42,17 +42,17 @@ def test_the_reply_has_openai_s_shape_and_ours_beside(client, embedder):
     assert body["me5"]["chunks"] == [1, 1]
     assert reply.headers["x-me5-side"] == "query"
     assert float(reply.headers["openai-processing-ms"]) > 0
-    np.testing.assert_allclose(vectors(reply), embedder.encode_query(TEXTS), atol=1e-3)
+    np.testing.assert_array_equal(vectors(reply), embedder.encode_query(TEXTS))
 
 
 def test_base64_and_raw_are_the_same_numbers(client):
     floats = vectors(ask(client))
     encoded = ask(client, encoding_format="base64").json()["data"]
     decoded = [np.frombuffer(base64.b64decode(item["embedding"]), "<f4") for item in encoded]
-    np.testing.assert_allclose(decoded, floats, atol=1e-3)
+    np.testing.assert_array_equal(decoded, floats)
     raw = client.post("/v1/embeddings", json={"input": TEXTS}, headers={"accept": "application/octet-stream"})
     rows, dim = map(int, raw.headers["x-me5-shape"].split(","))
-    np.testing.assert_allclose(np.frombuffer(raw.content, "<f4").reshape(rows, dim), floats, atol=1e-3)
+    np.testing.assert_array_equal(np.frombuffer(raw.content, "<f4").reshape(rows, dim), floats)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_short_vectors_and_any_model_name_where_the_service_allows_them(launch, 
     with server.client() as client:
         reply = ask(client, dimensions=64, model="gpt", side="query")
         short = embedder.encode_query(TEXTS)[:, :64]
-        np.testing.assert_allclose(vectors(reply), short / np.linalg.norm(short, axis=1, keepdims=True), atol=2e-3)
+        np.testing.assert_array_equal(vectors(reply), short / np.linalg.norm(short, axis=1, keepdims=True))
         assert reply.json()["model"] == "search"
         assert "there is no model 'gpt' here" in reply.json()["me5"]["warnings"][0]
         assert "x-me5-warning" in reply.headers

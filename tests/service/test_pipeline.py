@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 from checkpoints import SENTENCES, passages
+from vectors import ROUNDING
 
 import me5.service.pipeline
 from me5 import Embedder, InputError, Report
@@ -17,8 +18,6 @@ from me5.service.pipeline import Ask, Pipeline
 from me5.service.settings import Settings
 from me5.tokenizer import TRUNCATIONS
 
-# A text alone and in company differ by less than this at float32.
-TOLERANCE = 1e-5
 LONG = " ".join(SENTENCES * 3)
 
 
@@ -61,7 +60,7 @@ def test_vectors_are_the_embedder_s_whoever_else_asks(embedder):
         "both": embedder.encode(texts["both"]),
     }
     for side, answer in answers.items():
-        np.testing.assert_allclose(answer.vectors, expected[side], atol=TOLERANCE)
+        np.testing.assert_array_equal(answer.vectors, expected[side])
         assert answer.prompt == embedder.prompts.prefix(side, None)
 
 
@@ -72,7 +71,7 @@ def test_long_texts_are_read_as_the_embedder_reads_them(policy):
         expected = Embedder.load(precision="f32", threads=1, truncation=policy).encode_document(texts, report=report)
 
     answer = run(lambda pipeline: pipeline.embed(Ask(texts, truncation=policy)))
-    np.testing.assert_allclose(answer.vectors, expected, atol=TOLERANCE)
+    np.testing.assert_array_equal(answer.vectors, expected)
     for name in ("tokens", "lost", "chunks"):
         assert list(getattr(answer, name)) == list(getattr(report, name))
     assert (max(answer.chunks) > 1) == (policy == "chunk")
@@ -89,8 +88,8 @@ def test_states_and_raw_vectors_are_what_unit_vectors_are_made_of(embedder):
     unit, raw, states = run(use)
     assert len(states.states) == 2
     assert states.states[0].shape == (states.tokens[0], embedder.dim)
-    np.testing.assert_allclose(states.states[0].mean(axis=0), raw.vectors[0], atol=TOLERANCE)
-    np.testing.assert_allclose(raw.vectors[0] / np.linalg.norm(raw.vectors[0]), unit.vectors[0], atol=TOLERANCE)
+    np.testing.assert_allclose(states.states[0].mean(axis=0), raw.vectors[0], rtol=ROUNDING)
+    np.testing.assert_allclose(raw.vectors[0] / np.linalg.norm(raw.vectors[0]), unit.vectors[0], rtol=0, atol=ROUNDING)
     assert not np.isclose(np.linalg.norm(raw.vectors), 2**0.5, atol=0.01)
 
 

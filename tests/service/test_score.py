@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from vectors import ROUNDING
 
 from me5 import TASKS, Embedder
 
@@ -23,7 +24,7 @@ def test_scores_are_dot_products_of_the_two_sides(client):
     embedder = Embedder.load()
     reply = score(client)
     expected = embedder.encode_query(QUERIES) @ embedder.encode_document(DOCUMENTS).T * 100
-    np.testing.assert_allclose(reply["scores"], expected, atol=0.2)
+    np.testing.assert_allclose(reply["scores"], expected, rtol=0, atol=100 * ROUNDING)
     assert reply["ranking"] == np.argsort(-np.array(reply["scores"]), axis=1).tolist()
     assert reply["prompt"] == {side: embedder.prompts.prefix(side, None) for side in ("query", "document")}
     assert reply["usage"]["truncated"] == 0

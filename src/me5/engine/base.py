@@ -20,7 +20,7 @@ class Engine(ABC):
     """Runs one encoder.
 
     `dim` is the width of the vectors, `precision` what the engine computes in, `batch_tokens` the grid size (cells) at
-    which it runs best, `stride` the cells of which each sequence takes a multiple, `lookahead` how many windows of texts
+    which it runs best, `stride` the cells of which a sequence takes a multiple, `lookahead` how many windows of texts
     should be tokenized while it works. Engines know no text and no input order; `batching.plan` makes their rows.
     """
 

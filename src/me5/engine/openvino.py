@@ -8,6 +8,14 @@ are never read. Pooling and the unit norm follow in float32. Between them the gr
            norms in float32
     int8   weights as int8 with a scale per output row, activations as int8 with a scale per token and group of 128,
            the rest in float32
+
+A text's vector is the same to the bit whatever runs beside it, wherever it lies in a row, on any number of threads. All
+operations but attention see one token. In attention, cells of other sequences weigh exactly zero, and adding zeros
+changes no sum, provided that a sequence's own cells are added in the same groups as when it is alone:
+
+    f32    one cell after another: any place will do
+    bf16   two neighbouring cells at once (the instruction VDPBF16PS): sequences start at even cells
+    tiles  32 cells at once (AMX, TDPBF16PS): there attention runs in float32
 """
 
 import ctypes
@@ -16,6 +24,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
@@ -38,6 +47,12 @@ INT8_GROUP = 128
 _LARGE_TABLE = 100_000_000
 # A mask value that is finite in bfloat16 and far below any attention logit.
 _MASKED = -1e9
+
+# oneDNN can be limited to older instructions. OpenVINO's own kernels do not obey the limit but go by the processor, so
+# that bf16 runs at a fortieth of its speed, and below AVX512_CORE int8 finds no kernel (2026.4.1).
+_LIMIT = "ONEDNN_MAX_CPU_ISA"
+_WITHOUT_INT8 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2")
+_WITHOUT_BF16 = (*_WITHOUT_INT8, "AVX512_CORE", "AVX512_CORE_VNNI")
 
 Node = Any  # openvino's nodes carry no useful type
 
@@ -66,6 +81,29 @@ def _core() -> ov.Core:
     return ov.Core()
 
 
+def _precision(core: ov.Core, wanted: str) -> str:
+    """The precision that `wanted` stands for here. Raises `EngineError` where this processor does not have it."""
+    native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    limit = os.environ.get(_LIMIT, "").upper()
+    hidden = native and limit in _WITHOUT_BF16
+    if wanted == "auto":
+        return "bf16" if native and not hidden else "f32"
+    if wanted == "bf16" and not native:
+        raise EngineError("this CPU has no bfloat16 in hardware; use precision='f32' (exact) or 'int8' (fast)")
+    if (wanted == "bf16" and hidden) or (wanted == "int8" and hidden and limit in _WITHOUT_INT8):
+        raise EngineError(f"{_LIMIT}={limit} leaves no {wanted} kernels on this CPU; unset it, or use precision='f32'")
+    return wanted
+
+
+@cache
+def _multiplies_tiles() -> bool:
+    """Whether the CPU multiplies bfloat16 in tiles (AMX), as Linux tells."""
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
 def _never_destroy() -> None:
     """In a forked child: leak the parent's OpenVINO, whose destructors wait for threads that are not there."""
     kept = [engine._request for engine in _engines]
@@ -90,16 +128,16 @@ class OpenVinoEngine(Engine):
         _started_in = os.getpid()
         with _making:
             core = _core()
-        native_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if precision == "bf16" and not native_bf16:
-            raise EngineError("this CPU has no bfloat16 in hardware; use precision='f32' (exact) or 'int8' (fast)")
-        self.precision = ("bf16" if native_bf16 else "f32") if precision == "auto" else precision
-        self.stride = 2 if self.precision == "bf16" else 1
+        self.precision = _precision(core, precision)
+        pairs = self.precision == "bf16" and not _multiplies_tiles()
+        self.stride = 2 if pairs else 1
         self.dim = checkpoint.config.hidden_size
         self._config = checkpoint.config
         self._weights = Weights(checkpoint.weights, checkpoint.config)
         self._large_table = self._weights.size("words") > _LARGE_TABLE
-        graph = _Graph(checkpoint.config, self._weights, self.precision)
+        graph = _Graph(
+            checkpoint.config, self._weights, self.precision, attention=ov.Type.bf16 if pairs else ov.Type.f32
+        )
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",  # one stream: all threads work on one batch
             # Types are chosen node by node in the graph. int8 runs the rest in float32: under a bf16 hint it is 9 %
@@ -145,13 +183,14 @@ class OpenVinoEngine(Engine):
 class _Graph:
     """The encoder as OpenVINO nodes: embedded tokens and segments in, hidden states out.
 
-    `constants` holds the arrays whose memory the graph shares.
+    `attention` is the type that attention computes in. `constants` holds the arrays whose memory the graph shares.
     """
 
-    def __init__(self, config: ModelConfig, weights: Weights, precision: str) -> None:
+    def __init__(self, config: ModelConfig, weights: Weights, precision: str, *, attention: ov.Type) -> None:
         self._config = config
         self._weights = weights
         self._type = ov.Type.bf16 if precision == "bf16" else ov.Type.f32
+        self._attention = attention
         self._matrix: Callable[[str], Node] = self._int8_matrix if precision == "int8" else self._float_matrix
         self.constants: list[npt.NDArray[Any]] = []
 
@@ -174,25 +213,24 @@ class _Graph:
         heads, width = self._config.heads, self._config.hidden_size // self._config.heads
         split = np.array([0, 0, heads, width], np.int64)
         order = np.array([0, 2, 1, 3], np.int64)
-        half = self._cast(x)
+        half = _cast(x, self._type)
         query, key, value = (
-            op.transpose(op.reshape(self._linear(half, f"{name}.{part}"), split, True), order)
+            op.transpose(op.reshape(_cast(self._linear(half, f"{name}.{part}"), self._attention), split, True), order)
             for part in ("query", "key", "value")
         )
         attended = op.transpose(op.scaled_dot_product_attention(query, key, value, mask), order)
-        merged = op.reshape(attended, np.array([0, 0, heads * width], np.int64), True)
+        merged = _cast(op.reshape(attended, np.array([0, 0, heads * width], np.int64), True), self._type)
         x = self._add(x, self._linear(merged, f"{name}.attention_output"), f"{name}.attention_norm")
-        inner = op.gelu(self._linear(self._cast(x), f"{name}.feedforward_in"), "erf")
+        inner = op.gelu(self._linear(_cast(x, self._type), f"{name}.feedforward_in"), "erf")
         return self._add(x, self._linear(inner, f"{name}.feedforward_out"), f"{name}.feedforward_norm")
 
     def _add(self, x: Node, update: Node, norm: str) -> Node:
         """Add to the residual stream, and normalise."""
-        return self._norm(op.add(x, op.convert(update, np.float32)), norm)
+        return self._norm(op.add(x, _cast(update, ov.Type.f32)), norm)
 
     def _linear(self, x: Node, name: str) -> Node:
-        return op.add(
-            op.matmul(x, self._matrix(f"{name}.weight"), False, True), self._cast(self._vector(f"{name}.bias"))
-        )
+        bias = _cast(self._vector(f"{name}.bias"), self._type)
+        return op.add(op.matmul(x, self._matrix(f"{name}.weight"), False, True), bias)
 
     def _norm(self, x: Node, name: str) -> Node:
         """Layer normalisation over the last axis."""
@@ -204,10 +242,8 @@ class _Graph:
         same = op.equal(
             op.unsqueeze(segments, np.array([1, 3], np.int64)), op.unsqueeze(segments, np.array([1, 2], np.int64))
         )
-        return op.select(same, self._cast(op.constant(np.float32(0))), self._cast(op.constant(np.float32(_MASKED))))
-
-    def _cast(self, node: Node) -> Node:
-        return op.convert(node, self._type) if self._type == ov.Type.bf16 else node
+        seen, masked = (_cast(op.constant(np.float32(value)), self._attention) for value in (0, _MASKED))
+        return op.select(same, seen, masked)
 
     def _vector(self, name: str) -> Node:
         """A bias or norm weight, float32, shaped to be added to (rows, width, hidden)."""
@@ -236,3 +272,7 @@ class _Graph:
         self._weights.release(name)
         constant = op.constant(ov.Tensor(quantised, shared_memory=True), shared_memory=True)
         return op.multiply(op.convert(constant, np.float32), op.constant(scale))
+
+
+def _cast(node: Node, type_: ov.Type) -> Node:
+    return node if node.get_element_type() == type_ else op.convert(node, type_)
