@@ -41,7 +41,7 @@ def chromium() -> Iterator[Any]:
 def window(chromium: Any) -> Iterator[Any]:
     """The tab that the tests use one after another: opening one costs more than most tests."""
     context = chromium.new_context()
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     yield context.new_page()
     context.close()
 

@@ -121,7 +121,7 @@ def watched(page: Any, site: str) -> Iterator[Tab]:
 def new_tab(chromium: Any, site: str, **options: Any) -> Iterator[Tab]:
     """A tab of a context of its own, which knows nothing of others: `permissions` and what else Playwright takes."""
     context = chromium.new_context(**options)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     try:
         with watched(context.new_page(), site) as tab:
             yield tab

@@ -20,7 +20,7 @@ import pytest
 from truth import LIMITED
 
 KEY = "sk-test-of-the-service"
-START_SECONDS = 60
+START_SECONDS = 180
 STOP_SECONDS = 20
 
 

@@ -84,6 +84,13 @@ def started(tmp_path, seen):
         one.stop(0)
 
 
+@pytest.fixture
+def gate(tmp_path, monkeypatch):
+    """A file without which the engine runs nothing: `gate.touch()` lets it."""
+    monkeypatch.setenv(engines.GATE, str(tmp_path / "gate"))
+    return tmp_path / "gate"
+
+
 def until(condition):
     deadline = time.monotonic() + PATIENCE
     while not condition():
@@ -124,11 +131,13 @@ def test_states_and_raw_vectors(started):
 
 
 @pytest.mark.parametrize(("cue", "said"), [(engines.FAIL, "the engine said no"), (engines.BUG, "ZeroDivisionError")])
-def test_a_batch_that_fails_costs_its_culprit_only(started, seen, cue, said):
-    dispatcher = started("slow")
-    first = Asked(dispatcher, ids(1))  # keeps the engine busy until the others share a batch
+def test_a_batch_that_fails_costs_its_culprit_only(started, seen, gate, cue, said):
+    dispatcher = started()
+    first = Asked(dispatcher, ids(1))
+    until(lambda: dispatcher.load().running)  # so that the others share a batch
     asked = [Asked(dispatcher, ids(at, 7)) for at in range(2, 6)]
     culprit = Asked(dispatcher, ids(cue))
+    gate.touch()
     with pytest.raises(EngineError, match=said):
         culprit.result()
     for at, one in enumerate(asked, 2):
@@ -137,12 +146,14 @@ def test_a_batch_that_fails_costs_its_culprit_only(started, seen, cue, said):
     assert seen.restarts == 0
 
 
-def test_a_crash_costs_its_culprit_only(started, seen):
-    dispatcher = started("slow")
+def test_a_crash_costs_its_culprit_only(started, seen, gate):
+    dispatcher = started()
     before = dispatcher.worker_pid
     first = Asked(dispatcher, ids(1))
+    until(lambda: dispatcher.load().running)
     asked = [Asked(dispatcher, ids(at, 7)) for at in range(2, 6)]
     culprit = Asked(dispatcher, ids(engines.KILL))
+    gate.touch()
     with pytest.raises(EngineError, match=r"given up.*killed by signal 9"):
         culprit.result()
     for at, one in enumerate(asked, 2):
@@ -174,6 +185,7 @@ def test_a_worker_that_hangs_is_replaced(started, seen, monkeypatch):
     dispatcher = started()
     with pytest.raises(EngineError, match=r"gave no answer for 0\.3 seconds"):
         Asked(dispatcher, ids(engines.SLEEP)).result()
+    monkeypatch.undo()
     Asked(dispatcher, ids(1)).result()
 
 
@@ -194,45 +206,48 @@ def test_a_model_that_no_longer_loads_is_told_to_every_request(started, monkeypa
         Asked(dispatcher, ids(1))
 
 
-def test_more_than_may_wait_is_refused_with_the_seconds_to_wait(started):
-    dispatcher = started("slow", max_tokens=64)
+def test_more_than_may_wait_is_refused_with_the_seconds_to_wait(started, gate):
+    dispatcher = started(max_tokens=64)
     running = Asked(dispatcher, *[ids(*range(1, 33))] * 2)
     until(lambda: dispatcher.load().running)
     waiting = Asked(dispatcher, *[ids(*range(1, 31))] * 2)
     with pytest.raises(Overloaded, match="60 tokens wait for the engine, and 5 more would exceed") as caught:
         Asked(dispatcher, ids(*range(1, 6)))
     assert caught.value.retry_after >= 1
+    gate.touch()
     running.result()
     waiting.result()
 
 
-def test_a_cancelled_request_leaves_nothing_behind(started, tmp_path):
-    dispatcher = started("slow")
+def test_a_cancelled_request_leaves_nothing_behind(started, tmp_path, gate):
+    dispatcher = started()
     first = Asked(dispatcher, ids(1))
     until(lambda: dispatcher.load().running)
     gone = Asked(dispatcher, *[ids(2, 3)] * 200)
     dispatcher.cancel(gone.ticket)
     assert dispatcher.load().tokens == 0
+    gate.touch()
     first.result()
     Asked(dispatcher, ids(4)).result()
     assert not gone.over
     assert sum(map(int, (tmp_path / "batches").read_text().split())) == 2
 
 
-def test_stopping_finishes_what_waits_and_refuses_the_rest(started):
-    dispatcher = started("slow")
+def test_stopping_finishes_what_waits_and_refuses_the_rest(started, gate):
+    dispatcher = started()
     asked = [Asked(dispatcher, *[ids(at, 5)] * 10) for at in range(5)]
     stopping = threading.Thread(target=dispatcher.stop, args=(PATIENCE,))
     stopping.start()
     until(lambda: dispatcher.state == "draining")
     with pytest.raises(Unhealthy, match="draining"):
         Asked(dispatcher, ids(1))
+    gate.touch()
     stopping.join()
     assert all(len(one.result()) == 10 for one in asked)
 
 
-def test_stopping_without_patience_tells_those_who_wait(started):
-    dispatcher = started("slow")
+def test_stopping_without_patience_tells_those_who_wait(started, gate):
+    dispatcher = started()
     asked = Asked(dispatcher, *[ids(1)] * 1000)
     dispatcher.stop(0)
     with pytest.raises(Unhealthy, match="ended before"):

@@ -1,10 +1,11 @@
 """The pipeline: the library's vectors for many callers at once, refusals that say why, nothing left of who gave up."""
 
 import asyncio
-import time
+import threading
 import warnings
 from contextlib import asynccontextmanager
 
+import engines
 import numpy as np
 import pytest
 from checkpoints import SENTENCES, passages
@@ -40,6 +41,13 @@ def run(use, **options):
             return await use(pipeline)
 
     return asyncio.run(body())
+
+
+@pytest.fixture
+def gate(tmp_path, monkeypatch):
+    """A file without which a fake engine runs nothing: `gate.touch()` lets it."""
+    monkeypatch.setenv(engines.GATE, str(tmp_path / "gate"))
+    return tmp_path / "gate"
 
 
 @pytest.fixture(scope="module")
@@ -131,15 +139,17 @@ def test_requests_have_a_bound_in_tokens_and_in_bytes_of_states():
         run(states, opener="engines:fake")
 
 
-def test_a_request_past_its_time_is_given_up_and_forgotten(tmp_path):
+@pytest.mark.usefixtures("gate")
+def test_a_request_past_its_time_is_given_up_and_forgotten():
     async def use(pipeline):
         with pytest.raises(DeadlineExceeded, match=r"not ready in 0\.2 seconds"):
             await pipeline.embed(Ask(["one"] * 2000, timeout=0.2))
         return pipeline.load().tokens
 
-    assert run(use, opener="engines:slow_as_wide") == 0
+    assert run(use, opener="engines:fake", drain=0) == 0
 
 
+@pytest.mark.usefixtures("gate")
 def test_who_gives_up_leaves_nothing_in_the_queue():
     async def use(pipeline):
         asked = asyncio.create_task(pipeline.embed(Ask(["one"] * 2000)))
@@ -150,12 +160,15 @@ def test_who_gives_up_leaves_nothing_in_the_queue():
             await asked
         return pipeline.load().tokens
 
-    assert run(use, opener="engines:slow_as_wide") == 0
+    assert run(use, opener="engines:fake", drain=0) == 0
 
 
-def test_more_than_may_wait_is_refused():
+def test_more_than_may_wait_is_refused(gate):
     async def use(pipeline):
         asked = [asyncio.create_task(pipeline.embed(Ask(["one two three"] * 100))) for _ in range(30)]
+        while not any(task.done() for task in asked):  # only a refusal can be
+            await asyncio.sleep(0.01)
+        gate.touch()
         results = await asyncio.gather(*asked, return_exceptions=True)
         refused = [result for result in results if isinstance(result, Overloaded)]
         served = [result for result in results if not isinstance(result, Exception)]
@@ -164,32 +177,41 @@ def test_more_than_may_wait_is_refused():
         assert len(refused) + len(served) == len(results)
         assert all(error.retry_after >= 1 for error in refused)
 
-    run(use, max_queue_tokens=4000, max_request_tokens=4000, opener="engines:slow_as_wide")
+    run(use, max_queue_tokens=4000, max_request_tokens=4000, opener="engines:fake")
 
 
-def test_a_query_overtakes_bulk_work():
+def test_a_query_overtakes_bulk_work(gate):
     async def use(pipeline):
-        bulk = asyncio.create_task(pipeline.embed(Ask(["one two three"] * 400)))
+        order = []
+
+        async def ask(name, *ask):
+            await pipeline.embed(Ask(*ask))
+            order.append(name)
+
+        bulk = asyncio.create_task(ask("bulk", ["one two three"] * 400))
         while not pipeline.load().running:
             await asyncio.sleep(0.01)
-        await pipeline.embed(Ask(["K2"], "query"))
-        assert not bulk.done()
-        await bulk
+        query = asyncio.create_task(ask("query", ["K2"], "query"))
+        while pipeline.load().requests < 2:
+            await asyncio.sleep(0.01)
+        gate.touch()
+        await asyncio.gather(bulk, query)
+        return order
 
-    run(use, opener="engines:slow_as_wide")
+    assert run(use, opener="engines:slow_as_wide") == ["query", "bulk"]
 
 
-def test_stopping_finishes_what_was_asked_and_refuses_the_rest(monkeypatch):
-    assemble = me5.service.pipeline._assemble
+def test_stopping_finishes_what_was_asked_and_refuses_the_rest(gate, monkeypatch):
+    assemble, stopped = me5.service.pipeline._assemble, threading.Event()
 
-    def slowly(*arguments):  # the last answers are still being put together when the worker has ended
-        time.sleep(1.5)
+    def late(*arguments):  # the last answers are put together when all else has ended
+        assert stopped.wait(60)
         return assemble(*arguments)
 
-    monkeypatch.setattr(me5.service.pipeline, "_assemble", slowly)
+    monkeypatch.setattr(me5.service.pipeline, "_assemble", late)
 
     async def body():
-        pipeline = Pipeline(Settings(threads=1), opener="engines:slow_as_wide")
+        pipeline = Pipeline(Settings(threads=1), opener="engines:fake")
         await pipeline.start()
         asked = asyncio.gather(*(pipeline.embed(Ask(["one"] * 200)) for _ in range(4)))
         while pipeline.load().requests < 4:
@@ -199,7 +221,9 @@ def test_stopping_finishes_what_was_asked_and_refuses_the_rest(monkeypatch):
             await asyncio.sleep(0.01)
         with pytest.raises(Unhealthy, match="draining"):
             await pipeline.embed(Ask(["late"]))
+        gate.touch()
         await stopping
+        stopped.set()
         assert [answer.vectors.shape for answer in await asked] == [(200, pipeline.dim)] * 4
 
     asyncio.run(body())
