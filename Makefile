@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check lint format types package clean
+.PHONY: help demo test avx2 emulated check lint format types package clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -12,7 +12,16 @@ demo: $(VENV)/base  ## Answer the model card's example with the bundled model, o
 	@$(BIN)/me5 demo
 
 test: $(VENV)/dev  ## Run the tests
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --durations 25
+
+# oneDNN's kernels, and with them the choice of the precision, as on a processor without AVX-512. OpenVINO's own kernels
+# obey no limit: `make emulated` runs those too, some twenty times slower.
+avx2: $(VENV)/dev  ## Run the engine's tests limited to AVX2
+	ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/pytest -n auto tests/golden tests/contract/test_company.py \
+	    tests/contract/test_engines.py tests/contract/test_parity.py
+
+emulated: $(VENV)/dev  ## Run the engine's tests on an emulated AVX2 processor (needs qemu-user)
+	qemu-x86_64 -cpu Haswell $(BIN)/python -m pytest -p no:cacheprovider tests/contract/test_company.py -k "not torch"
 
 check: lint types test package  ## Everything that CI runs
 

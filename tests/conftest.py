@@ -19,6 +19,7 @@ from pathlib import Path
 import checkpoints
 import hypothesis
 import pytest
+import vectors
 from checkpoints import Recipe
 
 # A busy machine is no failure, and a run leaves nothing behind.
@@ -32,6 +33,19 @@ TINY = {"xlm-roberta": checkpoints.XLMR, "bert": checkpoints.BERT, "bert-wordpie
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests come last: Playwright leaves its event loop running, beside which no test can start another."""
     items.sort(key=lambda item: "browser" in item.path.parts)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell on what the engine ran: what is green here may not be what is green elsewhere."""
+    from me5.engine import openvino
+
+    flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
+    known = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+    terminalreporter.write_line(
+        f"engine: {' '.join(flag for flag in known if flag in flags) or 'unknown instructions'}, "
+        f"ONEDNN_MAX_CPU_ISA={os.environ.get('ONEDNN_MAX_CPU_ISA', 'unset')}; precisions "
+        f"{', '.join(vectors.available())}; auto is {openvino.available('auto')}"
+    )
 
 
 @pytest.fixture(scope="session")

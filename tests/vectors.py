@@ -1,5 +1,6 @@
 """Vectors of one folder by everything that computes them: me5's engines, transformers, sentence-transformers."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from me5 import Embedder, EngineError
 from me5.checkpoint import resolve
+from me5.engine import openvino
 from me5.engine.fake import FakeEngine
 from me5.engine.reference import ReferenceEngine
 from me5.prompts import NONE
@@ -38,6 +40,15 @@ def load(folder: Path | None, engine: str = "f32", **options: Any) -> Embedder:
         if "no bfloat16 in hardware" in str(error) or "ONEDNN_MAX_CPU_ISA" in str(error):
             pytest.skip(str(error))
         raise
+
+
+def available() -> list[str]:
+    """The precisions that this CPU has."""
+    found = []
+    for precision in FAST_ENGINES:
+        with contextlib.suppress(EngineError):
+            found.append(openvino.available(precision))
+    return found
 
 
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:

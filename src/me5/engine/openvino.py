@@ -81,8 +81,10 @@ def _core() -> ov.Core:
     return ov.Core()
 
 
-def _precision(core: ov.Core, wanted: str) -> str:
-    """The precision that `wanted` stands for here. Raises `EngineError` where this processor does not have it."""
+def available(wanted: str) -> str:
+    """The precision that `wanted` stands for on this CPU. Raises `EngineError` where it has none such."""
+    with _making:
+        core = _core()
     native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     limit = os.environ.get(_LIMIT, "").upper()
     hidden = native and limit in _WITHOUT_BF16
@@ -126,9 +128,7 @@ class OpenVinoEngine(Engine):
         global _started_in
         _refuse_after_fork()
         _started_in = os.getpid()
-        with _making:
-            core = _core()
-        self.precision = _precision(core, precision)
+        self.precision = available(precision)
         pairs = self.precision == "bf16" and not _multiplies_tiles()
         self.stride = 2 if pairs else 1
         self.dim = checkpoint.config.hidden_size
@@ -148,7 +148,7 @@ class OpenVinoEngine(Engine):
             settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(INT8_GROUP)
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
-        self._request = core.compile_model(graph.model(), "CPU", settings).create_infer_request()
+        self._request = _core().compile_model(graph.model(), "CPU", settings).create_infer_request()
         # OpenVINO reads these arrays without a copy of its own, and keeps no reference to them.
         self._constants = graph.constants
         self._lock = threading.Lock()
