@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from me5.cli import options
+from me5.errors import InputError
 from me5.service.settings import OPTIONS, Option, Settings
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def serve(**chosen: Any) -> None:
 
 
 def _settings(chosen: dict[str, Any]) -> Settings:
+    for name, variable in (("keys", "ME5_KEYS"), ("keys_file", "ME5_KEYS_FILE")):
+        if os.environ.get(variable) == "" and not chosen.get(name):
+            raise InputError(f"the variable {variable} is set and empty, so no key would be needed; unset it for that")
     values = {option.name: _value(option, chosen.get(option.name)) for option in OPTIONS}
     return Settings(**{name: value for name, value in values.items() if value is not None})
 

@@ -5,6 +5,7 @@ A request passes, from the outside in:
     Recording          request id, one record for log, metrics and spans
     _SecureHeaders     headers that keep a browser from doing more than it should
     CORS               only where origins are named
+    Gate               room, the name in `Host`, a plain path, the body's limits
     routes             `wire/`, the page, and what needs no key: /health, /ping, /metrics, /openapi.json
 """
 
@@ -22,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from me5._version import __version__
 from me5.service.auth import Keys, read_keys
 from me5.service.errors import NotFound, ServingError, Unhealthy, WrongMethod
+from me5.service.gate import PROBES, Gate
 from me5.service.metrics import Metrics
 from me5.service.page.routes import pages
 from me5.service.pipeline import Pipeline
@@ -51,8 +53,11 @@ Every reply with vectors tells in headers which prompt stood in front of the tex
 URL-quoted) and what was cut (`x-me5-truncated` texts, `x-me5-tokens-lost`)."""
 
 
-def create_app(settings: Settings, pipeline: Pipeline | None = None) -> FastAPI:
-    """The app. It starts and stops its pipeline. Raises `InputError` for keys that cannot be read."""
+def create_app(settings: Settings, pipeline: Pipeline | None = None, *, loopback: bool = False) -> FastAPI:
+    """The app. It starts and stops its pipeline. `loopback`: only this machine can reach it.
+
+    Raises `InputError` for keys that cannot be read.
+    """
     metrics = Metrics()
     keys = read_keys(settings.keys_file, settings.keys, settings.key_tokens_per_minute)
     tracer = open_tracer(settings.otlp_endpoint)
@@ -80,6 +85,7 @@ def create_app(settings: Settings, pipeline: Pipeline | None = None) -> FastAPI:
         app.include_router(pages(search=store is not None))
     app.add_exception_handler(HTTPException, _refuse_path)
     _describe_keys(app, keys)
+    app.add_middleware(Gate, settings=settings, local=loopback and not keys)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -141,6 +147,8 @@ async def _refuse_path(request: Request, error: Exception) -> Response:
     told: ServingError = NotFound(f"there is no {path} here; /openapi.json lists what there is")
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
+        if "GET" in allowed and "HEAD" not in allowed:  # see `Gate`
+            allowed += ", HEAD"
         told = WrongMethod(f"{path} is not served; this path takes {allowed}", allowed)
     return refuse(OPENAI, told, request.state.record)
 
@@ -156,7 +164,7 @@ def _describe_keys(app: FastAPI, keys: Keys) -> None:
             schemes["bearer"] = {"type": "http", "scheme": "bearer"}
             schemes["header"] = {"type": "apiKey", "in": "header", "name": "x-api-key"}
             document["security"] = [{"bearer": []}, {"header": []}]
-            for path in ("/health", "/ping", "/metrics"):
+            for path in PROBES:
                 if path in document["paths"]:
                     document["paths"][path]["get"]["security"] = []
         return document

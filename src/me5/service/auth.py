@@ -6,8 +6,9 @@ A key file has one key a line; empty lines and those that start with `#` say not
     a-key-as-it-is                                                                    named key-2, after its line
 
 `printf %s "$KEY" | sha256sum` makes such a hash. Keys should be random (`openssl rand -hex 32`): the hash has no salt.
-Without any key the service is open, and the caller is known by address. /health, /ping, /metrics, /openapi.json and
-the page's own files never need a key: they hold no text, and probes and browsers cannot send one.
+Where neither a file nor a variable is named the service is open, and the caller is known by address; one that is named
+and holds no key is refused. /health, /ping, /metrics, /openapi.json and the page's own files never need a key: they
+hold no text, and probes and browsers cannot send one.
 """
 
 import hmac
@@ -22,6 +23,8 @@ from me5.errors import InputError
 from me5.service.errors import RateLimited, Unauthorized
 
 _HASHED = re.compile(r"(?P<name>[^:\s]+):(?P<hash>[0-9a-fA-F]{64})(?::(?P<limit>[1-9]\d*))?")
+# What was meant as a hash and is none, such as one that lost a digit: as a plain key it would let nobody in.
+_NEARLY_HASHED = re.compile(r"[^:\s]+:[0-9a-fA-F]{32,}(?::.*)?")
 # Longer ones are refused unseen: hashing a header costs time.
 _LONGEST = 1024
 
@@ -80,6 +83,12 @@ class Keys:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def become(self, others: "Keys") -> None:
+        """Take over other keys; a key that stays as it was keeps what it has used."""
+        unchanged = {key.name: self._allowances.get(key.name) for key in others._keys if key in self._keys}
+        kept = {name: allowance for name, allowance in unchanged.items() if allowance is not None}
+        self._keys, self._allowances = others._keys, others._allowances | kept
+
     def find(self, headers: Mapping[str, str]) -> Key | None:
         """The key that a request carries; None where none is needed. Raises `Unauthorized`.
 
@@ -118,28 +127,27 @@ class Keys:
 def read_keys(file: Path | None, listed: str | None, tokens_per_minute: int | None) -> Keys:
     """The keys of a file and of a comma-separated list; `tokens_per_minute` holds for those that name no number.
 
-    Raises `InputError` for a file that cannot be read or holds no key, or a name that occurs twice.
+    Raises `InputError` for a file that cannot be read, a file or a list that holds no key, or a name that occurs twice.
     """
     keys: list[Key] = []
     if file is not None:
         try:
-            lines = file.read_text("utf-8").splitlines()
+            lines = file.read_text("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"the key file {file} cannot be read: {error}") from error
-        keys += _keys(lines, tokens_per_minute)
-        if not keys:
-            raise InputError(
-                f"the key file {file} holds no key, which would leave the service open; leave it out for that"
-            )
+        keys += _keys(lines, tokens_per_minute, f"the key file {file}")
     if listed is not None:
-        keys += _keys(listed.split(","), tokens_per_minute, first=len(keys) + 1)
+        parts = listed.split(",")
+        if any(part.strip().startswith("#") for part in parts):
+            raise InputError("a key in the variable ME5_KEYS begins with #: comments are for key files only")
+        keys += _keys(parts, tokens_per_minute, "the variable ME5_KEYS", first=len(keys) + 1)
     names = [key.name for key in keys]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InputError(f"two API keys are named {', '.join(sorted(twice))}; give each a name of its own")
     return Keys(tuple(keys))
 
 
-def _keys(lines: list[str], tokens_per_minute: int | None, first: int = 1) -> list[Key]:
+def _keys(lines: list[str], tokens_per_minute: int | None, source: str, first: int = 1) -> list[Key]:
     keys = []
     for number, line in enumerate(map(str.strip, lines), first):
         if not line or line.startswith("#"):
@@ -147,6 +155,13 @@ def _keys(lines: list[str], tokens_per_minute: int | None, first: int = 1) -> li
         if hashed := _HASHED.fullmatch(line):
             limit = int(hashed["limit"]) if hashed["limit"] else tokens_per_minute
             keys.append(Key(hashed["name"], bytes.fromhex(hashed["hash"]), limit))
+        elif _NEARLY_HASHED.fullmatch(line):
+            raise InputError(
+                f"entry {number - first + 1} of {source} is not name:sha256[:tokens per minute]: a SHA-256 has 64 "
+                "hexadecimal digits, and the tokens are a number of at least 1"
+            )
         else:
             keys.append(Key(f"key-{number}", sha256(line.encode()).digest(), tokens_per_minute))
+    if not keys:
+        raise InputError(f"{source} holds no key, which would leave the service open; leave it out for that")
     return keys

@@ -7,6 +7,7 @@ ServingError (Me5Error)
 │   └── Unhealthy                 starting, draining, or without a worker
 ├── DeadlineExceeded              the answer was not ready in time
 ├── Unauthorized                  no key, or one that is not known
+├── WrongHost                     a name that is not this machine's, such as a web page's that was rebound
 ├── TooLarge                      the body has more bytes than the service reads
 ├── SlowClient                    the body did not arrive in time
 ├── WrongMediaType                a body that is not plain JSON
@@ -59,6 +60,10 @@ class DeadlineExceeded(ServingError):
 
 class Unauthorized(ServingError):
     """No key, or one that is not known."""
+
+
+class WrongHost(ServingError):
+    """A name in `Host` that is not allowed here: see `--allowed-hosts`."""
 
 
 class TooLarge(ServingError):
@@ -138,6 +143,7 @@ FAULTS: Mapping[type[Exception], Fault] = {
     EmptyInput: Fault(400, "invalid_request_error", "empty_input", 400, "Empty"),
     Malformed: Fault(400, "invalid_request_error", "invalid_json", 422, "Validation"),
     Unauthorized: Fault(401, "invalid_request_error", "invalid_api_key", 401, "Validation"),
+    WrongHost: Fault(403, "invalid_request_error", "host_not_allowed", 403, "Validation"),
     NotFound: Fault(404, "invalid_request_error", "not_found", 404, "Validation"),
     UnknownModel: Fault(404, "invalid_request_error", "model_not_found", 404, "Validation"),
     WrongMethod: Fault(405, "invalid_request_error", "method_not_allowed", 405, "Validation"),

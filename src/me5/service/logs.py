@@ -44,6 +44,7 @@ def configure(style: Style = "auto", level: Level = "info", stream: TextIO | Non
     root.handlers[:] = [handler]
     # What other libraries say below a warning can hold request bodies, and is theirs to turn on.
     root.setLevel(logging.WARNING)
+    logging.captureWarnings(True)
     for name in ("me5", "uvicorn"):
         logging.getLogger(name).setLevel(level.upper())
     uvicorn_access = logging.getLogger("uvicorn.access")
@@ -92,7 +93,7 @@ class JsonFormatter(logging.Formatter):
         line |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[1]:
             line["exception"] = _exception(record.exc_info[1], debug=self._debug)
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line)  # in ASCII: no other separator of lines, and any stream can take it
 
 
 class TextFormatter(logging.Formatter):
@@ -107,8 +108,8 @@ class TextFormatter(logging.Formatter):
         fields = dict(getattr(record, "fields", {}))
         told = [fields.pop(name) for name in ("method", "route", "status") if name in fields]
         message = " ".join(map(str, told)) if told else record.getMessage()
-        line = f"{datetime.fromtimestamp(record.created):%H:%M:%S} {record.levelname.lower()} {message}"
-        line += "".join(f" {name}={value}" for name, value in fields.items())
+        line = f"{datetime.fromtimestamp(record.created):%H:%M:%S} {record.levelname.lower()} {_plain(message)}"
+        line += "".join(f" {name}={_value(value)}" for name, value in fields.items())
         if identity := _identity(record):
             line += f" id={identity}"
         if record.exc_info and record.exc_info[1]:
@@ -118,6 +119,17 @@ class TextFormatter(logging.Formatter):
 
 def _identity(record: logging.LogRecord) -> str:
     return str(getattr(record, "request_id", "")) or request_id.get()
+
+
+def _plain(text: str) -> str:
+    """A text on one line, without what would steer a terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _value(value: object) -> str:
+    """A field's value, quoted where it could be read as more than one."""
+    text = str(value)
+    return text if text.isprintable() and not set(' "=') & set(text) else json.dumps(text)
 
 
 def _milliseconds(seconds: float) -> float:
@@ -131,6 +143,6 @@ def _exception(error: BaseException, *, debug: bool) -> list[str]:
     while seen is not None:
         lines += [line.strip() for line in traceback.format_tb(seen.__traceback__)]
         speaks = isinstance(seen, _SPEAK_OF_THE_MACHINE)
-        lines.append(f"{type(seen).__name__}: {seen}" if debug or speaks else type(seen).__name__)
+        lines.append(f"{type(seen).__name__}: {_plain(str(seen))}" if debug or speaks else type(seen).__name__)
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return lines

@@ -5,8 +5,11 @@ The port is taken first, so that a port in use is told before a model has loaded
 
 import asyncio
 import errno
+import ipaddress
+import logging
 import math
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -21,25 +24,33 @@ from fastapi import FastAPI
 from me5.errors import InputError
 from me5.service import logs
 from me5.service.app import create_app
-from me5.service.connection import patient
+from me5.service.auth import Keys, read_keys
+from me5.service.connection import Room, patient
 from me5.service.pipeline import Pipeline
 from me5.service.settings import Settings
 
 # Connections that the system holds for us between two turns of the event loop.
 BACKLOG = 1024
+# Files that the service opens beside its connections: the model's, a store's, the worker's.
+OTHER_FILES = 256
+
+log = logging.getLogger(__name__)
 
 
 def run(settings: Settings, announce: Callable[[str, Pipeline], None]) -> None:
     """Serve until SIGTERM or SIGINT, then finish what runs; `announce` is called with the URL when it answers.
 
-    A second signal ends it without waiting. Raises as `Pipeline`, and `InputError` for an address, a certificate or
-    keys that cannot be used.
+    A second signal ends it without waiting. SIGHUP reads the key file again. Raises as `Pipeline`, and `InputError` for
+    an address, a certificate or keys that cannot be used.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there are keys to read again
     logs.configure(settings.log_format, settings.log_level)
+    _allow_files(settings.max_connections + OTHER_FILES)
     if settings.tls_cert and settings.tls_key:
         _check_certificate(settings.tls_cert, settings.tls_key)
     with bound(settings.host, settings.port) as listener:
-        app = create_app(settings)
+        loopback = ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
+        app = create_app(settings, loopback=loopback)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, app, listener, announce))
 
@@ -68,6 +79,33 @@ def _why_not(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRNOTAVAIL:
         return f"--host {host} is no address of this machine; 127.0.0.1 is for this machine only, 0.0.0.0 for all"
     return f"cannot listen on port {port} of {host}: {os.strerror(error.errno or 0)}"
+
+
+def _allow_files(number: int) -> None:
+    """Let this process open so many files, or as many as the system's hard limit lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft in (-1, resource.RLIM_INFINITY) or soft >= number:
+        return
+    most = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < number:
+        log.warning(
+            "this process may open %d files, and --max-connections needs %d: lower it, or raise the limit (ulimit -n)",
+            most, number,
+        )  # fmt: skip
+
+
+def reload_keys(keys: Keys, settings: Settings) -> None:
+    """Read the key file again; one that cannot be used changes nothing."""
+    if settings.keys_file is None:
+        log.warning("SIGHUP: there is no key file to read again; other settings hold until a restart")
+        return
+    try:
+        keys.become(read_keys(settings.keys_file, settings.keys, settings.key_tokens_per_minute))
+    except InputError as error:
+        log.error("SIGHUP: the keys stay as they were: %s", error)
+    else:
+        log.info("SIGHUP: %s was read again; %d keys are known", settings.keys_file, len(keys))
 
 
 def _check_certificate(certificate: Path, key: Path) -> None:
@@ -103,6 +141,7 @@ async def _serve(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end, number)
+    loop.add_signal_handler(signal.SIGHUP, reload_keys, app.state.service.keys, settings)
     try:
         # Here and not in uvicorn, which would tell an error of the model as a traceback.
         async with app.router.lifespan_context(app):
@@ -128,16 +167,19 @@ class _Server(uvicorn.Server):
 
 
 def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+    room = Room(settings.max_connections, settings.max_address_connections, settings.proxies)
     return uvicorn.Config(
         app,
-        http=patient(settings.receive_timeout),
+        http=patient(settings.receive_timeout, room),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         backlog=BACKLOG,
-        limit_concurrency=settings.max_connections,
+        # uvicorn believes the loopback addresses by itself.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_keep_alive=math.ceil(settings.keep_alive),
         timeout_graceful_shutdown=math.ceil(settings.drain),
         ssl_certfile=settings.tls_cert,

@@ -5,6 +5,7 @@ stands in a command line can be read by every user of the machine.
 """
 
 import dataclasses
+import ipaddress
 import types
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,16 +17,27 @@ from me5.tokenizer import Truncation
 
 Group = Literal["Model", "Address", "Access", "Limits", "Behaviour", "Watching"]
 
+# The default of an option that `Settings` derives from others where it is not given.
+_DERIVED: Any = None
+# Tokens that the model reads for a request, unless fewer may wait at all.
+_REQUEST_TOKENS = 300_000
+# Bodies of the largest size that may be in memory at a time; and which share of the connections an address may have.
+_BODIES, _ADDRESSES = 16, 4
+
 
 @dataclass(frozen=True)
 class About:
-    """What users are told of an option. `shown` says what a default of None or nothing means."""
+    """What users are told of an option. `shown` says what a default of None or nothing means.
+
+    `derived`: where it is not given, `Settings` makes it of other options.
+    """
 
     group: Group
     help: str
     shown: str = ""
     least: float | None = None
     secret: bool = False
+    derived: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,17 @@ class Settings:
     cors_origins: Annotated[
         tuple[str, ...], About("Address", "Web pages of these origins may call, by commas; * is any.", shown="none")
     ] = ()
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        About(
+            "Address", "Names under which a service on loopback without keys may be called, by commas; * is any.",
+            shown="localhost, names without a dot, loopback addresses",
+        ),
+    ] = ()  # fmt: skip
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        About("Address", "Believe X-Forwarded-For of these addresses or networks, by commas.", shown="none"),
+    ] = ()
 
     keys_file: Annotated[
         Path | None, About("Access", "A file of API keys; requests then need one of them.", shown="no key needed")
@@ -90,9 +113,31 @@ class Settings:
     ] = None
 
     max_items: Annotated[int, About("Limits", "Texts in a request.", least=1)] = 2048
-    max_request_tokens: Annotated[int, About("Limits", "Tokens that the model reads for a request.", least=1)] = 300_000
+    max_request_tokens: Annotated[
+        int,
+        About(
+            "Limits", "Tokens that the model reads for a request.",
+            shown=f"{_REQUEST_TOKENS:,}, or --max-queue-tokens if that is less", least=1, derived=True,
+        ),
+    ] = _DERIVED  # fmt: skip
     max_body_bytes: Annotated[int, About("Limits", "Bytes of a request's body.", least=1)] = 16 * 2**20
-    max_connections: Annotated[int, About("Limits", "Connections at a time; more are answered 503.", least=1)] = 1000
+    max_receiving_bytes: Annotated[
+        int,
+        About(
+            "Limits", "Bytes of the bodies of all requests in memory, half of them for one caller; more: 429.",
+            shown=f"{_BODIES} × --max-body-bytes", least=1, derived=True,
+        ),
+    ] = _DERIVED  # fmt: skip
+    max_connections: Annotated[
+        int, About("Limits", "Requests at a time; more are answered 503, and idle connections make room.", least=1)
+    ] = 1000
+    max_address_connections: Annotated[
+        int,
+        About(
+            "Limits", "The same for one address, or an IPv6 network of 64 bits; trusted proxies have no such limit.",
+            shown="a quarter of --max-connections", least=1, derived=True,
+        ),
+    ] = _DERIVED  # fmt: skip
     max_queue_tokens: Annotated[
         int, About("Limits", "Tokens that may wait for the engine; more are answered 429 with Retry-After.", least=1)
     ] = 2_000_000
@@ -136,6 +181,9 @@ class Settings:
     def __post_init__(self) -> None:
         for option in OPTIONS:
             option.check(getattr(self, option.name))
+        self._derive("max_request_tokens", min(_REQUEST_TOKENS, self.max_queue_tokens))
+        self._derive("max_receiving_bytes", _BODIES * self.max_body_bytes)
+        self._derive("max_address_connections", max(1, self.max_connections // _ADDRESSES))
         if self.port > 65535:
             raise InputError(f"--port must be at most 65535, got {self.port}")
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -146,6 +194,26 @@ class Settings:
                 f"--max-request-tokens {self.max_request_tokens:,} is more than may wait at all: lower it, or raise "
                 f"--max-queue-tokens, now {self.max_queue_tokens:,}"
             )
+        if self.max_receiving_bytes < 2 * self.max_body_bytes:
+            raise InputError(
+                f"--max-receiving-bytes {self.max_receiving_bytes:,} must be at least twice --max-body-bytes, now "
+                f"{self.max_body_bytes:,}: one caller may use half of it"
+            )
+        _ = self.proxies
+
+    def _derive(self, name: str, value: int) -> None:
+        if getattr(self, name) is None:
+            object.__setattr__(self, name, value)
+
+    @property
+    def proxies(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """The networks of `trusted_proxies`."""
+        try:
+            return tuple(ipaddress.ip_network(network, strict=False) for network in self.trusted_proxies)
+        except ValueError as error:
+            raise InputError(
+                f"--trusted-proxies takes addresses and networks such as 10.0.0.0/8, by commas: {error}"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -190,8 +258,9 @@ def _options() -> tuple[Option, ...]:
     found = []
     for one in dataclasses.fields(Settings):
         kind, about = get_args(hints[one.name])
-        optional = get_origin(kind) in (Union, types.UnionType)
-        if optional:
+        nullable = get_origin(kind) in (Union, types.UnionType)
+        optional = nullable or about.derived
+        if nullable:
             (kind,) = (part for part in get_args(kind) if part is not type(None))
         found.append(
             Option(one.name, get_origin(kind) if get_origin(kind) is tuple else kind, optional, one.default, about)

@@ -1,11 +1,10 @@
 """The way of every request to its route: key, body, JSON; and of every error to its dialect's words.
 
 Bodies are JSON in UTF-8, plain: a compressed one could unpack to any size. They are read here rather than by FastAPI,
-after the key was looked at, within limits on bytes and time, by a parser that refuses NaN, lone surrogates and
-nesting without end.
+after the key was looked at, within the limits of `gate`, by a parser that refuses NaN, lone surrogates and nesting
+without end.
 """
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -18,12 +17,9 @@ from me5.service.errors import (
     ClientGone,
     FieldError,
     Malformed,
-    SlowClient,
-    TooLarge,
     WrongMediaType,
     shown,
 )
-from me5.service.settings import Settings
 from me5.service.wire.call import Call, Service
 from me5.service.wire.dialects import Dialect, refuse
 
@@ -43,7 +39,7 @@ def speaking(dialect: Dialect) -> type[APIRoute]:
                 try:
                     request.state.call = Call(service, request)
                     if reads_body:
-                        request = await _received(request, service.settings)
+                        request = await _received(request)
                     return await route(request)
                 except RequestValidationError as error:
                     return refuse(dialect, _field_error(error), request.state.record)
@@ -72,7 +68,7 @@ class _ReceivedRequest(Request):
         return self._content
 
 
-async def _received(request: Request, settings: Settings) -> Request:
+async def _received(request: Request) -> Request:
     """Read and parse a request's body."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
@@ -83,7 +79,7 @@ async def _received(request: Request, settings: Settings) -> Request:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
         raise WrongMediaType(f"the body is compressed ({shown(encoding)}), which is not read here: send it plain")
-    body = await _body(request, settings)
+    body = await _body(request)
     if not body:
         raise Malformed("the body is empty: send a JSON object")
     try:
@@ -95,28 +91,15 @@ async def _received(request: Request, settings: Settings) -> Request:
     return _ReceivedRequest(request, body, content)
 
 
-async def _body(request: Request, settings: Settings) -> bytes:
-    """Every byte of the body, within the limits."""
-    limit = settings.max_body_bytes
-    too_large = f"the body has more than {limit:,} bytes: send the texts in parts"
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
-        raise TooLarge(too_large)
-    body = bytearray()
-    try:
-        async with asyncio.timeout(settings.request_timeout):
-            more = True
-            while more:
-                async with asyncio.timeout(settings.receive_timeout):
-                    message = await request.receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGone("the caller hung up while it was sending")
-                body += message.get("body", b"")
-                more = message.get("more_body", False)
-                if len(body) > limit:
-                    raise TooLarge(too_large)
-    except TimeoutError as error:
-        raise SlowClient(f"the body did not arrive: {len(body):,} bytes came, then nothing for too long") from error
+async def _body(request: Request) -> bytes:
+    """Every byte of the body."""
+    body, more = bytearray(), True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone("the caller hung up while it was sending")
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
     return bytes(body)
 
 
