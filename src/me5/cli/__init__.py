@@ -12,8 +12,23 @@ from typing import TextIO
 import typer
 
 from me5._version import __version__
-from me5.cli import data, demo, embed, evaluation, index, info, models, score, search, serve, tokens, train, verify
-from me5.errors import CheckpointError, InputError, Me5Error, Me5Warning
+from me5.cli import (
+    data,
+    demo,
+    embed,
+    evaluation,
+    index,
+    info,
+    models,
+    options,
+    score,
+    search,
+    serve,
+    tokens,
+    train,
+    verify,
+)
+from me5.errors import Me5Error, Me5Warning
 
 app = typer.Typer(
     name="me5",
@@ -63,7 +78,7 @@ def main() -> None:
         app()
     except Me5Error as error:
         _complain("error", str(error))
-        sys.exit(3 if isinstance(error, CheckpointError) else 2 if isinstance(error, InputError) else 1)
+        sys.exit(options.exit_status(error))
 
 
 def _complain(kind: str, text: str) -> None:

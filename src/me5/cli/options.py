@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from me5.errors import CheckpointError, InputError, Me5Error
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -60,6 +62,11 @@ Task = Annotated[
 ]  # fmt: skip
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary, no warnings; errors only.")]
+
+
+def exit_status(error: Me5Error) -> int:
+    """The exit code that tells scripts what went wrong."""
+    return 3 if isinstance(error, CheckpointError) else 2 if isinstance(error, InputError) else 1
 
 
 @contextmanager

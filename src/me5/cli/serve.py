@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from me5.cli import options
-from me5.errors import InputError
+from me5.errors import InputError, Me5Error
 from me5.service.settings import OPTIONS, Option, Settings
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def serve(**chosen: Any) -> None:
     """Serve a model over HTTP, to clients of OpenAI, text-embeddings-inference and Cohere, with a page to try it.
 
     Every option is also a variable, such as ME5_PORT. API keys come from a file (--keys-file) or the variable ME5_KEYS.
-    SIGTERM and Ctrl-C let running requests finish; a second one does not.
+    SIGTERM and Ctrl-C let running requests finish; a second one does not. SIGHUP reads the key file again.
 
     \b
     me5 serve
@@ -31,16 +31,27 @@ def serve(**chosen: Any) -> None:
 
     check_installed()
     settings = _settings(chosen)
+    from me5.service import logs
     from me5.service.server import run
 
+    for_people = logs.for_people(settings.log_format)
     with ExitStack() as stack:
-        stack.enter_context(options.loading(settings.model, quiet=False))
+        stack.enter_context(options.loading(settings.model, quiet=not for_people))
 
         def announce(url: str, pipeline: "Pipeline") -> None:
             stack.close()
-            _print_ready(settings, url, pipeline)
+            if for_people:
+                _print_ready(settings, url, pipeline)
+            else:
+                logs.ready(url, pipeline.checkpoint.name, pipeline.precision)
 
-        run(settings, announce)
+        try:
+            run(settings, announce)
+        except Me5Error as error:
+            if for_people:
+                raise
+            logs.failed(error)
+            raise typer.Exit(options.exit_status(error)) from error
 
 
 def _settings(chosen: dict[str, Any]) -> Settings:

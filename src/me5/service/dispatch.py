@@ -24,8 +24,11 @@ State = Literal["starting", "ready", "draining", "broken"]
 # While batches are shorter than this, in seconds, the next one lies ready at the worker. A query then waits for up to
 # two batches before its own instead of one, so by less than this more.
 SHORT_BATCH = 0.025
-# Far longer than any batch takes, in seconds: a worker that is silent for this long hangs.
-PATIENCE = 300.0
+# A worker is taken to hang when a batch takes this many seconds, and as long again as SLACK times what batches of late
+# let expect; before the first, they are expected at SLOWEST cells a second, which is a large model on one old core.
+# At most PATIENCE, which is also for GPUs, where a batch of a new shape may wait for a compiler.
+LEAST_PATIENCE, PATIENCE = 30.0, 300.0
+SLACK, SLOWEST = 20.0, 200.0
 # How often an idle worker is looked at, in seconds, so that /health tells of a death before a request meets it.
 GLANCE = 0.5
 # Seconds before a worker that died is replaced, doubled with each one that did nothing before it died; the first is
@@ -217,9 +220,16 @@ class Dispatcher:
                 self._living()
 
     def _living(self) -> Worker:
-        if self._worker is None or not self._worker.alive:
-            raise WorkerDied("the engine's process ended while it had nothing to do")
+        if self._worker is None:
+            raise WorkerDied("there is no process of the engine")
+        self._worker.check()
         return self._worker
+
+    def _patience(self, work: Work) -> float:
+        """Seconds after which a batch is not expected any more."""
+        if self._plan.device != "cpu":
+            return PATIENCE
+        return min(PATIENCE, LEAST_PATIENCE + SLACK * work.cells / (self._rate or SLOWEST))
 
     def _feed(self) -> None:
         """Give the worker what it may have."""
@@ -237,7 +247,7 @@ class Dispatcher:
         """Wait for the oldest batch. The next one goes first, for the engine is idle; then the result to who waits."""
         result, error = None, None
         try:
-            result = self._living().receive(PATIENCE)
+            result = self._living().receive(self._patience(self._flights[0]))
         except EngineError as raised:
             error = raised
         with self._changed:

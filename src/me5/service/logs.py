@@ -8,11 +8,12 @@ import json
 import logging
 import sys
 import traceback
+import warnings
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from me5.errors import CheckpointError
+from me5.errors import CheckpointError, Me5Warning
 
 if TYPE_CHECKING:
     from me5.service.record import Record
@@ -23,6 +24,7 @@ Level = Literal["debug", "info", "warning", "error"]
 # The request that the running task works for; empty outside of one.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
+_log = logging.getLogger(__name__)
 _access = logging.getLogger("me5.service.access")
 # Asked every few seconds by probes and Prometheus: told at `debug` only.
 QUIET_ROUTES = frozenset({"/health", "/ping", "/metrics"})
@@ -36,20 +38,34 @@ def configure(style: Style = "auto", level: Level = "info", stream: TextIO | Non
     `auto` writes text on a terminal and JSON elsewhere. uvicorn has no access log of its own beside ours.
     """
     stream = stream or sys.stderr
-    as_text = style == "text" or (style == "auto" and stream.isatty())
     debug = level == "debug"
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(TextFormatter(debug=debug) if as_text else JsonFormatter(debug=debug))
+    handler.setFormatter(TextFormatter(debug=debug) if for_people(style, stream) else JsonFormatter(debug=debug))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     # What other libraries say below a warning can hold request bodies, and is theirs to turn on.
     root.setLevel(logging.WARNING)
-    logging.captureWarnings(True)
+    warnings.showwarning = _warn
     for name in ("me5", "uvicorn"):
         logging.getLogger(name).setLevel(level.upper())
     uvicorn_access = logging.getLogger("uvicorn.access")
     uvicorn_access.handlers.clear()
     uvicorn_access.propagate = False
+
+
+def for_people(style: Style, stream: TextIO | None = None) -> bool:
+    """Whether lines are text; else nothing but JSON may be written where they go."""
+    return style == "text" or (style == "auto" and (stream or sys.stderr).isatty())
+
+
+def ready(url: str, model: str, precision: str) -> None:
+    """Tell that requests are answered now."""
+    _log.info("serving", extra={"fields": {"url": url, "model": model, "precision": precision}})
+
+
+def failed(error: Exception) -> None:
+    """Tell of an error that ends the service."""
+    _log.error("%s", error)
 
 
 def access(record: "Record", trace_id: str = "") -> None:
@@ -119,6 +135,19 @@ class TextFormatter(logging.Formatter):
 
 def _identity(record: logging.LogRecord) -> str:
     return str(getattr(record, "request_id", "")) or request_id.get()
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    """A warning as a line. One of another library may quote a text: only where it comes from is told."""
+    told = str(message) if issubclass(category, Me5Warning) else f"{category.__name__} at {filename}:{lineno}"
+    _log.warning("%s", told)
 
 
 def _plain(text: str) -> str:

@@ -65,6 +65,13 @@ class Metrics:
         self.lost = Counter(
             "me5_lost_tokens_total", "Tokens that the model did not read.", ["route", "side"], registry=registry
         )
+        # Names of keys are few, addresses are not: callers without a key have no series.
+        self.key_requests = Counter(
+            "me5_key_requests_total", "Requests of a key that ended.", ["key", "status"], registry=registry
+        )
+        self.key_tokens = Counter(
+            "me5_key_tokens_total", "Tokens that the model read for a key.", ["key"], registry=registry
+        )
         self.text_tokens = Bulk("me5_text_tokens", "Tokens of a text, prompt included, before truncation.", TEXT_TOKENS)
         self.batch_sequences = Histogram(
             "me5_batch_sequences", "Sequences in a batch.", buckets=BATCH_SEQUENCES, registry=registry
@@ -89,6 +96,9 @@ class Metrics:
         self.tei.finished(record)
         self.requests.labels(record.method, record.route, str(record.status)).inc()
         self.request_seconds.labels(record.route, record.side).observe(record.duration)
+        if record.key:
+            self.key_requests.labels(record.key, str(record.status)).inc()
+            self.key_tokens.labels(record.key).inc(record.tokens)
         if record.error:
             self.errors.labels(record.route, record.error).inc()
         for part in record.parts:

@@ -43,7 +43,10 @@ class Part:
 
 @dataclass
 class Record:
-    """One request. Times are seconds; `began` is `time.perf_counter()`, `began_ns` the wall clock just then."""
+    """One request. Times are seconds; `began` is `time.perf_counter()`, `began_ns` the wall clock just then.
+
+    `caller` is the name of the key, which is also `key`, or without keys the address.
+    """
 
     id: str
     method: str
@@ -51,6 +54,7 @@ class Record:
     route: str = "other"
     status: int = 0
     caller: str = ""
+    key: str = ""
     error: str = ""
     parts: list[Part] = field(default_factory=list)
     serialization: float = 0.0

@@ -33,6 +33,8 @@ from me5.service.settings import Settings
 BACKLOG = 1024
 # Files that the service opens beside its connections: the model's, a store's, the worker's.
 OTHER_FILES = 256
+# Seconds in which requests that did not finish in time are told so.
+LAST_WORDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -160,6 +162,15 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        tasks = set(self.server_state.tasks)  # that were cancelled for lack of time
+        for task in tasks:
+            if self.force_exit:
+                task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=LAST_WORDS)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ Batches and results are arrays of numbers over a socket; only the plan and the e
 
 import importlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -20,7 +21,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -31,6 +32,13 @@ from me5.engine import Precision, open_engine
 from me5.engine.base import Engine, Float32, TokenIds
 from me5.errors import EngineError, Me5Error
 from me5.service.queue import OUTPUTS, Output
+
+# How often a process that works is looked at, in seconds.
+GLANCE = 0.5
+# Bytes of a line that its libraries write, such as an error of native code; the rest is another line.
+_LINE_BYTES = 4096
+
+log = logging.getLogger(__name__)
 
 # A reply is two numbers, whether it worked and the microseconds, and then float32 rows or the error's text.
 _HEAD_BYTES = 8
@@ -79,10 +87,13 @@ class Worker:
             # `-P`: the folder in which someone starts the service is no place to import from.
             command = [sys.executable, "-P", "-c", f"from me5.service.worker import serve; serve({theirs.fileno()})"]
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
-                start_new_session=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                pass_fds=[theirs.fileno()], start_new_session=True,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )  # fmt: skip
         self.pid = self._process.pid
+        if self._process.stderr:
+            threading.Thread(target=_relay, args=(self._process.stderr,), name="me5-worker-log", daemon=True).start()
         self._connection = Connection(ours.detach())
         self._send(json.dumps(asdict(plan)).encode())
 
@@ -107,10 +118,11 @@ class Worker:
             raise EngineError(reply[_HEAD_BYTES:].decode())
         return Result(np.frombuffer(reply, np.float32, offset=_HEAD_BYTES), microseconds / 1e6)
 
-    @property
-    def alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process.poll() is None
+    def check(self) -> None:
+        """Raise `WorkerDied` where the process has ended or was stopped by a signal."""
+        if self._process.poll() is not None:
+            raise self._died()
+        self._check_stopped()
 
     def close(self) -> None:
         """End the process and wait for it."""
@@ -131,19 +143,36 @@ class Worker:
             raise self._died() from error
 
     def _receive(self, patience: float | None) -> bytes:
+        waited = 0.0
         try:
-            if not self._connection.poll(patience):
-                self.kill()
-                raise WorkerDied(f"the engine's process gave no answer for {patience:g} seconds")
+            while not self._connection.poll(glance := GLANCE if patience is None else min(GLANCE, patience)):
+                self._check_stopped()
+                waited += glance  # and not the clock, which goes on while this process itself is stopped
+                if patience is not None and waited >= patience:
+                    self.kill()
+                    raise WorkerDied(f"the engine's process gave no answer for {patience:g} seconds")
             return self._connection.recv_bytes()
         except (EOFError, OSError) as error:
             raise self._died() from error
+
+    def _check_stopped(self) -> None:
+        if os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT):
+            self.kill()
+            raise WorkerDied("the engine's process was stopped by a signal")
 
     def _died(self) -> WorkerDied:
         self.kill()  # it closed the connection: whatever it still does is for nobody
         status = self._process.wait()
         how = f"was killed by signal {-status} ({signal.strsignal(-status)})" if status < 0 else f"exited with {status}"
         return WorkerDied(f"the engine's process {how}")
+
+
+def _relay(stream: IO[bytes]) -> None:
+    """Put what the process writes into the service's log; it knows no text."""
+    with stream:
+        while line := stream.readline(_LINE_BYTES):
+            if told := line.decode("utf-8", "replace").strip():
+                log.warning("engine: %s", told)
 
 
 def open_model(plan: Plan) -> tuple[Engine, Pooling]:

@@ -53,6 +53,7 @@ class Call:
         key = service.keys.find(request.headers)
         self._caller = key.name if key is not None else request.client.host if request.client else ""
         self.record.caller = self._caller
+        self.record.key = key.name if key is not None else ""
         self._allowance = service.keys.allowance(key)
         if self._allowance is not None:
             self._allowance.admit()

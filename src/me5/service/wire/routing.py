@@ -5,6 +5,7 @@ after the key was looked at, within the limits of `gate`, by a parser that refus
 without end.
 """
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -17,6 +18,7 @@ from me5.service.errors import (
     ClientGone,
     FieldError,
     Malformed,
+    Unhealthy,
     WrongMediaType,
     shown,
 )
@@ -43,6 +45,9 @@ def speaking(dialect: Dialect) -> type[APIRoute]:
                     return await route(request)
                 except RequestValidationError as error:
                     return refuse(dialect, _field_error(error), request.state.record)
+                except asyncio.CancelledError:  # only by a server whose time to end is over
+                    ended = Unhealthy("the service ended before the request was finished", 5.0)
+                    return refuse(dialect, ended, request.state.record)
                 except Exception as error:
                     return refuse(dialect, error, request.state.record)
 
