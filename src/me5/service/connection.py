@@ -6,7 +6,8 @@ uvicorn itself times an idle connection between two requests, and nothing else. 
                  request beyond the limits is marked, to be refused by `gate` unless it is a probe
     the head     must arrive whole within `patience` seconds, and have at most `HEAD_BYTES` and `HEAD_FIELDS`; the
                  trailers of a chunked body are counted with it, and ignored
-    the reply    must be taken, at `PACE` at least: a slower client is cut off, and its memory freed
+    the reply    must be taken, at `PACE` at least: a slower client is cut off, and its memory freed; so is the one that
+                 has been slow longest when more than `REPLY_BYTES` of all replies wait to be taken
     the rest     of a body that was refused is thrown away, for `patience` seconds
 
 The body's bytes and seconds are counted where they are read, in `gate`.
@@ -25,6 +26,7 @@ HEAD_BYTES = 64 * 1024
 HEAD_FIELDS = 200
 # Bytes per second: far slower than any network that a client of vectors has, and a reply of 6 MB ends in 25 minutes.
 PACE = 4096
+REPLY_BYTES = 256 * 2**20
 # Idle connections beyond a limit, so that a probe can send its head before the next newcomer takes its place.
 SPARE = 16
 # Providers give a whole network of this size to one customer.
@@ -45,6 +47,7 @@ class Room:
         self._proxies = proxies
         self._idle: dict[_PatientProtocol, str] = {}  # to their addresses; the one that waits longest first
         self._busy: dict[_PatientProtocol, str] = {}
+        self._slow: dict[_PatientProtocol, None] = {}  # that have not taken their reply yet
         self._open: Counter[str] = Counter()
         self._served: Counter[str] = Counter()
 
@@ -76,8 +79,23 @@ class Room:
             address = self._idle[one] = self._busy.pop(one)
             self._forget(self._served, address)
 
+    def slow(self, one: "_PatientProtocol") -> None:
+        """Count what a connection has not taken of its reply, and cut off those that were slow before it."""
+        self._slow[one] = None
+        waiting = {other: other.waiting() for other in self._slow}
+        for other in list(self._slow)[:-1]:
+            if sum(waiting.values()) <= REPLY_BYTES:
+                break
+            del waiting[other], self._slow[other]
+            other.transport.abort()
+
+    def taken(self, one: "_PatientProtocol") -> None:
+        """Count a reply as taken."""
+        self._slow.pop(one, None)
+
     def leave(self, one: "_PatientProtocol") -> None:
         """Forget a connection."""
+        self.taken(one)
         if one in self._busy:
             self.rest(one)
         if one in self._idle:
@@ -208,11 +226,13 @@ class _PatientProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._leaving = self.loop.call_later(self.patience, self._look, self._waiting())
+        self._leaving = self.loop.call_later(self.patience, self._look, self.waiting())
+        self.room.slow(self)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._written()
+        self.room.taken(self)
 
     def _count(self, *parts: bytes) -> None:
         self._unread = 0
@@ -242,12 +262,13 @@ class _PatientProtocol(HttpToolsProtocol):
             self._leaving.cancel()
             self._leaving = None
 
-    def _waiting(self) -> int:
+    def waiting(self) -> int:
+        """Bytes of the reply that the client has not taken."""
         return self.transport.get_write_buffer_size()
 
     def _look(self, before: int) -> None:
         """Cut the client off if it took too little of the reply since the last look."""
-        if before - (now := self._waiting()) < PACE * self.patience:
+        if before - (now := self.waiting()) < PACE * self.patience:
             self.transport.abort()
         else:
             self._leaving = self.loop.call_later(self.patience, self._look, now)
