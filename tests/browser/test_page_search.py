@@ -7,30 +7,6 @@ import httpx
 import pytest
 from pagetab import SETTLED, watched
 
-from me5 import Embedder
-from me5.search import Index
-
-DOCUMENTS = {
-    "bread.md": "# Bread & <b>butter</b>\n\nBread needs flour, water, salt, yeast. Bake it. 👩‍👩‍👧‍👦 like it.\n",
-    "berg.txt": "Die Zugspitze ist der höchste Berg Deutschlands. Sie ist 2.962 Meter hoch.\n",
-    "ja/fuji.txt": "富士山は標高3,776メートルで、日本の最高峰である。冬は雪が多い。\n",
-}
-
-
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory, serving):
-    """The address of a service that searches three documents."""
-    folder = tmp_path_factory.mktemp("search")
-    for name, text in DOCUMENTS.items():
-        path = folder / "docs" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-    index = Index.open(folder / "my.lance", Embedder.load(), create=True)
-    index.add([folder / "docs"])
-    index.finish()
-    with serving("--search", index.store.uri) as url:
-        yield url
-
 
 @pytest.fixture
 def tab(window, searched):

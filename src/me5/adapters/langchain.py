@@ -90,7 +90,9 @@ class Me5VectorStore(VectorStore):
 
     def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:
         """The `k` best passages, with the scores of `Hit`."""
-        return [(_document(hit), hit.score) for hit in self.index.search(query, k, **kwargs)]
+        # Texts were given ids of their own, and all of them are expected back.
+        hits = self.index.search(query, k, **{"fold": False, **kwargs})
+        return [(_document(hit), hit.score) for hit in hits]
 
     def _select_relevance_score_fn(self) -> Any:
         # A cosine of unit vectors; below 0 is as irrelevant as 0.

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Characters shown before and after the best sentence.
 _AROUND = 300
+# Other places of a passage that are named.
+_COPIES = 3
 
 
 def search(
@@ -38,6 +40,13 @@ def search(
     weight: Annotated[
         float, typer.Option("--weight", min=0, max=1, help="Of the vectors with --hybrid; words have the rest.")
     ] = 0.4,
+    group: Annotated[
+        Literal["document"] | None,
+        typer.Option("--group", show_default="none", help="document: the best passage of each document only."),
+    ] = None,
+    fold: Annotated[
+        bool, typer.Option("--fold/--no-fold", help="Show passages that say the same once, with the other places.")
+    ] = True,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector, index or not.")] = False,
     storage_option: StorageOption = None,
     threads: options.Threads = None,
@@ -60,8 +69,9 @@ def search(
     for asked in [question] if question is not None else _asked(interactive):
         try:
             hits = index.search(
-                asked, k, where=where, task=task, hybrid=hybrid, highlight=True, exact=exact, weight=weight
-            )
+                asked, k, where=where, task=task, hybrid=hybrid, highlight=True, exact=exact, weight=weight,
+                group=group, fold=fold,
+            )  # fmt: skip
         except InputError as error:
             if not interactive:
                 raise
@@ -104,20 +114,28 @@ def _show(hits: "list[Hit]") -> None:
         head = Text(f"{number}. ", style="bold")
         head.append(f"{hit.score:.3f}", style="green")
         head.append(f"  {hit.language or '?'}  ", style="magenta")
-        head.append(_near(hit), style="cyan")
+        head.append(_near(hit.place), style="cyan")
         if hit.title:
             head.append(f"  {hit.title}", style="bold")
         body = Text(hit.text)
         if hit.best is not None:
             body.stylize("bold yellow", *hit.best)
         console.print(head, soft_wrap=True)
-        console.print(Padding(_shortened(body, hit), (0, 0, 1, 3)))
+        console.print(Padding(_shortened(body, hit), (0, 0, 0, 3)))
+        if hit.also:
+            console.print(Padding(Text(_copies(hit), style="dim"), (0, 0, 0, 3)))
+        console.print()
 
 
-def _near(hit: "Hit") -> str:
-    """The place, relative to here where it lies below."""
-    here = str(Path.cwd()) + "/"
-    return hit.place.removeprefix(here)
+def _near(place: str) -> str:
+    """A place, relative to here where it lies below."""
+    return place.removeprefix(str(Path.cwd()) + "/")
+
+
+def _copies(hit: "Hit") -> str:
+    places = "; ".join(_near(copy.place) for copy in hit.also[:_COPIES])
+    more = len(hit.also) - _COPIES
+    return f"also in {places}{f' and {more:,} more' if more > 0 else ''}"
 
 
 def _shortened(body: "Text", hit: "Hit") -> "Text":

@@ -9,13 +9,21 @@ _PLACES: Mapping[str, str] = {"pdf": "page", "jsonl": "line", "csv": "line", "pa
 
 
 @dataclass(frozen=True)
+class Copy:
+    """Another passage with nearly the same text: its source, and its place in words."""
+
+    source: str
+    place: str
+
+
+@dataclass(frozen=True)
 class Hit:
     """One passage that was found.
 
     `score` is what ranks it: the cosine with the question (E5 models put even unrelated texts near 0.7), or in a hybrid
     search the weighted mean of what vectors and words say, 0 to 1. `start` and `end` count characters of the document's
     text, `at` is the page, line or row of the document in `source`. `best` are the ends of the sentence within `text`
-    that answers best, where asked.
+    that answers best, where asked. `also` are the passages further down that say the same.
     """
 
     score: float
@@ -30,6 +38,7 @@ class Hit:
     metadata: Mapping[str, Any]
     id: str
     best: tuple[int, int] | None = None
+    also: tuple[Copy, ...] = ()
 
     @property
     def place(self) -> str:

@@ -3,15 +3,19 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 from me5.embedder import Float32
 from me5.errors import InputError
+from me5.search.folding import Group, folded
 from me5.search.fusion import CANDIDATES, WEIGHT, fused
 from me5.search.hits import Hit
 from me5.search.splitting import sentences
 from me5.search.store import Store
+
+# Copies, and further passages of a document, take the places of hits: so many times as many rows are asked for, and where
+# too few hits are left, so many times as many again, at most twice.
+_SPARE, _ROUNDS = 4, 3
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class Question:
     hybrid: bool = False
     exact: bool = False
     weight: float = WEIGHT
+    group: Group | None = None
+    fold: bool = True
 
 
 def find(store: Store, question: Question, vector: Float32) -> list[Hit]:
@@ -32,16 +38,28 @@ def find(store: Store, question: Question, vector: Float32) -> list[Hit]:
         raise InputError(f"k must be at least 1, got {question.k}")
     if not 0 <= question.weight <= 1:
         raise InputError(f"the weight of the vectors must be from 0 to 1, got {question.weight}")
-    if question.hybrid and question.text.strip():
-        return _found_by_both(store, question, vector)
-    rows = store.nearest(vector, question.k, where=question.where, exact=question.exact)
+    if question.group not in (None, "document"):
+        raise InputError(f"group must be 'document' or None, got {question.group!r}")
+    ranked = _by_both if question.hybrid and question.text.strip() else _by_vector
+    count, hits = question.k, list[Hit]()
+    for _ in range(_ROUNDS):
+        count *= _SPARE
+        found = ranked(store, question, vector, count)
+        hits = folded(found, question.k, fold=question.fold, group=question.group)
+        if len(hits) >= question.k or len(found) < count:
+            break
+    return hits
+
+
+def _by_vector(store: Store, question: Question, vector: Float32, count: int) -> list[Hit]:
+    rows = store.nearest(vector, count, where=question.where, exact=question.exact)
     return [_hit(row, _cosine(row)) for row in rows]
 
 
-def _found_by_both(store: Store, question: Question, vector: Float32) -> list[Hit]:
+def _by_both(store: Store, question: Question, vector: Float32, count: int) -> list[Hit]:
     if not store.has_text_index():
         raise InputError(f"{store.uri} has no full-text index yet; finish indexing first (Index.finish, me5 index)")
-    candidates = max(question.k, CANDIDATES)
+    candidates = max(count, CANDIDATES)
     near = store.nearest(vector, candidates, where=question.where, exact=question.exact)
     matching = store.matching(question.text, candidates, where=question.where)
     rows = {row["id"]: row for row in (*near, *matching)}
@@ -50,7 +68,7 @@ def _found_by_both(store: Store, question: Question, vector: Float32) -> list[Hi
         {row["id"]: float(row["_score"]) for row in matching},
         question.weight,
     )
-    return [_hit(rows[name], scores[name]) for name in islice(scores, question.k)]
+    return [_hit(rows[name], score) for name, score in scores.items()]
 
 
 def _cosine(row: Mapping[str, Any]) -> float:

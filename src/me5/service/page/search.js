@@ -6,6 +6,7 @@ import { fetchSearch, fetchStore } from "./server.js";
 
 const QUIET = 200; // milliseconds after the last key
 const LANGUAGES_SHOWN = 16;
+const COPIES_SHOWN = 3;
 
 const names = new Intl.DisplayNames(["en"], { type: "language", fallback: "code" });
 const chosen = new Set();
@@ -13,6 +14,7 @@ const question = byId("question");
 const problems = new Problems({ retry: start, task: { complain: () => {} } });
 
 let known = false; // what the store holds
+let counted = []; // its languages, with their passages
 let timer = null;
 let running = new AbortController();
 
@@ -25,6 +27,18 @@ function tongue(code) {
 }
 
 const busy = (whether) => byId("results").setAttribute("aria-busy", String(whether));
+
+/** The address of a source that is a page of the web; null for files, and for anything else that a browser might run. */
+function address(source) {
+  if (!/^https?:\/\//iu.test(source) || !URL.canParse(source)) return null;
+  return new URL(source).href;
+}
+
+/** Words for a place, as a link where it is a page of the web. */
+function linked(words, source) {
+  const href = address(source);
+  return href ? el("a", { href, rel: "noreferrer" }, words) : words;
+}
 
 function changed() {
   clearTimeout(timer);
@@ -62,16 +76,18 @@ function read() {
     query: question.value.trim(),
     source: byId("source").value.trim() || null,
     hybrid: byId("hybrid").checked,
+    group: byId("group").checked ? "document" : null,
     language: chosen.size ? [...chosen] : null,
   };
 }
 
 /** The question stays in the address, behind the # sign, where no server sees it. */
-function remember({ query, source, hybrid, language }) {
+function remember({ query, source, hybrid, group, language }) {
   const parts = new URLSearchParams();
   if (query) parts.set("q", query);
   if (source) parts.set("source", source);
   if (hybrid) parts.set("hybrid", "1");
+  if (group) parts.set("group", group);
   if (language) parts.set("in", language.join(","));
   history.replaceState(null, "", parts.size ? `#${parts}` : location.pathname + location.search);
 }
@@ -81,17 +97,33 @@ function recall() {
   question.value = parts.get("q") ?? "";
   byId("source").value = parts.get("source") ?? "";
   byId("hybrid").checked = parts.has("hybrid");
+  byId("group").checked = parts.get("group") === "document";
   chosen.clear();
   for (const code of (parts.get("in") ?? "").split(",")) if (code) chosen.add(code);
+}
+
+/** What to try where nothing was found: which filters were set, and which languages there are. */
+function advice() {
+  const filters = [chosen.size && "the languages", byId("source").value.trim() && "the source"].filter(Boolean);
+  const open = filters.length ? ` Nothing fits ${filters.join(" and ")} that you chose.` : "";
+  const there = counted.slice(0, LANGUAGES_SHOWN).map(([code, count]) => `${tongue(code)} (${count.toLocaleString("en")})`);
+  const rest = counted.length - there.length;
+  if (rest > 0) there.push(plural(rest, "more language"));
+  return `${open}${there.length ? ` There are passages in ${there.join(", ")}.` : ""}`;
 }
 
 /** Learn what the store holds, once. */
 async function meet() {
   const store = await fetchStore();
   byId("model").textContent = `${plural(store.passages, "passage")} · ${store.model}`;
-  const counted = Object.entries(store.languages).filter(([code]) => code);
+  counted = Object.entries(store.languages).filter(([code]) => code);
+  // One that was chosen is shown in any case: it could not be given up otherwise.
+  const offered = counted.slice(0, LANGUAGES_SHOWN);
+  for (const code of chosen) {
+    if (!offered.some(([shown]) => shown === code)) offered.push([code, store.languages[code] ?? 0]);
+  }
   byId("languages").replaceChildren(
-    ...counted.slice(0, LANGUAGES_SHOWN).map(([code, count]) => {
+    ...offered.map(([code, count]) => {
       const chip = el(
         "button",
         { type: "button", class: "chip", "data-code": code, "aria-pressed": String(chosen.has(code)) },
@@ -119,7 +151,7 @@ function show(reply) {
   hits.classList.remove("outdated");
   hits.replaceChildren(...reply.hits.map((hit) => view(hit, reply.language)));
   const found = reply.hits.length ? plural(reply.hits.length, "passage") : "Nothing found";
-  byId("status").textContent = `${found} in ${Math.round(reply.total_ms)} ms.`;
+  byId("status").textContent = `${found} in ${Math.round(reply.total_ms)} ms.${reply.hits.length ? "" : advice()}`;
 }
 
 function view(hit, asked) {
@@ -128,30 +160,44 @@ function view(hit, asked) {
   const characters = Array.from(hit.text);
   const part = (from, to) => characters.slice(from, to).join("");
   const other = hit.language !== asked && hit.language !== "" && asked !== "";
+  const title = hit.title || hit.source.split("/").findLast(Boolean) || hit.source;
   return el(
     "li",
     { class: "hit" },
     el(
       "header",
       {},
-      el("h3", { dir: "auto" }, hit.title || hit.source.split("/").at(-1)),
+      el("h3", { dir: "auto" }, linked(title, hit.source)),
+      el("span", { class: "score soft", title: "Only the order means something." }, hit.score.toFixed(3)),
+    ),
+    el("p", { dir: "auto", lang: hit.language || null }, part(0, start), el("mark", {}, part(start, end)), part(end)),
+    el(
+      "footer",
+      { class: "soft" },
       el(
         "span",
         { class: `tongue${other ? " other" : ""}` },
         other ? `${tongue(hit.language)}, another language` : tongue(hit.language),
       ),
-      el("span", { class: "score soft", title: "Only the order means something." }, hit.score.toFixed(3)),
+      el("span", { class: "place" }, hit.place),
+      ...copies(hit.also),
     ),
-    el("p", { dir: "auto", lang: hit.language || null }, part(0, start), el("mark", {}, part(start, end)), part(end)),
-    el("span", { class: "place soft" }, hit.place),
   );
+}
+
+/** Where the same passage stands as well: the first few places, and how many more there are. */
+function copies(also) {
+  if (!also.length) return [];
+  const places = also.slice(0, COPIES_SHOWN).flatMap(({ source, place }, at) => [at ? "; " : "", linked(place, source)]);
+  const more = also.length > COPIES_SHOWN ? ` and ${plural(also.length - COPIES_SHOWN, "more place")}` : "";
+  return [el("span", { class: "also" }, "Also in ", ...places, more)];
 }
 
 for (const id of ["question", "source"]) {
   byId(id).addEventListener("input", (event) => event.isComposing || changed());
   byId(id).addEventListener("compositionend", changed);
 }
-byId("hybrid").addEventListener("change", start);
+for (const id of ["hybrid", "group"]) byId(id).addEventListener("change", start);
 byId("form").addEventListener("submit", (event) => {
   event.preventDefault();
   start();

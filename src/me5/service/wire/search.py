@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -35,7 +35,16 @@ class SearchRequest(Fields):
     filter: str | None = Field(None, description="An SQL filter over the columns, such as `kind = 'pdf'`.")
     hybrid: bool = Field(False, description="Vectors and full text, joined by their scores.")
     weight: float = Field(0.4, ge=0, le=1, description="The weight of the vectors where `hybrid`; words have the rest.")
+    group: Literal["document"] | None = Field(None, description="`document`: the best passage of each document only.")
+    fold: bool = Field(True, description="Name passages that say what a better one says in its `also`, not in `hits`.")
     highlight: bool = Field(True, description="Find the best sentence of each passage.")
+
+
+class PassageCopy(BaseModel):
+    """Another passage with nearly the same text."""
+
+    source: str
+    place: str
 
 
 class FoundPassage(BaseModel):
@@ -53,6 +62,7 @@ class FoundPassage(BaseModel):
     metadata: dict[str, Any]
     id: str
     best: tuple[int, int] | None
+    also: list[PassageCopy]
     place: str
 
 
@@ -100,7 +110,9 @@ async def search(body: SearchRequest, call: CurrentCall) -> Response:
     asked = read_side(SideFields(model=body.model, side="query", task=body.task), names, prompts)
     answers = await call.embed(query=call.ask([text], asked))
     vector = answers[0].vectors[0]
-    question = Question(text, body.k, _where(body), body.hybrid, weight=body.weight)
+    question = Question(
+        text, body.k, _where(body), body.hybrid, weight=body.weight, group=body.group, fold=body.fold
+    )
     hits = await asyncio.to_thread(find, store, question, vector)
     if body.highlight and (sentences := sentences_of(hits)):
         searched = read_side(SideFields(side="document"), names, prompts)
