@@ -1,9 +1,14 @@
 """/v1/search and /search: what they answer, and what they refuse."""
 
+import asyncio
+import json
+import sys
+
 import pytest
 
-from me5 import Embedder
-from me5.search import Index
+from me5 import AsyncClient, Client, Embedder, InputError
+from me5.cli import main
+from me5.search import Document, Index
 
 DOCUMENTS = {
     "bread.md": "# Bread\n\nBread needs flour, water, salt and yeast. Bake it for an hour.\n",
@@ -110,3 +115,72 @@ def test_a_store_of_another_model_is_refused_at_the_start(index, tmp_path):
         ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert ended.returncode != 0
         assert message in ended.stdout + ended.stderr
+
+
+@pytest.fixture(scope="module")
+def copied(index, launch, tmp_path_factory):
+    """A service over copies of a text, and a document of two passages."""
+    store = Index.open(tmp_path_factory.mktemp("copies") / "my.lance", Embedder.load(precision="f32"), create=True)
+    rivers = " ".join(["Rivers flow to the sea, slowly, and take sand and stones along."] * 30)
+    texts = {
+        "a": "Bread needs flour.",
+        "https://example.org/b": "bread needs  flour",
+        "c": "BREAD NEEDS FLOUR!",
+        "d": rivers,
+    }
+    store.add_documents({name: Document(text) for name, text in texts.items()})
+    store.finish()
+    return launch("--search", store.store.uri, "--precision", "f32")
+
+
+def test_copies_fold_and_documents_give_one_hit(copied):
+    hits = ask(copied, query="what does bread need?").json()["hits"]
+    best = hits[0]
+    assert {best["source"], *(copy["source"] for copy in best["also"])} == {"a", "https://example.org/b", "c"}
+    assert all(copy["place"] == copy["source"] for copy in best["also"])
+    every = ask(copied, query="what does bread need?", fold=False).json()["hits"]
+    assert [hit["also"] for hit in every] == [[]] * len(every)
+    assert sorted(hit["source"] for hit in every) > ["a", "c", "d"]
+    grouped = ask(copied, query="what does bread need?", group="document", fold=False, hybrid=True).json()["hits"]
+    assert sorted(hit["source"] for hit in grouped) == ["a", "c", "d", "https://example.org/b"]
+    assert ask(copied, query="x", group="source").status_code == 400
+
+
+def test_the_clients_ask_it(copied):
+    asked = {"group": "document", "language": ["en"]}
+    expected = ask(copied, query="what does bread need?", k=3, **asked).json()["hits"]
+    with Client(copied.url) as client:
+        assert client.search("what does bread need?", 3, **asked)["hits"] == expected
+        assert client.store()["passages"] == sum(client.store()["languages"].values())
+        with pytest.raises(InputError, match="group"):
+            client.search("x", group="source")
+
+    async def search():
+        async with AsyncClient(copied.url) as client:
+            return await client.search("what does bread need?", 3, **asked), await client.store()
+
+    reply, store = asyncio.run(search())
+    assert (reply["hits"], store["object"]) == (expected, "store")
+
+
+def test_the_command_asks_it(copied, server, monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["me5", "search", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code or 0, *capsys.readouterr()
+
+    code, output, errors = run(copied.url, "what does bread need?", "--group", "document", "--json")
+    assert (code, errors) == (0, "")
+    told = json.loads(output)
+    assert told["hits"][0]["best_sentence"] == told["hits"][0]["text"]
+    assert len(told["hits"][0]["also"]) == 2
+    code, output, _ = run(copied.url, "what does bread need?", "-k", "1")
+    assert output.startswith("1. 0.")
+    assert "also in " in output
+    code, output, _ = run(copied.url, "bread", "--filter", "language = 'xx'")
+    assert output.startswith("nothing found; the store has passages in en ")
+    code, _, errors = run(copied.url, "bread", "--exact")
+    assert (code, "only where the store is opened here" in errors) == (2, True)
+    code, _, errors = run(server.url, "bread")
+    assert (code, "searches no store; start it with `me5 serve --search STORE`" in errors) == (2, True)

@@ -15,7 +15,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Coroutine, Sized
+from collections.abc import Coroutine, Mapping, Sized
 from typing import Any, Generic, Self, TypeVar
 
 import httpx2
@@ -24,13 +24,15 @@ import numpy as np
 from me5.client.exchange import (
     BATCH_SIZE,
     INFO,
+    STORE,
     Float32,
     Job,
     Outcome,
     Request,
     Texts,
     Tries,
-    read_info,
+    read_object,
+    search_request,
 )
 from me5.embedder import Embedder
 from me5.errors import InputError
@@ -96,6 +98,10 @@ class _Service(ABC, Generic[Vectors]):
 
     similarity = staticmethod(Embedder.similarity)
 
+    def _question(self, question: str, k: int, options: Mapping[str, Any]) -> Request:
+        model = {name: value for name, value in self._options.items() if name == "model"}
+        return search_request({"query": question, "k": k, **model, **options})
+
     @abstractmethod
     def _open(self, headers: dict[str, str], timeout: httpx2.Timeout) -> None:
         """Make the pool of connections; the first request opens one."""
@@ -130,7 +136,19 @@ class Client(_Service[Float32]):
 
     def info(self) -> dict[str, Any]:
         """What the service tells of itself at `GET /info`: model_id, dim, precision, max_input_length and more."""
-        return read_info(self._send(INFO))
+        return read_object(self._send(INFO))
+
+    def search(self, question: str, k: int = 10, **options: Any) -> dict[str, Any]:
+        """What a service started with `--search` answers: `hits`, best first, and more (docs/search.md).
+
+        `options` are further fields of `POST /v1/search`: language, source, filter, hybrid, weight, group, fold,
+        highlight, task.
+        """
+        return read_object(self._send(self._question(question, k, options)))
+
+    def store(self) -> dict[str, Any]:
+        """What the store of a service started with `--search` holds: passages, languages, kinds."""
+        return read_object(self._send(STORE))
 
     @property
     def dim(self) -> int:
@@ -186,7 +204,15 @@ class AsyncClient(_Service[Coroutine[Any, Any, Float32]]):
 
     async def info(self) -> dict[str, Any]:
         """What the service tells of itself at `GET /info`: model_id, dim, precision, max_input_length and more."""
-        return read_info(await self._send(INFO))
+        return read_object(await self._send(INFO))
+
+    async def search(self, question: str, k: int = 10, **options: Any) -> dict[str, Any]:
+        """What a service started with `--search` answers, as `Client.search` does."""
+        return read_object(await self._send(self._question(question, k, options)))
+
+    async def store(self) -> dict[str, Any]:
+        """What the store of a service started with `--search` holds: passages, languages, kinds."""
+        return read_object(await self._send(STORE))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -57,6 +57,13 @@ class Request:
 
 
 INFO = Request("GET", "/info", {"accept": "application/json"})
+STORE = Request("GET", "/v1/search", {"accept": "application/json"})
+
+
+def search_request(fields: Mapping[str, Any]) -> Request:
+    """A question to the store of a service."""
+    headers = {"content-type": "application/json", "accept": "application/json"}
+    return Request("POST", "/v1/search", headers, json.dumps(fields, ensure_ascii=False).encode())
 
 
 class Job:
@@ -193,8 +200,8 @@ class Tries:
         return self._failure(reply, hints.get(reply.status_code, ""))
 
 
-def read_info(reply: httpx2.Response) -> dict[str, Any]:
-    """The body of `GET /info`."""
+def read_object(reply: httpx2.Response) -> dict[str, Any]:
+    """The body of a reply that is a JSON object."""
     try:
         return dict(reply.json())
     except (TypeError, ValueError) as error:

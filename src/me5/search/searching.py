@@ -13,8 +13,8 @@ from me5.search.hits import Hit
 from me5.search.splitting import sentences
 from me5.search.store import Store
 
-# Copies, and further passages of a document, take the places of hits: so many times as many rows are asked for, and where
-# too few hits are left, so many times as many again, at most twice.
+# Copies, and further passages of a document, take the places of hits: so many times as many rows are asked for, and
+# where too few hits are left, so many times as many again, at most twice.
 _SPARE, _ROUNDS = 4, 3
 
 

@@ -110,9 +110,7 @@ async def search(body: SearchRequest, call: CurrentCall) -> Response:
     asked = read_side(SideFields(model=body.model, side="query", task=body.task), names, prompts)
     answers = await call.embed(query=call.ask([text], asked))
     vector = answers[0].vectors[0]
-    question = Question(
-        text, body.k, _where(body), body.hybrid, weight=body.weight, group=body.group, fold=body.fold
-    )
+    question = Question(text, body.k, _where(body), body.hybrid, weight=body.weight, group=body.group, fold=body.fold)
     hits = await asyncio.to_thread(find, store, question, vector)
     if body.highlight and (sentences := sentences_of(hits)):
         searched = read_side(SideFields(side="document"), names, prompts)
