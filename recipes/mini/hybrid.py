@@ -13,16 +13,20 @@ from me5.evaluation.encoders import open_encoder
 from me5.evaluation.protocols import prompts_of
 from me5.evaluation.protocols.ranking import outcome, rank
 from me5.evaluation.readers import read
-from me5.search.fusion import CANDIDATES, fused
+from me5.search.fusion import CANDIDATES, covered, fused
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from me5.evaluation.exact import Ranking
 
 
-def joined(words: Ranking, cosines: Ranking) -> Ranking:
+def joined(question: str, texts: Mapping[str, str], words: Ranking, cosines: Ranking) -> Ranking:
     """Return the joined scores of the best of both."""
-    best = (dict(sorted(side.items(), key=itemgetter(1), reverse=True)[:CANDIDATES]) for side in (cosines, words))
-    return fused(*best)
+    near, matching = (
+        dict(sorted(side.items(), key=itemgetter(1), reverse=True)[:CANDIDATES]) for side in (cosines, words)
+    )
+    return fused(near, matching, coverage=covered(question, (texts[name] for name in list(matching)[:10])))
 
 
 def main() -> None:
@@ -36,8 +40,10 @@ def main() -> None:
     found = {}
     for task in (task for path in arguments.sets for task in read(path)):
         asking, answering = prompts_of(task, encoder, None)
-        both = zip(bm25.rank(task), rank(task, encoder, asking, answering), strict=True)
-        found[task.subset.name] = outcome(task, [joined(*pair) for pair in both]).score
+        texts = dict(task.documents)
+        both = zip(task.queries.values(), bm25.rank(task), rank(task, encoder, asking, answering), strict=True)
+        rankings = [joined(question, texts, words, cosines) for question, words, cosines in both]
+        found[task.subset.name] = outcome(task, rankings).score
         print(task.subset.name, f"{100 * found[task.subset.name]:.1f}", flush=True)
     arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

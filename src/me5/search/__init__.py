@@ -14,6 +14,10 @@ _LIBRARIES = ("lancedb", "semantic_text_splitter", "py3langid", "pypdf", "docx",
 if any(importlib.util.find_spec(name) is None for name in _LIBRARIES):
     raise MissingExtraError("search needs more libraries: pip install 'me5[search]'")
 
+from me5.search.postponed import postpone  # noqa: E402
+
+postpone("lance_namespace_urllib3_client")
+
 from me5.search.documents import Document, Section  # noqa: E402
 from me5.search.hits import Hit  # noqa: E402
 from me5.search.index import Index  # noqa: E402

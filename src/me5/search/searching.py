@@ -7,8 +7,9 @@ from typing import Any
 
 from me5.embedder import Float32
 from me5.errors import InputError
+from me5.search import language
 from me5.search.folding import Group, folded
-from me5.search.fusion import CANDIDATES, WEIGHT, fused
+from me5.search.fusion import CANDIDATES, WEIGHT, covered, fused
 from me5.search.hits import Hit
 from me5.search.splitting import sentences
 from me5.search.store import Store
@@ -16,6 +17,9 @@ from me5.search.store import Store
 # Copies, and further passages of a document, take the places of hits: so many times as many rows are asked for, and
 # where too few hits are left, so many times as many again, at most twice.
 _SPARE, _ROUNDS = 4, 3
+# The best passages of each side, by which is told whether words can match: at least so many of the nearest are in the
+# question's language.
+_COMPARED, _NATIVE = 10, 3
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,17 @@ def _by_both(store: Store, question: Question, vector: Float32, count: int) -> l
         {row["id"]: _cosine(row) for row in near},
         {row["id"]: float(row["_score"]) for row in matching},
         question.weight,
+        coverage=covered(question.text, (f"{row['title']} {row['text']}" for row in matching[:_COMPARED])),
+        foreign=_is_foreign(question.text, near[:_COMPARED]),
     )
     return [_hit(rows[name], score) for name, score in scores.items()]
+
+
+def _is_foreign(question: str, near: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a question is in another language than most of the passages that are nearest to it."""
+    asked = language.detect_question(question)
+    native = sum(row["language"].partition("-")[0] == asked for row in near)
+    return bool(asked) and native < min(_NATIVE, len(near))
 
 
 def _cosine(row: Mapping[str, Any]) -> float:
