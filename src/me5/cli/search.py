@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from me5.search.hits import Hit
+    from me5.search.index import Index
 
 # Characters shown before and after the best sentence.
 _AROUND = 300
@@ -31,7 +32,7 @@ def search(
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="How many passages.")] = 5,
     where: Annotated[
         str | None,
-        typer.Option("--filter", metavar="SQL", help="Only passages that fit, such as \"language = 'de'\"."),
+        typer.Option("--filter", metavar="FILTER", help="Only passages that fit, such as \"language = 'de'\"."),
     ] = None,
     task: options.Task = None,
     hybrid: Annotated[bool, typer.Option("--hybrid", help="Vectors and full text, joined by their scores.")] = False,
@@ -46,7 +47,8 @@ def search(
 ) -> None:
     """Ask a store that `me5 index` made; answers come in any language.
 
-    Columns for --filter: source, title, text, at, language, kind, modified, metadata.
+    Columns for --filter: source, title, text, start, end, at, language, kind, modified, id, and json_get_string, _int,
+    _float and _bool for fields of the metadata; with =, !=, <, >, IN, LIKE, BETWEEN, IS NULL, AND, OR, NOT.
 
     \b
     me5 search my.lance "how tall is K2?"
@@ -70,8 +72,17 @@ def search(
         if as_json:
             told = {"question": asked, "hits": [{**asdict(hit), "best_sentence": hit.best_sentence} for hit in hits]}
             typer.echo(json.dumps(told, ensure_ascii=False, indent=2 if question is not None else None))
-        else:
+        elif hits:
             _show(hits)
+        else:
+            typer.echo(f"nothing found; {_languages(index)}")
+
+
+def _languages(index: "Index") -> str:
+    """What there is to find."""
+    counts = index.store.counts("language")
+    told = ", ".join(f"{code or 'unknown'} {count:,}" for code, count in counts.items())
+    return f"the store has passages in: {told}" if counts else "the store is empty"
 
 
 def _asked(interactive: bool) -> Iterator[str]:
@@ -98,8 +109,6 @@ def _show(hits: "list[Hit]") -> None:
     from rich.text import Text
 
     console = Console(highlight=False)
-    if not hits:
-        console.print("nothing found")
     for number, hit in enumerate(hits, 1):
         head = Text(f"{number}. ", style="bold")
         head.append(f"{hit.score:.3f}", style="green")

@@ -13,6 +13,7 @@ const question = byId("question");
 const problems = new Problems({ retry: start, task: { complain: () => {} } });
 
 let known = false; // what the store holds
+let languages = []; // of the store, most frequent first
 let timer = null;
 let running = new AbortController();
 
@@ -90,6 +91,7 @@ async function meet() {
   const store = await fetchStore();
   byId("model").textContent = `${plural(store.passages, "passage")} · ${store.model}`;
   const counted = Object.entries(store.languages).filter(([code]) => code);
+  languages = counted.map(([code]) => tongue(code));
   byId("languages").replaceChildren(
     ...counted.slice(0, LANGUAGES_SHOWN).map(([code, count]) => {
       const chip = el(
@@ -119,7 +121,9 @@ function show(reply) {
   hits.classList.remove("outdated");
   hits.replaceChildren(...reply.hits.map((hit) => view(hit, reply.language)));
   const found = reply.hits.length ? plural(reply.hits.length, "passage") : "Nothing found";
-  byId("status").textContent = `${found} in ${Math.round(reply.total_ms)} ms.`;
+  const more = reply.left_out ? ` ${plural(reply.left_out, "more passage")} had no room in the reply.` : "";
+  const there = reply.hits.length || more ? "" : ` There are passages in ${languages.join(", ") || "no language"}.`;
+  byId("status").textContent = `${found} in ${Math.round(reply.total_ms)} ms.${more}${there}`;
 }
 
 function view(hit, asked) {
