@@ -55,12 +55,12 @@ _TOKEN = re.compile(
     r"""\s*(?:
         (?P<string>'(?:[^']|'')*')
       | (?P<column>"\w+"|`\w+`)
-      | (?P<number>-?\s*(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?(?!\w))
-      | (?P<word>[a-z_]\w*)
+      | (?P<number>-?\s*(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?(?!\w))
+      | (?P<word>[^\W\d]\w*)
       | (?P<symbol><=|>=|<>|!=|==|[=<>(),])
       | (?P<end>\Z)
     )""",
-    re.VERBOSE | re.IGNORECASE | re.ASCII,
+    re.VERBOSE | re.IGNORECASE,
 )
 _HINT = f"Columns are {', '.join(KINDS)}; a field of the metadata is json_get_string(metadata, 'author')"
 
@@ -240,7 +240,7 @@ class _Parser:
     def _number(self, kind: Kind) -> int | float:
         token = self._next
         written = "".join(token.text.split())  # - 1 is -1
-        whole = re.fullmatch(r"-?\d+", written)
+        whole = re.fullmatch(r"-?[0-9]+", written)
         if token.type != "number" or (kind == "integer" and not whole):
             raise self._expected(_EXPECTED[kind])
         # Python refuses to read whole numbers of more than 4,300 digits.
