@@ -287,7 +287,7 @@ class Store:
 def _rows(query: Any, where: Condition | None, seconds: float | None) -> list[dict[str, Any]]:
     """What a query finds. The text of LanceDB's error is all there is to tell its kinds by."""
     # LanceDB looks at the clock between two batches of rows.
-    timeout = None if seconds is None else timedelta(seconds=max(seconds, 1e-6))
+    timeout = None if seconds is None else timedelta(seconds=max(seconds, 0))
     try:
         rows: list[dict[str, Any]] = (query if where is None else query.where(str(where))).to_list(timeout=timeout)
     except (RuntimeError, ValueError, OSError) as error:
