@@ -78,7 +78,7 @@ def test_filters(filled, docs):
 @pytest.mark.parametrize("question", ["", " \n\t", "\u200b\u00ad", "\0"])
 def test_an_empty_question_is_an_error(filled, question):
     for hybrid in (False, True):
-        with pytest.raises(InputError, match="the question is empty .*: ask something"):
+        with pytest.raises(InputError, match=r"the question is empty .*: ask something"):
             filled.search(question, hybrid=hybrid)
     with pytest.raises(InputError, match="a question is a string, got list"):
         filled.search([question])
