@@ -85,6 +85,37 @@ def test_check_tells_what_is_there_and_measures_the_index(run):
     assert "passages removed" in errors
 
 
+def test_nothing_found_tells_the_languages_there_are(run):
+    run("index", "docs", "--into", "my.lance")
+    code, output, _ = run("search", "my.lance", "bread", "--filter", "language = 'xx'")
+    assert (code, output) == (0, "nothing found; the store has passages in: de 1, en 1\n")
+    code, output, _ = run("search", "my.lance", "bread", "--filter", "language = 'xx'", "--json")
+    assert (code, json.loads(output)["hits"]) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["  "], "error: the question is empty ('  '): ask something"),
+        (["tea", "--filter", "language = 'de'; AND kind = 'pdf'"], "at character 16, got ';', which has no meaning"),
+        (["tea", "--filter", ""], "at character 1, expected a column, got the end"),
+        (["tea", "--k", "99999999999"], "k must be from 1 to 100,000, got 99999999999"),
+    ],
+)
+def test_questions_that_cannot_be_asked(run, arguments, message):
+    run("index", "docs", "--into", "my.lance")
+    code, output, errors = run("search", "my.lance", *arguments)
+    assert (code, output) == (2, "")
+    assert message in errors
+    assert errors.count("Columns are") == ("--filter" in arguments)
+
+
+def test_one_passage_is_removed(run):
+    run("index", "docs", "--into", "my.lance")
+    _, _, errors = run("index", "remove", "my.lance", "docs/bread.md")
+    assert errors == "1 passage removed, 1 left\n"
+
+
 def test_bad_files_come_last_and_make_the_code_1(run, tmp_path):
     (tmp_path / "docs" / "a.pdf").write_bytes(b"no pdf")
     (tmp_path / "docs" / "x.jsonl").write_text('{"text": "fine"}\n{}\n{"no": "text"}\n')

@@ -75,6 +75,15 @@ def test_filters(filled, docs):
                 filled.search("bread", where=where, hybrid=hybrid)
 
 
+@pytest.mark.parametrize("question", ["", " \n\t", "\u200b\u00ad", "\0"])
+def test_an_empty_question_is_an_error(filled, question):
+    for hybrid in (False, True):
+        with pytest.raises(InputError, match=r"the question is empty .*: ask something"):
+            filled.search(question, hybrid=hybrid)
+    with pytest.raises(InputError, match="a question is a string, got list"):
+        filled.search([question])
+
+
 @pytest.mark.parametrize("words", ["富士山", "Karakor", "gebacken", "最高峰"])
 def test_hybrid_finds_words_of_every_script(filled, words):
     hits = filled.search(words, 5, hybrid=True)

@@ -5,10 +5,14 @@ import json
 import sys
 
 import pytest
+from starlette.testclient import TestClient
 
 from me5 import AsyncClient, Client, Embedder, InputError
 from me5.cli import main
 from me5.search import Document, Index
+from me5.service.app import create_app
+from me5.service.pipeline import Pipeline
+from me5.service.settings import Settings
 
 DOCUMENTS = {
     "bread.md": "# Bread\n\nBread needs flour, water, salt and yeast. Bake it for an hour.\n",
@@ -63,6 +67,8 @@ def test_filters_go_together(searching):
     assert sources(language=["de"], source="ja/") == set()
     assert sources(filter="kind = 'markdown' OR kind = 'pdf'", language=["en"]) == {"bread.md"}
     assert sources(source="' OR true OR '") == set()
+    assert sources(filter="kind = 'text' OR kind = 'markdown'", language=["de"], source="berg") == {"berg.txt"}
+    assert sources(filter="kind = 'text' OR NOT kind = 'text'", language=["xx"]) == set()
 
 
 def test_what_is_stored(searching):
@@ -80,11 +86,18 @@ def test_what_is_stored(searching):
 @pytest.mark.parametrize(
     ("body", "param", "message"),
     [
-        ({"query": ""}, "query", "empty"),
+        ({"query": ""}, "query", "the question is empty"),
+        ({"query": " \n\u200b"}, "query", "the question is empty"),
+        ({"query": "x" * 4001, "hybrid": True}, "query", "looks up at most 4,000"),
+        ({"query": "x", "filter": "1=1) OR (1=1"}, "filter", "at character 1, expected a column, got '1'"),
+        ({"query": "x", "filter": "length(repeat(text, 20000)) > 0"}, "filter", "expected a column, got 'length'"),
+        ({"query": "x", "filter": "1" + "+1" * 1500 + " > 0"}, "filter", "expected a column"),
+        ({"query": "x", "language": ["de"] * 1001}, "language", "at most 1000"),
+        ({"query": "x", "source": "x" * 1001}, "source", "at most 1000"),
         ({"query": "x", "k": 0}, "k", "greater than or equal to 1"),
         ({"query": "x", "k": 101}, "k", "less than or equal to 100"),
         ({"query": "x", "language": []}, "language", "empty list"),
-        ({"query": "x", "filter": "nothing = 3"}, None, "the filter '(nothing = 3)' cannot be used"),
+        ({"query": "x", "filter": "nothing = 3"}, "filter", "the filter 'nothing = 3' cannot be used"),
         ({"query": "x", "model": "other"}, "model", "there is no model"),
         ({}, "query", "missing"),
     ],
@@ -94,6 +107,41 @@ def test_what_cannot_be_asked(searching, body, param, message):
     assert reply.status_code in (400, 404)
     assert reply.json()["error"]["param"] == param
     assert message in reply.json()["error"]["message"]
+
+
+def test_a_reply_has_bounded_room_and_tells_what_it_left_out(launch, tmp_path):
+    store = Index.open(tmp_path / "large.lance", Embedder.load(precision="f32"), create=True)
+    store.add_documents({str(n): Document(f"Text {n}.", metadata={"x": "é" * 700_000}) for n in range(4)})
+    store.finish()
+    server = launch("--search", store.store.uri, "--precision", "f32", "--no-page")
+    told = ask(server, query="text", k=4).json()
+    assert (len(told["hits"]), told["left_out"]) == (2, 2)
+    assert ask(server, query="text", k=2).json()["left_out"] == 0
+
+
+def test_a_search_that_takes_too_long_costs_its_request_alone(index, launch):
+    server = launch("--search", index.store.uri, "--precision", "f32", "--search-timeout", "0.001", "--no-page")
+    reply = ask(server, query="bread")
+    assert reply.status_code == 504
+    assert reply.json()["error"]["code"] == "deadline_exceeded"
+    assert "--search-timeout" in reply.json()["error"]["message"]
+    with server.client() as client:
+        assert client.get("/health").status_code == 200
+
+
+def test_all_that_a_search_embeds_goes_as_a_query(index, monkeypatch):
+    asks = []
+    embed = Pipeline.embed
+
+    async def noted(self, asked):
+        asks.append(asked)
+        return await embed(self, asked)
+
+    monkeypatch.setattr(Pipeline, "embed", noted)
+    with TestClient(create_app(Settings(search=index.store.uri, precision="f32", threads=1))) as client:
+        assert client.post("/v1/search", json={"query": "bread", "k": 3}).status_code == 200
+    assert [asked.side for asked in asks] == ["query", "document"]
+    assert all(asked.urgent for asked in asks)
 
 
 def test_without_a_store_there_is_nothing_to_search(server):

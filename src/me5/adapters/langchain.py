@@ -39,8 +39,8 @@ class Me5Embeddings(Embeddings):
 class Me5VectorStore(VectorStore):
     """An `Index` as LangChain's `VectorStore`.
 
-    A document longer than the store's passages is split; its passages share its id. Searches take `where` (SQL),
-    `hybrid`, `task` and `exact` as `Index.search` does.
+    A document longer than the store's passages is split; its passages share its id. Searches take `where`
+    (a filter), `hybrid`, `task` and `exact` as `Index.search` does.
     """
 
     def __init__(self, index: Index) -> None:

@@ -158,7 +158,7 @@ def remove(
     dropped = opened.remove(sources)
     opened.finish()
     if not quiet:
-        typer.echo(f"{dropped:,} passages removed, {len(opened):,} left", err=True)
+        typer.echo(f"{_count(dropped, 'passage')} removed, {len(opened):,} left", err=True)
 
 
 def open_index(store: str, storage_option: list[str] | None, *, threads: int | None, quiet: bool) -> "Index":
@@ -205,18 +205,18 @@ def _open_or_make(
     )  # fmt: skip
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def _tell(summary: "Summary", index: "Index", built: "Recall | None") -> None:
     """The summary in words, bad files last."""
-
-    def count(number: int, what: str) -> str:
-        return f"{number:,} {what}{'' if number == 1 else 's'}"
-
     rate = f", {summary.tokens / summary.engine_seconds:,.0f} tokens/s in the engine" if summary.tokens else ""
     reused = f" ({summary.reused:,} with the vectors they had)" if summary.reused else ""
     typer.echo(
-        f"{count(summary.indexed, 'file')} indexed, {summary.unchanged:,} unchanged, {summary.removed:,} removed; "
-        f"{count(summary.passages, 'passage')} written{reused} in {summary.seconds:.1f} s{rate}; "
-        f"{index.store.uri} holds {count(len(index), 'passage')}",
+        f"{_count(summary.indexed, 'file')} indexed, {summary.unchanged:,} unchanged, {summary.removed:,} removed; "
+        f"{_count(summary.passages, 'passage')} written{reused} in {summary.seconds:.1f} s{rate}; "
+        f"{index.store.uri} holds {_count(len(index), 'passage')}",
         err=True,
     )
     if built is not None:

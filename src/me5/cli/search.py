@@ -46,7 +46,7 @@ def search(
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="How many passages.")] = 5,
     where: Annotated[
         str | None,
-        typer.Option("--filter", metavar="SQL", help="Only passages that fit, such as \"language = 'de'\"."),
+        typer.Option("--filter", metavar="FILTER", help="Only passages that fit, such as \"language = 'de'\"."),
     ] = None,
     task: options.Task = None,
     hybrid: Annotated[bool, typer.Option("--hybrid", help="Vectors and full text, joined by their scores.")] = False,
@@ -70,7 +70,8 @@ def search(
 
     A running service answers in a fraction of the time that a new process needs to load the store and its model.
 
-    Columns for --filter: source, title, text, at, language, kind, modified, metadata.
+    Columns for --filter: source, title, text, start, end, at, language, kind, modified, id, and json_get_string, _int,
+    _float and _bool for fields of the metadata; with =, !=, <, >, IN, LIKE, BETWEEN, IS NULL, AND, OR, NOT.
 
     \b
     me5 search my.lance "how tall is K2?"

@@ -13,6 +13,7 @@ from me5.progress import track
 from me5.search import files, recall
 from me5.search.documents import Document
 from me5.search.files import Found, Stamp, content_hash
+from me5.search.filters import parse
 from me5.search.folding import Group
 from me5.search.fusion import WEIGHT
 from me5.search.hits import Hit
@@ -177,14 +178,16 @@ class Index:
     ) -> list[Hit]:
         """The `k` passages that answer a question best, best first.
 
-        `where` is an SQL filter over the columns of `Hit` (`language = 'de' AND source LIKE '%.pdf'`). `task` as in
-        `Embedder.encode_query`. `hybrid` also looks the words up in the full text; vectors have this `weight` there,
-        words the rest of 1. `highlight` finds the best sentence of each passage. `exact` goes past the index over the
-        vectors. `group="document"` gives the best passage of each document only. `fold` leaves out passages that say
-        what a better one says, and names them in its `also`. Raises `InputError` for a filter that cannot be used.
+        `where` is a filter over the columns of `Hit` (`language = 'de' AND source LIKE '%.pdf'`, see docs/search.md).
+        `task` as in `Embedder.encode_query`. `hybrid` also looks the words up in the full text; vectors have this
+        `weight` there, words the rest of 1. `highlight` finds the best sentence of each passage. `exact` goes past the
+        index over the vectors. `group="document"` gives the best passage of each document only. `fold` leaves out
+        passages that say what a better one says, and names them in its `also`. Raises `InputError` for an empty
+        question and a filter that cannot be used.
         """
+        asked = Question(question, k, None if where is None else parse(where), hybrid, exact, weight, group, fold)
         (vector,) = self.embedder.encode_query([question], task=task)
-        hits = find(self.store, Question(question, k, where, hybrid, exact, weight, group, fold), vector)
+        hits = find(self.store, asked, vector)
         texts = sentences_of(hits) if highlight else []
         return highlighted(hits, (self.embedder.encode_document(texts) @ vector).tolist()) if texts else hits
 

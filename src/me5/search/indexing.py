@@ -23,10 +23,11 @@ from me5.embedder import Embedder, Float32
 from me5.errors import InputError
 from me5.progress import Advance
 from me5.search import language
+from me5.search.conditions import quoted
 from me5.search.documents import Document
 from me5.search.files import Found, Stamp
 from me5.search.splitting import Passage, Splitter
-from me5.search.store import IndexedFile, Row, Store, quoted
+from me5.search.store import IndexedFile, Row, Store
 from me5.tokenizer import Prepared, Report
 
 # A batch takes about this long, whatever the model and the machine: it is what a kill loses.

@@ -3,17 +3,23 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Any
 
 from me5.embedder import Float32
 from me5.errors import InputError
 from me5.search import language
+from me5.search.conditions import Condition
 from me5.search.folding import Group, folded
 from me5.search.fusion import CANDIDATES, WEIGHT, covered, fused
 from me5.search.hits import Hit
 from me5.search.splitting import sentences
 from me5.search.store import Store
 
+# What one search may ask for; LanceDB counts to 2^32.
+MOST_HITS = 100_000
+# Every pair and triple of characters is looked up: 4,000 characters took 5 s in 60,000 passages that had most of them.
+LONGEST_WORDS = 4_000
 # Copies, and further passages of a document, take the places of hits: so many times as many rows are asked for, and
 # where too few hits are left, so many times as many again, at most twice.
 _SPARE, _ROUNDS = 4, 3
@@ -24,48 +30,68 @@ _COMPARED, _NATIVE = 10, 3
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a store: see `Index.search`."""
+    """What is asked of a store: see `Index.search`. Raises `InputError` for what cannot be asked."""
 
     text: str
     k: int = 10
-    where: str | None = None
+    where: Condition | None = None
     hybrid: bool = False
     exact: bool = False
     weight: float = WEIGHT
     group: Group | None = None
     fold: bool = True
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise InputError(f"a question is a string, got {type(self.text).__name__}")
+        if not any(character.isprintable() and not character.isspace() for character in self.text):
+            raise InputError(f"the question is empty ({self.text[:20]!r}): ask something")
+        if self.hybrid and len(self.text) > LONGEST_WORDS:
+            raise InputError(
+                f"the question has {len(self.text):,} characters; a hybrid search looks up at most {LONGEST_WORDS:,}. "
+                "Shorten it, or search without hybrid"
+            )
+        if not 1 <= self.k <= MOST_HITS:
+            raise InputError(f"k must be from 1 to {MOST_HITS:,}, got {self.k}")
+        if not 0 <= self.weight <= 1:
+            raise InputError(f"the weight of the vectors must be from 0 to 1, got {self.weight}")
+        if self.group not in (None, "document"):
+            raise InputError(f"group must be 'document' or None, got {self.group!r}")
 
-def find(store: Store, question: Question, vector: Float32) -> list[Hit]:
-    """The hits for a question with this vector (dim,), best first. Raises `InputError`."""
-    if question.k < 1:
-        raise InputError(f"k must be at least 1, got {question.k}")
-    if not 0 <= question.weight <= 1:
-        raise InputError(f"the weight of the vectors must be from 0 to 1, got {question.weight}")
-    if question.group not in (None, "document"):
-        raise InputError(f"group must be 'document' or None, got {question.group!r}")
-    ranked = _by_both if question.hybrid and question.text.strip() else _by_vector
+
+def find(store: Store, question: Question, vector: Float32, *, seconds: float | None = None) -> list[Hit]:
+    """The hits for a question with this vector (dim,), best first.
+
+    Raises `InputError`, and `TimeoutError` where the store takes longer than `seconds`.
+    """
+    ranked = _by_both if question.hybrid else _by_vector
+    deadline = None if seconds is None else monotonic() + seconds
     count, hits = question.k, list[Hit]()
     for _ in range(_ROUNDS):
         count *= _SPARE
-        found = ranked(store, question, vector, count)
+        found = ranked(store, question, vector, count, deadline)
         hits = folded(found, question.k, fold=question.fold, group=question.group)
         if len(hits) >= question.k or len(found) < count:
             break
     return hits
 
 
-def _by_vector(store: Store, question: Question, vector: Float32, count: int) -> list[Hit]:
-    rows = store.nearest(vector, count, where=question.where, exact=question.exact)
+def _left(deadline: float | None) -> float | None:
+    """Seconds until a deadline; LanceDB wants some."""
+    return None if deadline is None else max(deadline - monotonic(), 0.001)
+
+
+def _by_vector(store: Store, question: Question, vector: Float32, count: int, deadline: float | None) -> list[Hit]:
+    rows = store.nearest(vector, count, where=question.where, exact=question.exact, seconds=_left(deadline))
     return [_hit(row, _cosine(row)) for row in rows]
 
 
-def _by_both(store: Store, question: Question, vector: Float32, count: int) -> list[Hit]:
+def _by_both(store: Store, question: Question, vector: Float32, count: int, deadline: float | None) -> list[Hit]:
     if not store.has_text_index():
         raise InputError(f"{store.uri} has no full-text index yet; finish indexing first (Index.finish, me5 index)")
     candidates = max(count, CANDIDATES)
-    near = store.nearest(vector, candidates, where=question.where, exact=question.exact)
-    matching = store.matching(question.text, candidates, where=question.where)
+    near = store.nearest(vector, candidates, where=question.where, exact=question.exact, seconds=_left(deadline))
+    matching = store.matching(question.text, candidates, where=question.where, seconds=_left(deadline))
     rows = {row["id"]: row for row in (*near, *matching)}
     scores = fused(
         {row["id"]: _cosine(row) for row in near},

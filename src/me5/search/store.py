@@ -10,8 +10,7 @@ reader sees every commit whole or not at all.
 
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,6 +26,7 @@ from lancedb.query import FullTextOperator, MultiMatchQuery
 
 from me5.embedder import Float32
 from me5.errors import InputError
+from me5.search.conditions import Condition, quoted
 from me5.search.files import Stamp
 from me5.search.settings import Settings
 
@@ -159,9 +159,8 @@ class Store:
         return dropped
 
     def delete_passages(self, where: str) -> int:
-        """Drop passages by an SQL filter, and tell how many."""
-        with _explained(where):
-            return int(_committed(lambda: self.passages.delete(where)).num_deleted_rows)
+        """Drop passages by SQL of our own, and tell how many."""
+        return int(_committed(lambda: self.passages.delete(where)).num_deleted_rows)
 
     def known_files(self) -> dict[str, IndexedFile]:
         """Every completely indexed file, by source."""
@@ -188,10 +187,9 @@ class Store:
         ids = set(rows["id"].to_pylist())
         return ids, dict(zip(rows["key"].to_pylist(), rows["vector"].to_pylist(), strict=True))
 
-    def count(self, where: str | None = None) -> int:
-        """The number of passages, or of those that an SQL filter leaves."""
-        with _explained(where):
-            return int(self.passages.count_rows(where))
+    def count(self) -> int:
+        """The number of passages."""
+        return int(self.passages.count_rows())
 
     def counts(self, column: str) -> dict[str, int]:
         """How many passages there are of every value of a column, most frequent first."""
@@ -200,25 +198,30 @@ class Store:
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
     def nearest(
-        self, vector: Float32, k: int, *, where: str | None = None, exact: bool = False, tuning: "Tuning | None" = None
+        self,
+        vector: Float32,
+        k: int,
+        *,
+        where: Condition | None = None,
+        exact: bool = False,
+        tuning: "Tuning | None" = None,
+        seconds: float | None = None,
     ) -> list[dict[str, Any]]:
         """The `k` passages whose vectors are nearest to `vector` (dim,), as rows with `_distance`, 1 - cosine.
 
-        `tuning` None is what the store keeps; `exact` compares with every vector.
+        `tuning` None is what the store keeps; `exact` compares with every vector. Raises `TimeoutError` after
+        `seconds`, and `InputError` for a filter that meets metadata of another kind.
         """
-        with _explained(where):
-            query = self._tuned(self.passages.search(vector, vector_column_name="vector"), exact, tuning or self.tuning)
-            query = query.limit(k).select([*COLUMNS, "_distance"])
-            rows: list[dict[str, Any]] = (query if where is None else query.where(where)).to_list()
-        return rows
+        query = self._tuned(self.passages.search(vector, vector_column_name="vector"), exact, tuning or self.tuning)
+        return _rows(query.limit(k).select([*COLUMNS, "_distance"]), where, seconds)
 
-    def matching(self, text: str, k: int, *, where: str | None = None) -> list[dict[str, Any]]:
-        """The `k` passages whose full text matches best, as rows with `_score`, BM25."""
+    def matching(
+        self, text: str, k: int, *, where: Condition | None = None, seconds: float | None = None
+    ) -> list[dict[str, Any]]:
+        """The `k` passages whose full text matches best, as rows with `_score`, BM25. Raises as `nearest`."""
         words = MultiMatchQuery(text, list(_TEXTS), boosts=None, operator=FullTextOperator.OR)
-        with _explained(where):
-            query = self.passages.search(words, query_type="fts").limit(k).select([*COLUMNS, "_score"])
-            rows: list[dict[str, Any]] = (query if where is None else query.where(where)).to_list()
-        return rows
+        query = self.passages.search(words, query_type="fts").limit(k).select([*COLUMNS, "_score"])
+        return _rows(query, where, seconds)
 
     @staticmethod
     def _tuned(query: Any, exact: bool, tuning: "Tuning | None") -> Any:
@@ -281,19 +284,23 @@ class Store:
         )
 
 
-@contextmanager
-def _explained(where: str | None) -> Iterator[None]:
-    """An SQL filter that cannot be used is the user's mistake, told in one sentence."""
+def _rows(query: Any, where: Condition | None, seconds: float | None) -> list[dict[str, Any]]:
+    """What a query finds. The text of LanceDB's error is all there is to tell its kinds by."""
+    # LanceDB looks at the clock between two batches of rows.
+    timeout = None if seconds is None else timedelta(seconds=max(seconds, 0))
     try:
-        yield
+        rows: list[dict[str, Any]] = (query if where is None else query.where(str(where))).to_list(timeout=timeout)
     except (RuntimeError, ValueError, OSError) as error:
-        if where is None:
+        if "Query timeout" in str(error):
+            raise TimeoutError("the store did not answer in time") from error
+        kind = str(error).partition("Failed to convert to ")[2].partition(":")[0]
+        if where is None or not kind:
             raise
-        reason = str(error).split(", /")[0].removeprefix("lance error: ")
         raise InputError(
-            f"the filter {where!r} cannot be used: {reason}. Columns are {', '.join(COLUMNS)}, modified; "
-            "a field of the metadata is json_get_string(metadata, 'author')"
+            f"the filter {where} cannot be used: some passage has something in that field of its metadata that is no "
+            f"{kind}; json_get_string reads strings, numbers, true and false"
         ) from error
+    return rows
 
 
 def _committed(write: Callable[[], Any]) -> Any:
@@ -306,11 +313,6 @@ def _committed(write: Callable[[], Any]) -> Any:
                 raise
             sleep(random.uniform(0, 0.1 * 2**attempt))
     raise AssertionError("unreachable")
-
-
-def quoted(text: str) -> str:
-    """A string as SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _connect(uri: str, storage_options: Mapping[str, str] | None) -> Any:

@@ -28,6 +28,7 @@ from me5.service.metrics import Metrics
 from me5.service.page.routes import pages
 from me5.service.pipeline import Pipeline
 from me5.service.record import Recording
+from me5.service.searches import Searches
 from me5.service.settings import Settings
 from me5.service.tracing import Tracer, open_tracer
 from me5.service.wire import cohere, openai, score, search, tei
@@ -62,8 +63,8 @@ def create_app(settings: Settings, pipeline: Pipeline | None = None, *, loopback
     keys = read_keys(settings.keys_file, settings.keys, settings.key_tokens_per_minute)
     tracer = open_tracer(settings.otlp_endpoint)
     pipeline = pipeline or Pipeline(settings, metrics)
-    store = open_store(settings.search) if settings.search else None
-    service = Service(settings, pipeline, keys, metrics, int(time.time()), store)
+    searches = Searches(open_store(settings.search), settings.search_timeout) if settings.search else None
+    service = Service(settings, pipeline, keys, metrics, int(time.time()), searches)
     metrics.watch(service.pipeline)
     app = FastAPI(
         title="me5",
@@ -79,10 +80,10 @@ def create_app(settings: Settings, pipeline: Pipeline | None = None, *, loopback
     app.state.service = service
     for router in (openai.router, tei.router, cohere.router, score.router, _open_routes(service)):
         app.include_router(router)
-    if store is not None:
+    if searches is not None:
         app.include_router(search.router)
     if settings.page:
-        app.include_router(pages(search=store is not None))
+        app.include_router(pages(search=searches is not None))
     app.add_exception_handler(HTTPException, _refuse_path)
     _describe_keys(app, keys)
     app.add_middleware(Gate, settings=settings, local=loopback and not keys)
@@ -105,10 +106,12 @@ def _lifespan(service: Service, tracer: Tracer | None) -> Callable[[FastAPI], An
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.pipeline.start()
         try:
-            if service.store is not None:
-                service.store.settings.check(service.pipeline)
+            if service.searches is not None:
+                service.searches.store.settings.check(service.pipeline)
             yield
         finally:
+            if service.searches is not None:
+                service.searches.close()
             await service.pipeline.stop()
             if tracer is not None:
                 tracer.close()

@@ -164,6 +164,9 @@ class Settings:
         str | None,
         About("Behaviour", "A store that `me5 index` made with this model, to be searched at /search.", shown="none"),
     ] = None
+    search_timeout: Annotated[
+        float, About("Behaviour", "Seconds that a search of the store may take (504).", least=0.001)
+    ] = 10.0
 
     log_format: Annotated[
         Literal["auto", "json", "text"],

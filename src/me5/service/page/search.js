@@ -151,7 +151,9 @@ function show(reply) {
   hits.classList.remove("outdated");
   hits.replaceChildren(...reply.hits.map((hit) => view(hit, reply.language)));
   const found = reply.hits.length ? plural(reply.hits.length, "passage") : "Nothing found";
-  byId("status").textContent = `${found} in ${Math.round(reply.total_ms)} ms.${reply.hits.length ? "" : advice()}`;
+  const more = reply.left_out ? ` ${plural(reply.left_out, "more passage")} had no room in the reply.` : "";
+  const there = reply.hits.length || more ? "" : advice();
+  byId("status").textContent = `${found} in ${Math.round(reply.total_ms)} ms.${more}${there}`;
 }
 
 function view(hit, asked) {

@@ -1,10 +1,10 @@
 """One request on its way: whose it is, what it asks of the pipeline, and what its reply says of that."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 from fastapi import Depends, Request
@@ -15,11 +15,11 @@ from me5.service.errors import ClientGone, FieldError
 from me5.service.metrics import Metrics
 from me5.service.pipeline import Answer, Ask, Pipeline
 from me5.service.record import Record
+from me5.service.searches import Searches
 from me5.service.settings import Settings
 from me5.service.wire.reading import Names, Reading
 
-if TYPE_CHECKING:
-    from me5.search.store import Store
+T = TypeVar("T")
 
 # Characters that a token takes at least, in the languages where it takes few: a guess until the tokens are counted.
 _CHARS_PER_TOKEN = 2
@@ -29,14 +29,17 @@ _HEADER_BYTES = 1000
 
 @dataclass(frozen=True)
 class Service:
-    """What every request shares, at `app.state.service`. `started` is in seconds since 1970, `store` is searched."""
+    """What every request shares, at `app.state.service`.
+
+    `started` is in seconds since 1970, `searches` has the store that is searched.
+    """
 
     settings: Settings
     pipeline: Pipeline
     keys: Keys
     metrics: Metrics
     started: int
-    store: "Store | None" = None
+    searches: Searches | None = None
 
     @property
     def names(self) -> Names:
@@ -80,13 +83,20 @@ class Call:
             self.record.answered(ask.side, answer)
         return answers
 
+    async def search(self, work: Callable[[float], T]) -> T:
+        """What `work` finds in the store, which is told its seconds; until the caller hangs up. See `Searches.run`."""
+        searches = self.service.searches
+        assert searches is not None, "the routes of search are there only with a store"
+        (found,) = await self._while_wanted([searches.run(self._caller, work)])
+        return found
+
     async def _embed(self, param: str, ask: Ask) -> Answer:
         try:
             return await self.service.pipeline.embed(ask)
         except InputError as error:
             raise FieldError(f"`{param}`: {error}", param) from error
 
-    async def _while_wanted(self, works: Sequence[Coroutine[Any, Any, Answer]]) -> list[Answer]:
+    async def _while_wanted(self, works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         """The results of all, unless one fails or the caller hangs up: then none goes on."""
         tasks = [asyncio.ensure_future(work) for work in works]
         answers = asyncio.gather(*tasks)

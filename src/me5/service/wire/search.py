@@ -1,24 +1,35 @@
 """Search over a store that `me5 index` made: POST /v1/search asks it, GET /v1/search tells what is in it."""
 
-import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import orjson
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from me5.errors import InputError
 from me5.service.errors import FieldError
 from me5.service.wire import writing
 from me5.service.wire.call import CurrentCall
 from me5.service.wire.dialects import OPENAI
-from me5.service.wire.reading import Fields, SideFields, read_side, read_texts
+from me5.service.wire.reading import Fields, SideFields, read_side
 from me5.service.wire.routing import speaking
 
 if TYPE_CHECKING:
+    from me5.search.hits import Hit
+    from me5.search.searching import Question
     from me5.search.store import Store
 
 router = APIRouter(route_class=speaking(OPENAI), tags=["me5"])
 MOST = 100
+MOST_LANGUAGES = 1_000
+LONGEST_SOURCE = 1_000
+# Titles and metadata have any length; of passages there are 100 of some 1,500 characters.
+MOST_BYTES = 4 * 2**20
+# A passage takes as long to write as about so many numbers.
+NUMBERS_PER_HIT = 200
 
 
 class SearchRequest(Fields):
@@ -30,9 +41,13 @@ class SearchRequest(Fields):
     k: int = Field(10, ge=1, le=MOST, description="How many passages.")
     model: str | None = Field(None, description="The served model's name.")
     task: str | None = Field(None, description="What the question is for, as in /v1/score.")
-    language: list[str] | None = Field(None, description="Only passages in these languages, such as `de`.")
-    source: str | None = Field(None, description="Only passages whose source holds this.")
-    filter: str | None = Field(None, description="An SQL filter over the columns, such as `kind = 'pdf'`.")
+    language: list[str] | None = Field(
+        None, max_length=MOST_LANGUAGES, description="Only passages in these languages, such as `de`."
+    )
+    source: str | None = Field(None, max_length=LONGEST_SOURCE, description="Only passages whose source holds this.")
+    filter: str | None = Field(
+        None, description="A filter over the columns, such as `kind = 'pdf'`; docs/search.md has its language."
+    )
     hybrid: bool = Field(False, description="Vectors and full text, joined by their scores.")
     weight: float = Field(0.4, ge=0, le=1, description="The weight of the vectors where `hybrid`; words have the rest.")
     group: Literal["document"] | None = Field(None, description="`document`: the best passage of each document only.")
@@ -67,13 +82,17 @@ class FoundPassage(BaseModel):
 
 
 class SearchReply(BaseModel):
-    """The best passages, best first. `language` is the question's, as far as it can be told."""
+    """The best passages, best first. `language` is the question's, as far as it can be told.
+
+    `left_out` counts further hits that the reply had no room for.
+    """
 
     object: str
     model: str
     language: str
     passages: int
     hits: list[FoundPassage]
+    left_out: int
     total_ms: float
 
 
@@ -89,7 +108,6 @@ class StoreReply(BaseModel):
 
 def open_store(uri: str) -> "Store":
     """The store to search. Raises `InputError` where there is none, `MissingExtraError` without the extra."""
-    from me5.errors import InputError
     from me5.search.store import Store
 
     store = Store.open(uri)
@@ -102,31 +120,34 @@ def open_store(uri: str) -> "Store":
 async def search(body: SearchRequest, call: CurrentCall) -> Response:
     """The passages that answer a question best, in whatever language they are."""
     from me5.search import language
-    from me5.search.searching import Question, find, highlighted, sentences_of
+    from me5.search.searching import find, highlighted, sentences_of
 
-    store = _store(call)
     names, prompts = call.service.names, call.service.pipeline.prompts
-    (text,) = read_texts([body.query], "query", 1)
+    question, store = _question(body), _store(call)
     asked = read_side(SideFields(model=body.model, side="query", task=body.task), names, prompts)
-    answers = await call.embed(query=call.ask([text], asked))
+    answers = await call.embed(query=call.ask([question.text], asked))
     vector = answers[0].vectors[0]
-    question = Question(text, body.k, _where(body), body.hybrid, weight=body.weight, group=body.group, fold=body.fold)
-    hits = await asyncio.to_thread(find, store, question, vector)
-    if body.highlight and (sentences := sentences_of(hits)):
-        searched = read_side(SideFields(side="document"), names, prompts)
-        answers += await call.embed(sentences=call.ask(sentences, searched, truncation="end"))
-        hits = highlighted(hits, (answers[1].vectors @ vector).tolist())
-    passages = await asyncio.to_thread(store.count)
-    content = {
-        "object": "search",
-        "model": names.served,
-        "language": language.detect_question(text),
-        "passages": passages,
-        "hits": [{**asdict(hit), "place": hit.place} for hit in hits],
-        "total_ms": round(call.milliseconds, 3),
-    }
+
+    def searched(seconds: float) -> "tuple[list[Hit], int, list[str], int]":
+        hits, left_out = _fitting(find(store, question, vector, seconds=seconds))
+        return hits, left_out, sentences_of(hits) if body.highlight else [], store.count()
+
+    hits, left_out, sentences, passages = await call.search(searched)
+    if sentences:
+        document = read_side(SideFields(side="document"), names, prompts)
+        # What a question needs is a question's work, and has its turn among those.
+        answers += await call.embed(sentences=call.ask(sentences, document, truncation="end", priority="query"))
+
+    def content() -> dict[str, Any]:
+        best = highlighted(hits, (answers[1].vectors @ vector).tolist()) if sentences else hits
+        return {
+            "object": "search", "model": names.served, "language": language.detect_question(question.text),
+            "passages": passages, "hits": [_told(hit) for hit in best], "left_out": left_out,
+            "total_ms": round(call.milliseconds, 3),
+        }  # fmt: skip
+
     headers = call.headers(replace(asked, ignored=body.ignored), *answers)
-    return await writing.json_reply(lambda: content, headers, call.record)
+    return await writing.json_reply(content, headers, call.record, numbers=len(hits) * NUMBERS_PER_HIT)
 
 
 @router.get("/v1/search", response_model=StoreReply, responses=OPENAI.responses())
@@ -134,7 +155,7 @@ async def stored(call: CurrentCall) -> Response:
     """What there is to search: how many passages, in which languages, of which kinds."""
     store = _store(call)
 
-    def content() -> dict[str, Any]:
+    def counted(_: float) -> dict[str, Any]:
         languages, kinds = store.counts("language"), store.counts("kind")
         passages = sum(kinds.values())
         return {
@@ -142,27 +163,51 @@ async def stored(call: CurrentCall) -> Response:
             "kinds": kinds,
         }  # fmt: skip
 
-    told = await asyncio.to_thread(content)
+    told = await call.search(counted)
     return await writing.json_reply(lambda: told, {}, call.record)
 
 
 def _store(call: CurrentCall) -> "Store":
-    store = call.service.store
-    assert store is not None, "these routes are there only with a store"
-    return store
+    searches = call.service.searches
+    assert searches is not None, "these routes are there only with a store"
+    return searches.store
 
 
-def _where(body: SearchRequest) -> str | None:
-    """The SQL filter that the fields mean together."""
-    from me5.search.store import quoted
+def _question(body: SearchRequest) -> "Question":
+    """What the fields ask together; each of them always holds."""
+    from me5.search.conditions import all_of, any_of, contains
+    from me5.search.filters import parse
+    from me5.search.searching import Question
 
-    parts = []
-    if body.language is not None:
-        if not body.language:
-            raise FieldError("`language` is an empty list; leave it out to search in all", "language")
-        parts.append(f"language IN ({', '.join(map(quoted, body.language))})")
-    if body.source:
-        parts.append(f"strpos(source, {quoted(body.source)}) > 0")
-    if body.filter:
-        parts.append(f"({body.filter})")
-    return " AND ".join(parts) or None
+    if body.language == []:
+        raise FieldError("`language` is an empty list; leave it out to search in all", "language")
+    languages = any_of("language", body.language) if body.language else None
+    source = contains("source", body.source) if body.source else None
+    with _about("filter"):
+        chosen = parse(body.filter) if body.filter else None
+    with _about("query"):
+        where = all_of(languages, source, chosen)
+        return Question(body.query, body.k, where, body.hybrid, weight=body.weight, group=body.group, fold=body.fold)
+
+
+@contextmanager
+def _about(param: str) -> Iterator[None]:
+    """An error of the library tells which field it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise FieldError(f"`{param}`: {error}", param) from error
+
+
+def _told(hit: "Hit") -> dict[str, Any]:
+    return {**asdict(hit), "place": hit.place}
+
+
+def _fitting(hits: "list[Hit]") -> tuple["list[Hit]", int]:
+    """The first hits, as many as a reply has room for, and how many are left out."""
+    room = MOST_BYTES
+    for count, hit in enumerate(hits):
+        room -= len(orjson.dumps(_told(hit)))
+        if room < 0:
+            return hits[:count], len(hits) - count
+    return hits, 0
