@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,7 +11,7 @@ from me5.service.errors import FieldError
 from me5.service.wire import writing
 from me5.service.wire.call import CurrentCall
 from me5.service.wire.dialects import OPENAI
-from me5.service.wire.reading import Fields, SideFields, read_side, read_texts
+from me5.service.wire.reading import Fields, SideFields, TaskWords, read_side, read_texts
 from me5.service.wire.routing import speaking
 
 if TYPE_CHECKING:
@@ -26,12 +26,14 @@ class SearchRequest(Fields):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"query": "how tall is K2?", "k": 3}]})
 
-    query: str = Field(description="The question, in any language.")
+    query: str = Field(max_length=10_000, description="The question, in any language.")
     k: int = Field(10, ge=1, le=MOST, description="How many passages.")
     model: str | None = Field(None, description="The served model's name.")
-    task: str | None = Field(None, description="What the question is for, as in /v1/score.")
-    language: list[str] | None = Field(None, description="Only passages in these languages, such as `de`.")
-    source: str | None = Field(None, description="Only passages whose source holds this.")
+    task: TaskWords | None = Field(None, description="What the question is for, as in /v1/score.")
+    language: Annotated[list[Annotated[str, Field(max_length=100)]], Field(fail_fast=True)] | None = Field(
+        None, max_length=200, description="Only passages in these languages, such as `de`."
+    )
+    source: str | None = Field(None, max_length=1000, description="Only passages whose source holds this.")
     filter: str | None = Field(None, description="An SQL filter over the columns, such as `kind = 'pdf'`.")
     hybrid: bool = Field(False, description="Vectors and full text, joined by their scores.")
     weight: float = Field(0.4, ge=0, le=1, description="The weight of the vectors where `hybrid`; words have the rest.")
