@@ -19,6 +19,7 @@ class Notices:
         self._prompts = prompts
         self._texts = 0
         self._lost = 0
+        self._unseen = _Items()
         self._truncated = _Items()
         self._carrying = _Items()
         self._carried = ""
@@ -31,6 +32,9 @@ class Notices:
                 self._carried = self._carried or prompt
         for index in report.truncated:
             self._truncated.add(self._texts + index)
+        for index, chars in enumerate(report.unseen):
+            if chars:
+                self._unseen.add(self._texts + index)
         self._lost += sum(report.lost)
         self._texts += len(texts)
 
@@ -48,7 +52,17 @@ class Notices:
         if not self._truncated.count:
             return ""
         which = self._truncated.of(self._texts)
-        return f"texts longer than {max_tokens} tokens were cut: {which}, {self._lost:,} tokens lost"
+        least = "at least " if self._unseen.count else ""
+        return f"texts longer than {max_tokens} tokens were cut: {which}, {least}{self._lost:,} tokens lost"
+
+    def uncounted(self) -> str:
+        """A sentence on texts whose tokens were not all counted; empty where all were."""
+        if not self._unseen.count:
+            return ""
+        return (
+            f"texts are much longer than the model reads: {self._unseen.of(self._texts)}. What is not read was not "
+            "counted: their numbers of tokens, and of tokens lost, are at least what is told"
+        )
 
     def warn(self, max_tokens: int) -> None:
         """Issue `PromptWarning` and `TruncationWarning` where there is cause."""

@@ -6,11 +6,16 @@ Policies for a text longer than the model reads, each keeping the prompt and the
     start   keep the end
     chunk   keep everything: cut into chunks, each a sequence of its own; its vector is their token-weighted mean
     error   refuse, and name the text
+
+A long text is tokenized in parts, cut between two words, where no token reaches across: the tokens are the same, in a
+hundredth of the memory. Where a `reach` is given, no more parts are made than the policy needs.
 """
 
+import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -23,24 +28,40 @@ from me5.errors import CheckpointError, InputError
 Truncation = Literal["end", "start", "chunk", "error"]
 TRUNCATIONS: tuple[Truncation, ...] = ("end", "start", "chunk", "error")
 
+# Characters of a part where no more is tokenized than is read: eight for each of 512 tokens. Where all is, parts are
+# `_LARGE`, and so many characters are tokenized at once: the tokenizers library needs up to 160 bytes for each until
+# the ids are taken out.
+PART = 4096
+_LARGE = 64 * PART
+# Where a text may be parted: a space or line break that ends a word or sentence, before a letter or digit. Words are
+# tokenized each on its own anyway; no normal form joins a letter to a space; tokens that swallow spaces, such as
+# <mask>, are no letters.
+_SEAM = re.compile(r"""(?<=[\w.,;:!?)\]"'。!?、…])[ \n](?=[^\W_])""")
+_AT_SEAM = re.compile(f"(?={_SEAM.pattern})")
+_SEAMED = ("ab cd", "Ab, c9\nDéf.", "1) 南瓜。 abc")
+
 
 @dataclass
 class Report:
     """How many tokens texts had, lost and became; grows with every call that it is passed to.
 
     `tokens` counts prompt and special tokens too, before truncation; `lost` the tokens that the model did not read;
-    `chunks` the sequences that a text became. One number per text each, in input order.
+    `chunks` the sequences that a text became; `unseen` the characters that were not tokenized, for a service does not
+    count what it will not read: where there are any, `tokens` and `lost` are at least what they say. One number per
+    text each, in input order.
     """
 
     tokens: "array[int]" = field(default_factory=lambda: array("q"))
     lost: "array[int]" = field(default_factory=lambda: array("q"))
     chunks: "array[int]" = field(default_factory=lambda: array("q"))
+    unseen: "array[int]" = field(default_factory=lambda: array("q"))
 
     def add(self, other: "Report") -> None:
         """Append the figures of another report."""
         self.tokens.extend(other.tokens)
         self.lost.extend(other.lost)
         self.chunks.extend(other.chunks)
+        self.unseen.extend(other.unseen)
 
     @property
     def texts(self) -> int:
@@ -74,6 +95,16 @@ class Prepared:
     def texts(self) -> int:
         """The number of texts."""
         return self.report.texts
+
+
+def joined(parts: Sequence[Prepared]) -> Prepared:
+    """Several calls' texts as if they had come in one."""
+    report = Report()
+    owners = []
+    for part in parts:
+        owners.append(part.owners + report.texts)
+        report.add(part.report)
+    return Prepared([ids for part in parts for ids in part.sequences], np.concatenate(owners), report)
 
 
 @dataclass(frozen=True)
@@ -112,6 +143,7 @@ class Tokenizer:
         inner = [i for i, special in enumerate(template.special_tokens_mask) if not special]
         self._before = template.ids[: inner[0]] if inner else template.ids
         self._after = template.ids[inner[-1] + 1 :] if inner else []
+        self._seams = self._has_seams()
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The vocabulary's own spelling of ids, special tokens included."""
@@ -119,8 +151,12 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """The text that ids stand for, as near as the vocabulary tells; unknown ids stand for nothing."""
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=skip_special)
-        return text
+        return self.decode_all([ids], skip_special=skip_special)[0]
+
+    def decode_all(self, lists: Sequence[Sequence[int]], *, skip_special: bool = True) -> list[str]:
+        """The texts of several lists of ids."""
+        texts: list[str] = self._tokenizer.decode_batch([*map(list, lists)], skip_special_tokens=skip_special)
+        return texts
 
     @property
     def frame(self) -> tuple[list[int], list[int]]:
@@ -143,9 +179,10 @@ class Tokenizer:
     def look(self, text: str, prefix: str, truncation: Truncation, *, index: int = 0) -> list[Token]:
         """Every token of a text behind its prompt, and which of them `prepare` would cut. Errors name item `index`."""
         lost = self.prepare([text], prefix, truncation, first=index).report.lost[0]
-        encoding = self._tokenizer.encode(prefix + text)
+        # As a batch, for `encode` would keep every other thread of the process waiting.
+        (encoding,) = self._tokenizer.encode_batch([prefix + text])
         before, end = len(self._before), len(encoding.ids) - len(self._after)
-        in_prompt = self._prompt_tokens(prefix + text, len(prefix))
+        in_prompt = self._prompt_tokens(prefix, text)
         first_lost = before + in_prompt if truncation == "start" else end - lost
         return [
             Token(
@@ -162,50 +199,157 @@ class Tokenizer:
             )
         ]
 
-    def prepare(self, texts: Sequence[str], prefix: str, truncation: Truncation, *, first: int = 0) -> Prepared:
+    def prepare(
+        self, texts: Sequence[str], prefix: str, truncation: Truncation, *, first: int = 0, reach: int | None = None
+    ) -> Prepared:
         """Tokenize texts, each with `prefix` in front. Errors count items from `first`.
 
-        Raises `InputError` for an item that is no valid text, or too long under the policy `error`.
+        With a `reach` in characters, a text is tokenized as far as its policy needs only, and the report's `unseen`
+        says where that was not to its end. Raises `InputError` for an item that is no valid text, too long under the
+        policy `error`, or without a place to be cut within the reach.
         """
         if truncation not in TRUNCATIONS:
             raise InputError(f"unknown truncation {truncation!r}; expected one of {', '.join(TRUNCATIONS)}")
         for index, text in enumerate(texts):
             check_text(text, first + index)
-        prompted = [prefix + text for text in texts]
-        encoded = self._tokenizer.encode_batch_fast(prompted)
+        plans = [self._plan(text, first + index, prefix, truncation, reach) for index, text in enumerate(texts)]
+        encoded = self._encoded(chain.from_iterable(plan.parts for plan in plans))
         sequences: list[npt.NDArray[np.int64]] = []
         owners: list[int] = []
         report = Report()
-        for index, encoding in enumerate(encoded):
-            ids = encoding.ids
-            report.tokens.append(len(ids))
-            if len(ids) <= self.max_tokens:
-                kept, lost = [ids], 0
-            elif truncation == "error":
-                raise InputError(
-                    f"text {first + index} has {len(ids):,} tokens, the model reads {self.max_tokens}; "
-                    "shorten it, or choose the truncation 'end', 'start' or 'chunk'"
-                )
-            else:
-                body = ids[len(self._before) : len(ids) - len(self._after)]
-                kept, lost = self._cut(body, self._prompt_tokens(prompted[index], len(prefix)), truncation)
+        for index, plan in enumerate(plans):
+            ids = [*chain.from_iterable(islice(encoded, len(plan.parts)))]
+            ids, unseen = self._completed(ids, plan, reach)
+            kept, lost = self._kept(ids, plan, truncation, unseen)
+            report.tokens.append(len(ids) + len(self._before) + len(self._after))
             report.lost.append(lost)
             report.chunks.append(len(kept))
-            sequences.extend(np.array(part, np.int64) for part in kept)
+            report.unseen.append(unseen)
+            sequences.extend(np.array([*self._before, *part, *self._after], np.int64) for part in kept)
             owners.extend([index] * len(kept))
         return Prepared(sequences, np.array(owners, np.int64), report)
 
-    def _prompt_tokens(self, prompted: str, prompt_chars: int) -> int:
+    @property
+    def _room(self) -> int:
+        """Tokens that a text and its prompt may have."""
+        return self.max_tokens - len(self._before) - len(self._after)
+
+    def _has_seams(self) -> bool:
+        """Whether texts may be parted: the tokenizer parts words at spaces, and nothing it knows reaches across one."""
+        splits = self._tokenizer.pre_tokenizer
+        if splits is None or len(splits.pre_tokenize_str("ab cd")) < 2:
+            return False
+        for added in self._tokenizer.get_added_tokens_decoder().values():
+            word = added.content
+            if added.rstrip or (added.lstrip and word[:1].isalnum()) or any(map(str.isspace, word)):
+                return False
+        return all([*self._encoded([text])] == [[*chain(*self._encoded(_AT_SEAM.split(text)))]] for text in _SEAMED)
+
+    def _encoded(self, texts: Iterable[str]) -> Iterator[list[int]]:
+        """The ids of texts without special tokens; as many at once as are worth it."""
+        group: list[str] = []
+        chars = 0
+        for text in texts:
+            group.append(text)
+            chars += len(text)
+            if chars >= _LARGE:
+                yield from self._encoded_group(group)
+                group, chars = [], 0
+        yield from self._encoded_group(group)
+
+    def _encoded_group(self, group: list[str]) -> Iterator[list[int]]:
+        for encoding in self._tokenizer.encode_batch_fast(group, add_special_tokens=False):
+            yield encoding.ids
+
+    def _plan(self, text: str, index: int, prefix: str, truncation: Truncation, reach: int | None) -> "_Plan":
+        """The parts of a text that are needed for certain."""
+        plan = _Plan(text, index, prefix, 0, len(text))
+        if reach is None or truncation == "chunk":
+            ends = [0, *self._seams_of(plan, reach), len(text)]
+        elif truncation == "start":
+            ends = [self._seam_before(plan, len(text), reach), len(text)]
+        else:
+            ends = [0, self._seam_behind(plan, 0, reach)]
+        plan.at, plan.end = ends[0], ends[-1]
+        plan.parts = [plan.part(at, end) for at, end in pairwise(ends)]
+        return plan
+
+    def _completed(self, ids: list[int], plan: "_Plan", reach: int | None) -> tuple[list[int], int]:
+        """The ids of a plan's parts, and of more of its text if they do not fill the model; and the characters left."""
+        while reach is not None and len(ids) <= self._room and (plan.at > 0 or plan.end < len(plan.text)):
+            if plan.end - plan.at > reach:
+                raise self._endless(plan, reach)
+            if plan.at:
+                before, plan.at = plan.at, self._seam_before(plan, plan.at, reach)
+                ids = next(self._encoded([plan.part(plan.at, before)])) + ids
+            else:
+                behind, plan.end = plan.end, self._seam_behind(plan, plan.end, reach)
+                ids = ids + next(self._encoded([plan.part(behind, plan.end)]))
+        if plan.at and plan.prefix:
+            head = next(self._encoded([plan.part(0, self._seam_behind(plan, 0, reach))]))
+            ids = head[: self._prompt_tokens(plan.prefix, plan.text)] + ids
+        return ids, len(plan.text) - (plan.end - plan.at)
+
+    def _seams_of(self, plan: "_Plan", reach: int | None) -> Iterator[int]:
+        """Where a text is parted that is read to its end."""
+        at = 0
+        while (at := self._seam_behind(plan, at, reach)) < len(plan.text):
+            yield at
+
+    def _seam_behind(self, plan: "_Plan", at: int, reach: int | None) -> int:
+        """Where a part ends that begins at `at`."""
+        text = plan.text
+        least = at + (_LARGE if reach is None else PART)
+        limit = len(text) if reach is None else least + reach
+        if least < len(text) and self._seams and (seam := _SEAM.search(text, least, limit)):
+            return seam.start()
+        if reach is not None and limit < len(text):
+            raise self._endless(plan, reach)
+        return len(text)
+
+    def _seam_before(self, plan: "_Plan", end: int, reach: int | None) -> int:
+        """Where a part begins that ends before `end`."""
+        low, before, width = end - PART, end - PART, 1024
+        while low > 0 and self._seams:
+            low, width = max(0, before - width), 4 * width
+            *_, seam = [None, *_SEAM.finditer(plan.text, low, before)]
+            if seam is not None:
+                return seam.start()
+            if reach is not None and before - low > reach:
+                raise self._endless(plan, reach)
+        if reach is not None and end > PART + reach:
+            raise self._endless(plan, reach)
+        return 0
+
+    def _endless(self, plan: "_Plan", reach: int) -> InputError:
+        return InputError(
+            f"text {plan.index} has {reach:,} characters in a row that cannot be cut to the {self.max_tokens:,} tokens "
+            "that the model reads: they hold too few words with spaces between them. Shorten it"
+        )
+
+    def _kept(self, ids: list[int], plan: "_Plan", truncation: Truncation, unseen: int) -> tuple[list[list[int]], int]:
+        """(what the model reads of a text's ids, sequence by sequence; tokens lost)."""
+        if len(ids) <= self._room:
+            return [ids], 0
+        if truncation == "error":
+            tokens = len(ids) + self.max_tokens - self._room
+            raise InputError(
+                f"text {plan.index} has {'at least ' if unseen else ''}{tokens:,} tokens, the model reads "
+                f"{self.max_tokens}; shorten it, or choose the truncation 'end', 'start' or 'chunk'"
+            )
+        return self._cut(ids, self._prompt_tokens(plan.prefix, plan.text), truncation)
+
+    def _prompt_tokens(self, prefix: str, text: str) -> int:
         """How many tokens lie within the prompt; its last space may be part of the first word behind it."""
-        if not prompt_chars:
+        if not prefix:
             return 0
-        head = self._tokenizer.encode(prompted[: prompt_chars + 200], add_special_tokens=False)
-        return sum(1 for _, end in head.offsets if end <= prompt_chars)
+        (head,) = self._tokenizer.encode_batch([prefix + text[:200]], add_special_tokens=False)
+        return sum(1 for _, end in head.offsets if end <= len(prefix))
 
     def _cut(self, ids: list[int], in_prompt: int, truncation: Truncation) -> tuple[list[list[int]], int]:
-        """(sequences, tokens lost) of the tokens of a text that is too long; `ids` come without special tokens."""
+        """(sequences, tokens lost) of the tokens of a text that is too long; both without special tokens."""
         prompt, body = ids[:in_prompt], ids[in_prompt:]
-        room = self.max_tokens - len(self._before) - len(self._after) - len(prompt)
+        room = self._room - len(prompt)
         if room < 1:
             raise InputError(
                 f"the prompt alone has {len(prompt)} tokens and the model reads {self.max_tokens}: use a shorter task"
@@ -214,8 +358,23 @@ class Tokenizer:
             parts = [body[at : at + room] for at in range(0, len(body), room)]
         else:
             parts = [body[:room] if truncation == "end" else body[-room:]]
-        sequences = [[*self._before, *prompt, *part, *self._after] for part in parts]
-        return sequences, len(body) - sum(map(len, parts))
+        return [[*prompt, *part] for part in parts], len(body) - sum(map(len, parts))
+
+
+@dataclass
+class _Plan:
+    """What is tokenized of a text, item `index` of all: its characters from `at` to `end`, in `parts`."""
+
+    text: str
+    index: int
+    prefix: str
+    at: int
+    end: int
+    parts: list[str] = field(default_factory=list)
+
+    def part(self, at: int, end: int) -> str:
+        """The characters from one place to another; the first of all behind the prompt."""
+        return self.text[at:end] if at else self.prefix + self.text[:end]
 
 
 def check_text(text: object, index: int) -> None:

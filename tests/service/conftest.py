@@ -120,6 +120,6 @@ def locked_server(launch: Launch) -> Server:
 @pytest.fixture(scope="session")
 def narrow_server(launch: Launch) -> Server:
     """A service in which few tokens may wait, with keys of little allowance; it answers for models of any name."""
-    limited = (f"{key}:{sha256(key.encode()).hexdigest()}:600" for key in LIMITED)
+    limited = (f"{key}:{sha256(key.encode()).hexdigest()}:900" for key in LIMITED)
     flags = ("--max-queue-tokens", "2000", "--max-request-tokens", "2000", "--no-strict-model")
     return launch(*flags, keys=",".join([KEY, *limited]))

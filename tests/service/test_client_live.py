@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from truth import DEBT, LIMITED, SIDES, TEXTS, assert_same, embedder, expected
+from truth import ALL_OF_IT, LIMITED, SIDES, TEXTS, assert_same, embedder, expected
 
 from me5 import AsyncClient, Client, InputError, Me5Warning, Report, ServiceError, TruncationWarning
 
@@ -124,8 +124,8 @@ def test_keys(ask, locked_server, monkeypatch):
 
 def test_retry_after_of_a_used_up_key_is_waited_for(ask, narrow_server, caplog):
     options = {"api_key": LIMITED[ask is loop], "truncation": "error"}
-    ask(narrow_server, "encode_document", DEBT, options=options)
-    with pytest.raises(ServiceError, match=r"has used its 600 tokens per minute.* come back in [34] s") as caught:
+    ask(narrow_server, "encode_document", ALL_OF_IT, options=options)
+    with pytest.raises(ServiceError, match=r"of its 900 tokens per minute left.* come back in [1-6] s") as caught:
         ask(narrow_server, "encode_query", TEXTS, options={**options, "retries": 0})
     assert caught.value.status == 429
     with caplog.at_level(logging.WARNING, "me5.client"):

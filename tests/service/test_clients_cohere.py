@@ -5,7 +5,7 @@ import base64
 
 import numpy as np
 import pytest
-from truth import DEBT, LIMITED, TEXTS, assert_same, embedder, expected
+from truth import ALL_OF_IT, LIMITED, TEXTS, assert_same, embedder, expected
 
 COHERE_SIDES = {"search_query": "query", "search_document": "document"}
 
@@ -66,9 +66,9 @@ def test_cohere_reads_our_errors(cohere_client, locked_server, narrow_server):
     with locked as client, pytest.raises(cohere.UnauthorizedError):
         client.embed(**ask)
     with cohere.ClientV2(base_url=narrow_server.url, api_key=LIMITED[5], max_retries=0) as client:
-        client.embed(**{**ask, "texts": DEBT})
-        with pytest.raises(cohere.TooManyRequestsError, match="has used its 600 tokens"):
-            client.embed(**ask)
+        client.embed(**{**ask, "texts": ALL_OF_IT, "input_type": "search_document"})
+        with pytest.raises(cohere.TooManyRequestsError, match="of its 900 tokens per minute left"):
+            client.embed(**{**ask, "texts": TEXTS})
 
 
 def test_cohere_asyncio(server):

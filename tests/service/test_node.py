@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from truth import DEBT, LIMITED, SIDES, TEXTS, assert_same, embedder, expected
+from truth import ALL_OF_IT, LIMITED, SIDES, TEXTS, assert_same, embedder, expected
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "node"
@@ -102,7 +102,7 @@ def received(node, workplace, server, locked_server, narrow_server):
             "open": {"url": server.url, "key": server.key},
             "locked": {"url": locked_server.url, "key": locked_server.key},
             "narrow": {"url": narrow_server.url, "key": key},
-            "debt": DEBT,
+            "debt": ALL_OF_IT,
         }
         return json.loads(run([node, program], workplace, input=json.dumps(told)))
 

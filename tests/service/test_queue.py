@@ -167,8 +167,32 @@ def test_the_bound_holds_and_an_empty_queue_takes_anything():
     assert not waiting.add(job(1, urgent=True), 0.0)
     drain(waiting)
     assert waiting.add(job(int(1000 * (1 - RESERVE))), 0.0)
-    assert not waiting.add(job(10), 0.0)
-    assert waiting.add(job(10, urgent=True), 0.0), "bulk leaves some of the bound to queries"
+    assert not waiting.add(job(10, caller="other"), 0.0)
+    assert waiting.add(job(10, caller="other", urgent=True), 0.0), "bulk leaves some of the bound to queries"
+
+
+def test_a_caller_leaves_some_of_the_bound_to_others():
+    waiting = queue(max_tokens=1600)
+    jobs = [job(100, caller="greedy", urgent=at > 11) for at in range(14)]
+    assert [waiting.add(one, 0.0) for one in jobs] == [True] * 13 + [False]
+    assert waiting.excess(100, "greedy", urgent=False) == 200
+    assert waiting.excess(1600, "greedy", urgent=False) == 1700
+    assert waiting.add(job(200, caller="polite"), 0.0)
+    assert not waiting.add(job(100, caller="polite"), 0.0)
+    waiting.cancel(jobs[0])
+    assert waiting.excess(100, "greedy", urgent=True) == 0
+    drain(waiting)
+    assert waiting.excess(5000, "greedy", urgent=False) == 0
+
+
+def test_a_job_knows_what_batches_took_of_it():
+    one = job(100, 100, 100)
+    waiting = queue(one)
+    assert one.taken == 0
+    waiting.take(100, 0.0)
+    assert one.taken == 100
+    waiting.cancel(one)
+    assert (one.taken, waiting.tokens) == (100, 0)
 
 
 def test_a_failed_batch_runs_again_request_by_request_before_all_others():

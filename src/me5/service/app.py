@@ -39,7 +39,8 @@ from me5.service.wire.search import open_store
 # Headers of ours that a page of another origin may read.
 EXPOSED = (
     "x-request-id", "retry-after", "x-me5-side", "x-me5-prompt", "x-me5-tokens", "x-me5-truncated",
-    "x-me5-tokens-lost", "x-me5-ignored", "x-me5-warning", "x-me5-shape",
+    "x-me5-tokens-lost", "x-me5-ignored", "x-me5-warning", "x-me5-shape", "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens",
 )  # fmt: skip
 SECURE = {
     "x-content-type-options": "nosniff",

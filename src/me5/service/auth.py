@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import NoReturn
 
 from me5.errors import InputError
 from me5.service.errors import RateLimited, Unauthorized
@@ -39,34 +40,64 @@ class Key:
 
 
 class Allowance:
-    """What one key may still use: a bucket that fills evenly and holds a minute's tokens.
+    """What one key may still use: a bucket that holds a minute's tokens and fills evenly.
 
-    A request is let in while anything is left, and paid when its tokens are known: the level may fall below zero, and
-    the next request waits that out. So a request larger than the bucket is served, and none gets more in the long run.
+    A request's tokens are taken when they are known, before the engine reads them, and never more than there are: so a
+    key gets its tokens at once at most, and those of every minute after. What the engine did not read is given back.
     """
 
     def __init__(self, key: str, tokens_per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._key = key
-        self._size = float(tokens_per_minute)
+        self.most = tokens_per_minute
         self._per_second = tokens_per_minute / 60
-        self._level = self._size
+        self._level = float(tokens_per_minute)
+        self._usual = 1  # what the last request took, or wanted to
         self._clock = clock
         self._seen = clock()
 
-    def admit(self) -> None:
-        """Raise `RateLimited` when nothing is left."""
-        now = self._clock()
-        self._level = min(self._size, self._level + (now - self._seen) * self._per_second)
-        self._seen = now
-        if self._level <= 0:
-            raise RateLimited(
-                f"the key {self._key!r} has used its {self._size:,.0f} tokens per minute; come back later",
-                retry_after=(1 - self._level) / self._per_second,
-            )
+    @property
+    def left(self) -> int:
+        """The tokens that may be used now."""
+        return int(self._filled())
 
-    def pay(self, tokens: int) -> None:
-        """Take tokens out; a negative number gives back what was taken too many."""
+    @property
+    def full_in(self) -> float:
+        """Seconds until all of them may."""
+        return (self.most - self._filled()) / self._per_second
+
+    def admit(self) -> None:
+        """Raise `RateLimited` when nothing is left, before anything is read of a request: it may be like the last."""
+        if self._filled() < 1:
+            self._refuse(self._usual)
+
+    def take(self, tokens: int) -> None:
+        """Use tokens. Raises `RateLimited` where fewer are left, `InputError` where there never are as many."""
+        if tokens > self.most:
+            raise InputError(
+                f"the model would read at least {tokens:,} tokens, and the key {self._key!r} may use {self.most:,} per "
+                "minute; send fewer texts at a time"
+            )
+        self._usual = tokens
+        if tokens > self._filled():
+            self._refuse(tokens)
         self._level -= tokens
+
+    def give_back(self, tokens: int) -> None:
+        """Return tokens that were taken and not used."""
+        self._level = min(self.most, self._filled() + tokens)
+
+    def _filled(self) -> float:
+        now = self._clock()
+        self._level = min(self.most, self._level + (now - self._seen) * self._per_second)
+        self._seen = now
+        return self._level
+
+    def _refuse(self, tokens: int) -> NoReturn:
+        raise RateLimited(
+            f"the key {self._key!r} has {self.left:,} of its {self.most:,} tokens per minute left, and the request "
+            f"needs {tokens:,}; come back later",
+            retry_after=(tokens - self._level) / self._per_second,
+        )
 
 
 class Keys:

@@ -34,6 +34,8 @@ GLANCE = 0.5
 # Seconds before a worker that died is replaced, doubled with each one that did nothing before it died; the first is
 # replaced at once.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+# The longest wait that OpenAI's clients heed, in seconds.
+LONGEST_WAIT = 60.0
 # After so many in a row that did not even load, requests are refused at once.
 HOPELESS = 3
 
@@ -126,36 +128,38 @@ class Dispatcher:
             raise EngineError(f"{death} while it loaded the model") from death
         self._thread.start()
 
-    def check(self, tokens: int, *, urgent: bool) -> None:
+    def check(self, tokens: int, caller: str, *, urgent: bool) -> None:
         """Raise `Overloaded` or `Unhealthy` unless a request of so many tokens would be taken now."""
         with self._changed:
             if self._ending or self._state in ("starting", "draining"):
                 raise Unhealthy(f"the service is {self._state}", 5.0)
             if self._failed_loads >= HOPELESS:
                 raise Unhealthy("the engine does not load any more; the service's log says why", LONGEST_PAUSE)
-            if not self._queue.takes(tokens, urgent=urgent):
+            if (excess := self._queue.excess(tokens, caller, urgent=urgent)) > 0:
                 waiting, most = self._queue.tokens, self._queue.max_tokens
-                seconds = (waiting + tokens - most) / self._rate if self._rate else 0.0
                 raise Overloaded(
-                    f"{waiting:,} tokens wait for the engine, and {tokens:,} more would exceed the service's {most:,}",
-                    max(1.0, seconds),
+                    f"{waiting:,} tokens wait for the engine, and {tokens:,} more would exceed the service's {most:,}, "
+                    "or one caller's share of them",
+                    self._seconds_until(excess),
                 )
 
     def submit(self, ticket: Ticket) -> None:
         """Let a request wait for the engine. Raises `Overloaded` or `Unhealthy`."""
         with self._changed:
-            self.check(sum(ticket.job.lengths), urgent=ticket.job.urgent)
+            job = ticket.job
+            self.check(sum(job.lengths), job.caller, urgent=job.urgent)
             ticket.submitted = monotonic()
             self._queue.add(ticket.job, ticket.submitted)
             self._tickets[ticket.job] = ticket
             self._changed.notify_all()
 
-    def cancel(self, ticket: Ticket) -> None:
-        """Forget a request; of what runs already, the result is dropped."""
+    def cancel(self, ticket: Ticket) -> int:
+        """Forget a request; of what runs already, the result is dropped. Returns how many tokens the engine took."""
         with self._changed:
             if self._tickets.pop(ticket.job, None):
                 self._queue.cancel(ticket.job)
                 self._changed.notify_all()
+            return ticket.job.taken
 
     def load(self) -> Load:
         """What waits and runs now."""
@@ -177,6 +181,17 @@ class Dispatcher:
             self._thread.join()
         if worker := self._worker:
             worker.close()
+
+    def _seconds_until(self, excess: int) -> float:
+        """Seconds after which a request that was refused is worth another try.
+
+        Until the engine has read what is too much; or, if that takes longer, all that waits now, for others were
+        refused too and come back. Of that at most `LONGEST_WAIT`.
+        """
+        if not self._rate:
+            return 1.0
+        running = sum(work.tokens for work in self._flights)
+        return max(1.0, excess / self._rate, min((self._queue.tokens + running) / self._rate, LONGEST_WAIT))
 
     @property
     def _rate(self) -> float:

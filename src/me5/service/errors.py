@@ -167,6 +167,8 @@ def shown(value: object) -> str:
         return f"a list of {len(value):,}"
     if isinstance(value, dict):
         return "an object"
+    if isinstance(value, str):
+        value = value[:60]
     text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

@@ -6,11 +6,12 @@ library's own code, so its answers equal those of `Embedder`.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,81 +21,41 @@ from me5.engine.base import Float32
 from me5.errors import InputError
 from me5.notices import Notices
 from me5.prompts import STYLES, Prompts, Side
+from me5.service.ask import Answer, Ask, Meter, Priority, Timings
 from me5.service.dispatch import Dispatcher, Load, Observer, State, Ticket
 from me5.service.errors import DeadlineExceeded, Overloaded, Unhealthy
-from me5.service.queue import Job, Output
+from me5.service.queue import SHARE, Job, Output
 from me5.service.settings import Settings
 from me5.service.worker import Plan
-from me5.tokenizer import Prepared, Token, Tokenizer, Truncation
+from me5.tokenizer import Prepared, Token, Tokenizer, Truncation, joined
 
 __all__ = ["Answer", "Ask", "Float32", "Load", "Observer", "Pipeline", "Priority", "State", "Timings"]
 
-Priority = Literal["query", "bulk"]
 T = TypeVar("T")
 
-# A request of side query with at most this many texts goes ahead of bulk, unless it says otherwise.
-QUERY_TEXTS = 8
-# Hidden states are dim times larger than anything else: no request may ask for more bytes of them.
-MAX_STATES_BYTES = 64 * 2**20
-# Texts that are being tokenized do not wait as tokens yet: their characters are bounded by this many for each token
-# that may wait. A token has 3 to 4 of most languages.
-CHARS_PER_TOKEN = 4
+# A request of more characters than this does not go ahead of bulk.
+QUERY_CHARS = 32_000
+# Characters that are tokenized in a few milliseconds: they do not wait behind the texts of bulk work.
+QUICK_CHARS = 4_000
+# Hidden states are dim times larger than anything else, and three times as large again as JSON: no request may ask for
+# more bytes of them.
+MAX_STATES_BYTES = 16 * 2**20
+# Where each token is told, a reply has some 100 bytes for it, and takes five times that to make.
+MAX_TOLD_TOKENS = 32_768
+# What is to be tokenized is bounded in characters, by this many for each token that is allowed. A token has 3 to 5 of
+# most languages.
+CHARS_PER_TOKEN = 8
+# A request of so many characters is tokenized to its end, and the tokens that it loses are counted: that takes a second
+# at most. Of a larger one, texts are tokenized as far as the model reads them.
+COUNTED_CHARS = CHARS_PER_TOKEN * MAX_TOLD_TOKENS
+# Characters of a text in which there must be a place to cut it: 24 for a token of a model that reads 8,192.
+REACH = 200_000
+# Characters between two looks at whether a request has too many tokens, or nobody waits for it any more.
+BLOCK_CHARS = 100_000
+# Characters that one core tokenizes in a second where words are shortest: what a caller is told to wait for.
+CHARS_PER_SECOND = 300_000
 # More vectors than this are put together beside the event loop: 64 of 1024 numbers take 0.1 ms.
 FEW = 64
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One request's texts, and how to read them.
-
-    `caller` is whose fair share it uses: a key's name, or the peer's address. `output` `states` asks for the hidden
-    states of every token, `raw` for pooled vectors that are not normalised. `priority` None: `query` for at most
-    `QUERY_TEXTS` texts of side query, else `bulk`. `timeout` in seconds from arrival, None for the service's own.
-    """
-
-    texts: Sequence[str]
-    side: Side = "document"
-    task: str | None = None
-    truncation: Truncation | None = None
-    caller: str = ""
-    output: Output = "unit"
-    priority: Priority | None = None
-    timeout: float | None = None
-
-    @property
-    def urgent(self) -> bool:
-        """Whether it goes ahead of bulk."""
-        if self.priority is not None:
-            return self.priority == "query"
-        return self.side == "query" and len(self.texts) <= QUERY_TEXTS
-
-
-@dataclass(frozen=True)
-class Timings:
-    """Seconds that a request spent in tokenization, in the queue and in the engine."""
-
-    tokenization: float
-    queue: float
-    inference: float
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Vectors (texts, dim) float32 in order, or for `states` one (tokens, dim) array a text; and what was done.
-
-    `prompt` is the literal prefix that was applied; `tokens`, `lost` and `chunks` are a `Report`'s, per text in order.
-    `cut` and `carried` are sentences on texts that lost tokens or bring a prompt of their own; empty where none does.
-    """
-
-    vectors: Float32
-    states: Sequence[Float32]
-    prompt: str
-    tokens: Sequence[int]
-    lost: Sequence[int]
-    chunks: Sequence[int]
-    timings: Timings
-    cut: str = ""
-    carried: str = ""
 
 
 class Pipeline:
@@ -116,7 +77,7 @@ class Pipeline:
             plan, max_tokens=settings.max_queue_tokens, batch_tokens=settings.max_batch_tokens, observer=observer
         )
         self._tokenizer: Tokenizer | None = None
-        self._chars = 0  # being tokenized
+        self._chars: Counter[str] = Counter()  # being tokenized, by caller
         # A query must not wait for the tokenization of bulk. The tokenizer itself uses every core.
         self._query_threads = ThreadPoolExecutor(1, "me5-query")
         self._bulk_threads = ThreadPoolExecutor(2, "me5-bulk")
@@ -212,67 +173,168 @@ class Pipeline:
             ) from None
 
     async def tokens(
-        self, texts: Sequence[str], side: Side, *, task: str | None = None, truncation: Truncation | None = None
+        self,
+        texts: Sequence[str],
+        side: Side,
+        *,
+        task: str | None = None,
+        truncation: Truncation | None = None,
+        caller: str = "",
+        meter: Meter | None = None,
     ) -> list[list[Token]]:
-        """Every token of each text behind its prompt, before truncation, and which of them the model does not read."""
+        """Every token of each text behind its prompt, before truncation, and which of them the model does not read.
+
+        Raises `InputError` for more than `MAX_TOLD_TOKENS`, `Overloaded`, or what `meter` does.
+        """
         prefix, policy = self._prompts.prefix(side, task), truncation or self._settings.truncation
-        look = self.tokenizer.look
+        tokenizer = self.tokenizer
+        chars = sum(len(prefix) + len(text) for text in texts)
+        if chars > COUNTED_CHARS:
+            raise InputError(
+                f"the texts have {chars:,} characters with their prompts; where each token is told, at most "
+                f"{COUNTED_CHARS:,} are read: send fewer texts at a time, or shorter ones"
+            )
 
-        def all_of_them() -> list[list[Token]]:
-            return [look(text, prefix, policy, index=index) for index, text in enumerate(texts)]
+        def all_of_them(abandoned: threading.Event) -> list[list[Token]]:
+            found: list[list[Token]] = []
+            count = 0
+            for index, text in enumerate(texts):
+                if abandoned.is_set():
+                    break
+                found.append(tokenizer.look(text, prefix, policy, index=index))
+                count += len(found[-1])
+                if count > MAX_TOLD_TOKENS:
+                    raise InputError(
+                        f"the texts have more than the {MAX_TOLD_TOKENS:,} tokens that are told at once: send fewer "
+                        "texts at a time, or shorter ones"
+                    )
+            return found
 
-        threads = self._query_threads if len(texts) <= QUERY_TEXTS else self._bulk_threads
-        return await _beside(threads, all_of_them)
+        found = await self._tokenizing(caller, chars, all_of_them, quick=chars <= QUICK_CHARS)
+        if meter is not None:
+            meter.take(sum(map(len, found)))
+        return found
+
+    async def decode(
+        self, lists: Sequence[Sequence[int]], *, skip_special: bool, caller: str = "", meter: Meter | None = None
+    ) -> list[str]:
+        """The texts of lists of token ids. Raises `InputError` for too many, `Overloaded`, or what `meter` does."""
+        tokenizer = self.tokenizer
+        ids, most = sum(map(len, lists)), self._settings.max_request_tokens
+        if ids > most:
+            raise InputError(f"there are {ids:,} token ids, the service takes {most:,}; send fewer at a time")
+        if meter is not None:
+            meter.take(ids)
+
+        def all_of_them(_: threading.Event) -> list[str]:
+            return tokenizer.decode_all(lists, skip_special=skip_special)
+
+        return await self._tokenizing(caller, ids, all_of_them, quick=ids <= QUICK_CHARS)
 
     async def _embed(self, ask: Ask) -> Answer:
         began = monotonic()
         prompt = self._prompts.prefix(ask.side, ask.task)
         if not ask.texts:
             return Answer(np.empty((0, self.dim), np.float32), [], prompt, [], [], [], Timings(0.0, 0.0, 0.0))
-        self._dispatcher.check(1, urgent=ask.urgent)
-        prepared, notices = await self._prepare(ask, prompt)
-        self._check_size(prepared, ask.output)
+        chars = self._chars_to_read(ask, prompt)
+        urgent = ask.urgent and chars <= QUERY_CHARS
+        self._dispatcher.check(1, ask.caller, urgent=urgent)
+        prepared, notices = await self._prepare(ask, prompt, chars, urgent=urgent)
+        self._check_states(prepared, ask.output)
         tokenization = monotonic() - began
-        ticket, finished = self._ticket(Job(prepared.sequences, ask.caller, ask.urgent, ask.output))
-        try:
-            self._dispatcher.submit(ticket)
-            await finished
-        finally:
-            self._dispatcher.cancel(ticket)
+        ticket = await self._run(Job(prepared.sequences, ask.caller, urgent, ask.output), ask.meter)
         few = len(prepared.sequences) <= FEW
         made = _assemble(ticket, prepared) if few else await _beside(self._bulk_threads, _assemble, ticket, prepared)
         timings = Timings(tokenization, ticket.queued, ticket.inference)
         report = prepared.report
-        told = notices.cut(self.max_tokens), notices.carried()
+        told = notices.cut(self.max_tokens), notices.carried(), notices.uncounted()
         return Answer(*made, prompt, report.tokens, report.lost, report.chunks, timings, *told)
 
-    async def _prepare(self, ask: Ask, prompt: str) -> tuple[Prepared, Notices]:
-        chars = sum(len(prompt) + len(text) for text in ask.texts if isinstance(text, str))
-        most = CHARS_PER_TOKEN * self._settings.max_queue_tokens
-        if self._chars and self._chars + chars > most:
-            raise Overloaded(f"{self._chars:,} characters are being tokenized; the service takes {most:,}")
-        threads = self._query_threads if ask.urgent else self._bulk_threads
-        policy = ask.truncation or self._settings.truncation
-        notices = Notices(self._prompts)
-
-        def prepare() -> Prepared:
-            prepared = self.tokenizer.prepare(ask.texts, prompt, policy)
-            notices.add(ask.texts, prepared.report)
-            return prepared
-
-        self._chars += chars
+    async def _run(self, job: Job, meter: Meter | None) -> Ticket:
+        """Let the engine read a job's tokens. Those that it took are counted, whoever still waits for them."""
+        tokens = sum(job.lengths)
+        if meter is not None:
+            meter.take(tokens)
+        ticket, finished = self._ticket(job)
         try:
-            return await _beside(threads, prepare), notices
+            self._dispatcher.submit(ticket)
+            await finished
         finally:
-            self._chars -= chars
+            taken = self._dispatcher.cancel(ticket)
+            if meter is not None:
+                meter.give_back(tokens - taken)
+        return ticket
 
-    def _check_size(self, prepared: Prepared, output: Output) -> None:
-        tokens, most = sum(map(len, prepared.sequences)), self._settings.max_request_tokens
-        if tokens > most:
+    def _policy(self, ask: Ask) -> Truncation:
+        return ask.truncation or self._settings.truncation
+
+    def _chars_to_read(self, ask: Ask, prompt: str) -> int:
+        """The characters of a request that will be tokenized, as far as that is known before. Raises `InputError`."""
+        most = CHARS_PER_TOKEN * self._settings.max_request_tokens
+        lengths = [len(prompt) + len(text) for text in ask.texts]
+        chars = sum(lengths)
+        if chars > COUNTED_CHARS and self._policy(ask) != "chunk":
+            chars = sum(min(length, len(prompt) + CHARS_PER_TOKEN * self.max_tokens) for length in lengths)
+        if chars > most:
             raise InputError(
-                f"the model would read {tokens:,} tokens for the request's {prepared.texts:,} texts, the service takes "
-                f"{most:,}; send fewer texts at a time"
+                f"more than {most:,} characters would have to be read for the request's {len(lengths):,} texts and "
+                "their prompts, the most that the service takes; send fewer texts at a time, or shorter ones"
             )
+        return chars
+
+    async def _prepare(self, ask: Ask, prompt: str, chars: int, *, urgent: bool) -> tuple[Prepared, Notices]:
+        notices, policy, tokenizer = Notices(self._prompts), self._policy(ask), self.tokenizer
+        whole = sum(map(len, ask.texts)) + len(prompt) * len(ask.texts) <= COUNTED_CHARS
+        reach = None if whole else max(REACH, 4 * CHARS_PER_TOKEN * self.max_tokens)
+        most = self._settings.max_request_tokens
+
+        def prepare(abandoned: threading.Event) -> Prepared:
+            made: list[Prepared] = []
+            tokens = 0
+            for first, block in _blocks(ask.texts, len(prompt)):
+                if abandoned.is_set():
+                    break
+                prepared = tokenizer.prepare(block, prompt, policy, first=first, reach=reach)
+                notices.add(block, prepared.report)
+                made.append(prepared)
+                tokens += sum(map(len, prepared.sequences))
+                if tokens > most:
+                    least = "at least " if first + len(block) < len(ask.texts) else ""
+                    raise InputError(
+                        f"the model would read {least}{tokens:,} tokens for the request's "
+                        f"{len(ask.texts):,} texts, the service takes {most:,}; send fewer texts at a time"
+                    )
+                if ask.meter is not None and tokens > ask.meter.most:
+                    ask.meter.take(tokens)  # which it refuses
+            return joined(made)
+
+        return await self._tokenizing(ask.caller, chars, prepare, quick=urgent or chars <= QUICK_CHARS), notices
+
+    async def _tokenizing(self, caller: str, chars: int, work: Callable[[threading.Event], T], *, quick: bool) -> T:
+        """Run the work on texts in a thread. Where nobody waits for it any more, it is told by the event.
+
+        Raises `Overloaded` where too many characters wait for that, or too many of this caller.
+        """
+        most = CHARS_PER_TOKEN * self._settings.max_queue_tokens // 2
+        held, total = self._chars[caller], self._chars.total()
+        if (total and total + chars > most) or (held and held + chars > most * SHARE):
+            raise Overloaded(
+                f"{total:,} characters are being tokenized, {held:,} of them for this caller; the service takes "
+                f"{most:,}, and {int(most * SHARE):,} of one caller",
+                max(1.0, total / CHARS_PER_SECOND),
+            )
+        abandoned = threading.Event()
+        self._chars[caller] += chars
+        try:
+            return await _beside(self._query_threads if quick else self._bulk_threads, work, abandoned)
+        finally:
+            abandoned.set()
+            self._chars[caller] -= chars
+            if not self._chars[caller]:
+                del self._chars[caller]
+
+    def _check_states(self, prepared: Prepared, output: Output) -> None:
+        tokens = sum(map(len, prepared.sequences))
         if output == "states" and tokens * self.dim * 4 > MAX_STATES_BYTES:
             raise InputError(
                 f"the hidden states of {tokens:,} tokens are {tokens * self.dim * 4:,} bytes, the service takes "
@@ -298,6 +360,16 @@ class Pipeline:
                 loop.call_soon_threadsafe(settle, error)
 
         return Ticket(job, done), finished
+
+
+def _blocks(texts: Sequence[str], prompt: int) -> Iterator[tuple[int, Sequence[str]]]:
+    """(place of the first, texts) in order, of so many characters at a time as are tokenized in a moment."""
+    first = chars = 0
+    for at, text in enumerate(texts, 1):
+        chars += prompt + len(text)
+        if chars > BLOCK_CHARS or at == len(texts):
+            yield first, texts[first:at]
+            first, chars = at, 0
 
 
 async def _beside(threads: ThreadPoolExecutor, call: Callable[..., T], *arguments: Any) -> T:

@@ -8,7 +8,8 @@ There are no timers: whenever the engine is free, it takes the best batch of wha
               own requests go in order of arrival.
     packing   the first in order are certain of their place; the rest of the batch is chosen from the next few batches'
               worth in order, so that hardly any cell is empty.
-    bound     a request that would make more than `max_tokens` wait is refused. Bulk leaves some of them to queries.
+    bound     a request that would make more than `max_tokens` wait is refused. Bulk leaves some of them to queries, and
+              each caller some to the others.
 
 Pure logic, not safe for threads: times are arguments, and no engine is known here.
 """
@@ -36,13 +37,15 @@ CERTAIN = 0.25
 WITH_QUERIES = 0.5
 # The share of the bound that bulk leaves to queries.
 RESERVE = 1 / 16
+# The share of the bound that one caller may hold with more than one request; queries get what bulk leaves them beyond.
+SHARE = 3 / 4
 
 
 @dataclass(eq=False)
 class Job:
     """One request's sequences, each at least one token. Jobs of different outputs never share a batch.
 
-    `waiting` holds the indexes that no batch has taken yet, in order.
+    `waiting` holds the indexes that no batch has taken yet, in order; `dropped` counts the tokens that none will take.
     """
 
     sequences: Sequence[TokenIds]
@@ -51,11 +54,17 @@ class Job:
     output: Output = "unit"
     lengths: list[int] = field(init=False)
     waiting: deque[int] = field(init=False)
+    dropped: int = field(init=False, default=0)
     cancelled: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.lengths = [len(sequence) for sequence in self.sequences]
         self.waiting = deque(range(len(self.lengths)))
+
+    @property
+    def taken(self) -> int:
+        """How many of its tokens batches took."""
+        return sum(self.lengths) - self.dropped - sum(self.lengths[index] for index in self.waiting)
 
 
 Item = tuple[Job, int]
@@ -101,6 +110,7 @@ class Queue:
     def __init__(self, max_tokens: int) -> None:
         self.max_tokens = max_tokens
         self.tokens = 0
+        self._held: Counter[str] = Counter()  # tokens that wait, by caller
         self._queries = _Lane()
         self._bulk = _Lane()
         self._alone: deque[Work] = deque()
@@ -111,36 +121,52 @@ class Queue:
         """How many requests have sequences that wait."""
         return self._queries.jobs + self._bulk.jobs + len(self._alone)
 
-    def takes(self, tokens: int, *, urgent: bool) -> bool:
-        """Whether so many tokens more are within the bound. An empty queue takes any number."""
-        return not self.tokens or self.tokens + tokens <= self.max_tokens * (1 if urgent else 1 - RESERVE)
+    def excess(self, tokens: int, caller: str, *, urgent: bool) -> int:
+        """How many tokens must be read before the queue takes so many of a caller; at most 0 where it does now.
+
+        An empty queue takes any number, and so does the share of a caller who holds nothing.
+        """
+        if not self.tokens:
+            return 0
+        kept = 0 if urgent else self.max_tokens * RESERVE
+        over = self.tokens + tokens - int(self.max_tokens - kept)
+        held = self._held[caller]
+        return max(over, held + tokens - int(self.max_tokens * (SHARE + RESERVE) - kept)) if held else over
 
     def add(self, job: Job, now: float) -> bool:
         """Let a request wait, or return False where the queue does not take it."""
         tokens = sum(job.lengths)
-        if not self.takes(tokens, urgent=job.urgent):
+        if self.excess(tokens, job.caller, urgent=job.urgent) > 0:
             return False
         if not job.urgent and not self._bulk.jobs:
             self._bulk_turn = now
-        self.tokens += tokens
+        self._count(job, tokens)
         self._lane(job).add(job)
         return True
+
+    def _count(self, job: Job, tokens: int) -> None:
+        """Count tokens of a job that wait from now on, or no longer."""
+        self.tokens += tokens
+        self._held[job.caller] += tokens
+        if not self._held[job.caller]:
+            del self._held[job.caller]
 
     def cancel(self, job: Job) -> None:
         """Drop what waits of a request."""
         job.cancelled = True
-        self.tokens -= sum(job.lengths[index] for index in job.waiting)
+        job.dropped += (dropped := sum(job.lengths[index] for index in job.waiting))
+        self._count(job, -dropped)
         job.waiting.clear()
         self._lane(job).remove(job)
         for work in [work for work in self._alone if job in work.jobs]:
             self._alone.remove(work)
-            self.tokens -= work.tokens
+            self._count(job, -work.tokens)
 
     def take(self, batch_tokens: int, now: float, stride: int = 1) -> Work | None:
         """The next batch of about `batch_tokens` cells; None where nothing waits. `stride` is the engine's."""
         if self._alone:
             work = self._alone.popleft()
-            self.tokens -= work.tokens
+            self._count(work.jobs[0], -work.tokens)
             return work
         if not self.tokens:
             return None
@@ -164,7 +190,7 @@ class Queue:
                 if not job.waiting:
                     self._lane(job).add(job, first=True)
                 job.waiting.appendleft(index)
-                self.tokens += job.lengths[index]
+                self._count(job, job.lengths[index])
 
     def put_back_alone(self, work: Work) -> None:
         """Let each request of a batch that failed run again, before all others and without its neighbours."""
@@ -175,7 +201,7 @@ class Queue:
     def _retry(self, work: Work) -> None:
         if not work.jobs[0].cancelled:
             self._alone.append(work)
-            self.tokens += work.tokens
+            self._count(work.jobs[0], work.tokens)
 
     def _candidates(self, batch_tokens: int, *, aged: bool) -> tuple[list[Item], int, int]:
         """Sequences of one output to choose a batch from, how many of the first are certain, and the batch's size."""
@@ -205,7 +231,7 @@ class Queue:
         for job, indexes in taken.items():
             lane, tokens = self._lane(job), sum(job.lengths[index] for index in indexes)
             lane.charge(job, tokens)
-            self.tokens -= tokens
+            self._count(job, -tokens)
             seen = [job.waiting.popleft() for _ in range(offered[job])]
             job.waiting.extendleft(index for index in reversed(seen) if index not in indexes)
             if not job.waiting:

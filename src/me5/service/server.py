@@ -22,7 +22,7 @@ import uvloop
 from fastapi import FastAPI
 
 from me5.errors import InputError
-from me5.service import logs
+from me5.service import logs, memory
 from me5.service.app import create_app
 from me5.service.auth import Keys, read_keys
 from me5.service.connection import Room, patient
@@ -46,6 +46,7 @@ def run(settings: Settings, announce: Callable[[str, Pipeline], None]) -> None:
     an address, a certificate or keys that cannot be used.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there are keys to read again
+    memory.give_back()
     logs.configure(settings.log_format, settings.log_level)
     _allow_files(settings.max_connections + OTHER_FILES)
     if settings.tls_cert and settings.tls_key:

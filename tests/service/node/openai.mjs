@@ -33,9 +33,9 @@ const errors = {
 };
 
 await ask(connect(narrow), { input: debt });
-errors.limit = await failure(ask(connect(narrow)));
-vectors["document by name, after Retry-After"] = vectorsOf(
-  await ask(connect(narrow, { maxRetries: 1 }), { model: "me5-mini:document" }),
+errors.limit = await failure(ask(connect(narrow), { model: "me5-mini:query" }));
+vectors["query by name, after Retry-After"] = vectorsOf(
+  await ask(connect(narrow, { maxRetries: 1 }), { model: "me5-mini:query" }),
 );
 
 const models = [];

@@ -1,13 +1,16 @@
 """One request on its way: whose it is, what it asks of the pipeline, and what its reply says of that."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+import math
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 from fastapi import Depends, Request
+from starlette.datastructures import MutableHeaders
 
 from me5.errors import InputError
 from me5.service.auth import Keys
@@ -18,11 +21,10 @@ from me5.service.record import Record
 from me5.service.searches import Searches
 from me5.service.settings import Settings
 from me5.service.wire.reading import Names, Reading
+from me5.tokenizer import Token, Truncation
 
 T = TypeVar("T")
 
-# Characters that a token takes at least, in the languages where it takes few: a guess until the tokens are counted.
-_CHARS_PER_TOKEN = 2
 # Of a text in a header, before it is quoted to three times as many: proxies read heads of 8 KB, and some of 4.
 _HEADER_BYTES = 1000
 
@@ -49,7 +51,7 @@ class Service:
 
 
 class Call:
-    """One request that was let in. Raises `Unauthorized` or `RateLimited`."""
+    """One request of a caller who is known. Raises `Unauthorized`."""
 
     def __init__(self, service: Service, request: Request) -> None:
         self.service = service
@@ -60,25 +62,26 @@ class Call:
         self.record.caller = self._caller
         self.record.key = key.name if key is not None else ""
         self._allowance = service.keys.allowance(key)
+
+    def admit(self) -> None:
+        """Raise `RateLimited` where the caller's key has nothing left."""
         if self._allowance is not None:
             self._allowance.admit()
 
+    def tell_limits(self, headers: MutableHeaders) -> None:
+        """What the caller's key may still use, in the headers that OpenAI's clients know."""
+        if (allowance := self._allowance) is not None:
+            headers["x-ratelimit-limit-tokens"] = str(allowance.most)
+            headers["x-ratelimit-remaining-tokens"] = str(allowance.left)
+            headers["x-ratelimit-reset-tokens"] = _duration(allowance.full_in)
+
     def ask(self, texts: Sequence[str], reading: Reading, **options: Any) -> Ask:
         """An `Ask` on this caller's behalf; `options` are further fields of it."""
-        return Ask(texts, reading.side, reading.task, caller=self._caller, **options)
+        return Ask(texts, reading.side, reading.task, caller=self._caller, meter=self._allowance, **options)
 
     async def embed(self, **asks: Ask) -> list[Answer]:
         """An answer to each, side by side, until the caller hangs up. An ask goes by the field that holds its texts."""
-        guess = sum(len(text) // _CHARS_PER_TOKEN for ask in asks.values() for text in ask.texts)
-        used = 0
-        if self._allowance is not None:
-            self._allowance.pay(guess)
-        try:
-            answers = await self._while_wanted([self._embed(param, ask) for param, ask in asks.items()])
-            used = sum(map(tokens_read, answers))
-        finally:
-            if self._allowance is not None:
-                self._allowance.pay(used - guess)
+        answers = await self.while_wanted(*(self._embed(param, ask) for param, ask in asks.items()))
         for ask, answer in zip(asks.values(), answers, strict=True):
             self.record.answered(ask.side, answer)
         return answers
@@ -87,16 +90,39 @@ class Call:
         """What `work` finds in the store, which is told its seconds; until the caller hangs up. See `Searches.run`."""
         searches = self.service.searches
         assert searches is not None, "the routes of search are there only with a store"
-        (found,) = await self._while_wanted([searches.run(self._caller, work)])
+        (found,) = await self.while_wanted(searches.run(self._caller, work))
         return found
 
-    async def _embed(self, param: str, ask: Ask) -> Answer:
-        try:
-            return await self.service.pipeline.embed(ask)
-        except InputError as error:
-            raise FieldError(f"`{param}`: {error}", param) from error
+    async def tokens(
+        self, param: str, texts: Sequence[str], reading: Reading, truncation: Truncation | None
+    ) -> list[list[Token]]:
+        """Every token of the texts that a field holds."""
+        pipeline = self.service.pipeline
+        with named(param):
+            (found,) = await self.while_wanted(
+                pipeline.tokens(
+                    texts, reading.side, task=reading.task, truncation=truncation, caller=self._caller,
+                    meter=self._allowance,
+                )
+            )  # fmt: skip
+        return found
 
-    async def _while_wanted(self, works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    async def decode(
+        self, param: str, lists: Sequence[Sequence[int]], *, skip_special: bool, counted: bool
+    ) -> list[str]:
+        """The texts of the token ids that a field holds. `counted` as the caller's, unless they will be read."""
+        meter = self._allowance if counted else None
+        with named(param):
+            (texts,) = await self.while_wanted(
+                self.service.pipeline.decode(lists, skip_special=skip_special, caller=self._caller, meter=meter)
+            )
+        return texts
+
+    async def _embed(self, param: str, ask: Ask) -> Answer:
+        with named(param):
+            return await self.service.pipeline.embed(ask)
+
+    async def while_wanted(self, *works: Coroutine[Any, Any, T]) -> list[T]:
         """The results of all, unless one fails or the caller hangs up: then none goes on."""
         tasks = [asyncio.ensure_future(work) for work in works]
         answers = asyncio.gather(*tasks)
@@ -148,7 +174,25 @@ def _header(text: str, safe: str) -> str:
 
 def warnings_of(reading: Reading, *answers: Answer) -> list[str]:
     """Sentences for the caller, but for what was cut, which every dialect has another place for."""
-    return [*reading.warnings, *dict.fromkeys(answer.carried for answer in answers if answer.carried)]
+    told = (sentence for answer in answers for sentence in (answer.carried, answer.uncounted))
+    return [*reading.warnings, *dict.fromkeys(filter(None, told))]
+
+
+@contextmanager
+def named(param: str) -> Iterator[None]:
+    """Say in an error about texts which field holds them."""
+    try:
+        yield
+    except InputError as error:
+        raise FieldError(f"`{param}`: {error}", param) from error
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as OpenAI writes them: 20ms, 7.5s, 6m0s."""
+    if seconds < 1:
+        return f"{math.ceil(seconds * 1000)}ms"
+    minutes, rest = divmod(math.ceil(seconds * 10) / 10, 60)
+    return f"{minutes:.0f}m{rest:g}s" if minutes else f"{rest:.3g}s"
 
 
 def tokens_read(answer: Answer) -> int:

@@ -10,7 +10,7 @@ are told in `meta.warnings`. There are no images.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
@@ -49,7 +49,7 @@ class TextContent(Fields):
 class Content(Fields):
     """One input, of one text."""
 
-    content: list[TextContent] = Field(min_length=1, max_length=1)
+    content: Annotated[list[TextContent], Field(fail_fast=True)] = Field(min_length=1, max_length=1)
 
 
 class CohereRequest(SideFields):
@@ -72,8 +72,10 @@ class CohereRequest(SideFields):
     model: str = Field(description="The served model's name.")
     input_type: str = Field(description="search_query, search_document, classification or clustering.")
     texts: Texts | None = None
-    inputs: list[Content] | None = Field(None, min_length=1)
-    embedding_types: list[EmbeddingType] | None = Field(None, min_length=1)
+    inputs: Annotated[list[Content], Field(fail_fast=True)] | None = Field(None, min_length=1)
+    embedding_types: Annotated[list[EmbeddingType], Field(fail_fast=True)] | None = Field(
+        None, min_length=1, max_length=len(get_args(EmbeddingType))
+    )
     truncate: Literal["NONE", "START", "END"] | None = None
     max_tokens: int | None = Field(None, ge=1)
     output_dimension: int | None = Field(None, ge=1)

@@ -81,7 +81,9 @@ class Notes(BaseModel):
     side: str
     prompt: str = Field(description="What stands in front of every text.")
     truncated: int = Field(description="How many texts lost tokens.")
-    tokens: list[int] = Field(description="Tokens with the prompt and special ones, before truncation.")
+    tokens: list[int] = Field(
+        description="Tokens with the prompt and special ones, before truncation; or at least so many: see `warnings`."
+    )
     lost: list[int] = Field(description="Tokens that the model did not read.")
     chunks: list[int] = Field(description="Sequences that the text was read in.")
     ignored: list[str] = Field(description="Fields of the request that have no effect here.")

@@ -13,7 +13,7 @@ from me5.service.pipeline import Answer
 from me5.service.wire import writing
 from me5.service.wire.call import Call, CurrentCall, tokens_read
 from me5.service.wire.dialects import OPENAI
-from me5.service.wire.reading import Fields, Reading, SideFields, read_side, read_texts
+from me5.service.wire.reading import Fields, Reading, SideFields, TaskWords, read_side, read_texts
 from me5.service.wire.routing import speaking
 from me5.tokenizer import Token, Truncation
 
@@ -41,7 +41,9 @@ class ScoreRequest(Fields):
 
     queries: Texts
     documents: Texts
-    task: str | None = Field(None, description="What the queries are for: a name that /v1/tasks lists, or a sentence.")
+    task: TaskWords | None = Field(
+        None, description="What the queries are for: a name that /v1/tasks lists, or a sentence."
+    )
     truncation: Truncation | None = None
     model: str | None = Field(None, description="The served model's name.")
     details: bool = Field(False, description="Tell the tokens of every text, and a map of the vectors.")
@@ -161,12 +163,13 @@ async def score(body: ScoreRequest, call: CurrentCall) -> Response:
     names, prompts = service.names, service.pipeline.prompts
     asked = read_side(SideFields(model=body.model, side="query", task=body.task), names, prompts)
     searched = read_side(SideFields(side="document"), names, prompts)
+    sides = (("queries", queries, asked), ("documents", documents, searched)) if body.details else ()
+    tokens = [await call.tokens(*side, body.truncation) for side in sides] or [[], []]
     answers = await call.embed(
         queries=call.ask(queries, asked, truncation=body.truncation),
         documents=call.ask(documents, searched, truncation=body.truncation),
     )
     halves = (_Half("query", queries, asked, answers[0]), _Half("document", documents, searched, answers[1]))
-    tokens = [await _tokens(call, half, body.truncation) for half in halves] if body.details else [[], []]
     headers = call.headers(replace(asked, ignored=body.ignored), *answers)
 
     def content() -> dict[str, Any]:
@@ -189,11 +192,6 @@ async def tasks(call: CurrentCall) -> Response:
     return await writing.json_reply(
         lambda: {"default": default, "style": prompts.style, "tasks": listed}, {}, call.record
     )
-
-
-async def _tokens(call: Call, half: _Half, truncation: Truncation | None) -> list[list[Token]]:
-    reading = half.reading
-    return await call.service.pipeline.tokens(half.texts, reading.side, task=reading.task, truncation=truncation)
 
 
 def _scored(call: Call, halves: tuple[_Half, _Half]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Response
@@ -14,7 +14,7 @@ from me5.service.errors import FieldError
 from me5.service.wire import writing
 from me5.service.wire.call import CurrentCall
 from me5.service.wire.dialects import OPENAI
-from me5.service.wire.reading import Fields, SideFields, read_side
+from me5.service.wire.reading import Fields, SideFields, TaskWords, read_side
 from me5.service.wire.routing import speaking
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ class SearchRequest(Fields):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"query": "how tall is K2?", "k": 3}]})
 
-    query: str = Field(description="The question, in any language.")
+    query: str = Field(max_length=10_000, description="The question, in any language.")
     k: int = Field(10, ge=1, le=MOST, description="How many passages.")
     model: str | None = Field(None, description="The served model's name.")
-    task: str | None = Field(None, description="What the question is for, as in /v1/score.")
-    language: list[str] | None = Field(
+    task: TaskWords | None = Field(None, description="What the question is for, as in /v1/score.")
+    language: Annotated[list[Annotated[str, Field(max_length=100)]], Field(fail_fast=True)] | None = Field(
         None, max_length=MOST_LANGUAGES, description="Only passages in these languages, such as `de`."
     )
     source: str | None = Field(None, max_length=LONGEST_SOURCE, description="Only passages whose source holds this.")

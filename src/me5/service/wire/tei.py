@@ -10,7 +10,6 @@ Where TEI and me5 differ in nature:
     /             takes a similarity request too: huggingface_hub posts everything to the address it was given
 """
 
-import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -105,7 +104,7 @@ async def tokenize(body: TokenizeRequest, call: CurrentCall) -> Response:
     service = call.service
     texts = read_texts(body.inputs, "inputs", service.settings.max_items)
     reading = read_side(body, service.names, service.pipeline.prompts, prompt_name=body.prompt_name)
-    found = await service.pipeline.tokens(texts, reading.side, task=reading.task, truncation="end")
+    found = await call.tokens("inputs", texts, reading, "end")
 
     def content() -> list[list[dict[str, Any]]]:
         return [
@@ -131,9 +130,10 @@ async def decode(body: DecodeRequest, call: CurrentCall) -> Response:
     """The texts of token ids."""
     several = isinstance(body.ids, list) and body.ids and all(isinstance(ids, list) for ids in body.ids)
     lists = body.ids if several else [body.ids]
+    _check_count(lists, call, "ids")
     for index, ids in enumerate(lists):
         _check_ids(ids, call, "ids", index)
-    texts = await asyncio.to_thread(_decoded, lists, call, body.skip_special_tokens)
+    texts = await call.decode("ids", lists, skip_special=body.skip_special_tokens, counted=True)
     return await writing.json_reply(lambda: texts, {}, call.record)
 
 
@@ -182,14 +182,22 @@ async def _texts(inputs: Any, call: Call) -> list[str]:
     if isinstance(inputs, list) and inputs and all(type(token) is int for token in inputs):
         inputs = [inputs]
     if isinstance(inputs, list) and any(isinstance(item, list) for item in inputs):
+        _check_count(inputs, call, "inputs")
         places = [index for index, item in enumerate(inputs) if isinstance(item, list)]
         for index in places:
             _check_ids(inputs[index], call, "inputs", index)
-        texts = await asyncio.to_thread(_decoded, [inputs[index] for index in places], call, True)
+        lists = [inputs[index] for index in places]
+        texts = await call.decode("inputs", lists, skip_special=True, counted=False)
         inputs = inputs.copy()
         for index, text in zip(places, texts, strict=True):
             inputs[index] = text
     return read_texts(inputs, "inputs", call.service.settings.max_items)
+
+
+def _check_count(lists: list[Any], call: Call, param: str) -> None:
+    """Refuse more lists than are read at once, before any is looked at."""
+    if len(lists) > (limit := call.service.settings.max_items):
+        raise FieldError(f"`{param}` has {len(lists):,} items, at most {limit:,} are read at once", param)
 
 
 def _check_ids(ids: Any, call: Call, param: str, index: int) -> None:
@@ -199,10 +207,6 @@ def _check_ids(ids: Any, call: Call, param: str, index: int) -> None:
     for token in ids:
         if type(token) is not int or not 0 <= token < size:
             raise FieldError(f"`{param}`, item {index}: expected ids from 0 to {size - 1}, got {shown(token)}", param)
-
-
-def _decoded(lists: list[list[int]], call: Call, skip_special: bool) -> list[str]:
-    return [call.service.pipeline.tokenizer.decode(ids, skip_special=skip_special) for ids in lists]
 
 
 def _truncation(fields: TeiFields, call: Call) -> Truncation:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from me5.service.wire.reading import Fields, SideFields
+from me5.service.wire.reading import Fields, SideFields, TaskWords
 
 _IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
 _TEXT = {"type": "string", "minLength": 1}
@@ -23,7 +23,9 @@ class TeiFields(SideFields):
     truncation_direction: Literal["left", "right", "Left", "Right"] | None = Field(
         None, description="The end that is cut."
     )
-    prompt_name: str | None = Field(None, description="A prompt by name: a side, a task, or one that the model lists.")
+    prompt_name: TaskWords | None = Field(
+        None, description="A prompt by name: a side, a task, or one that the model lists."
+    )
 
 
 class EmbedAllRequest(TeiFields):
@@ -52,7 +54,7 @@ class SimilarityInputs(Fields):
     """A text, and those to compare it with."""
 
     source_sentence: str = Field(min_length=1)
-    sentences: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
+    sentences: Annotated[list[Annotated[str, Field(min_length=1)]], Field(fail_fast=True)] = Field(min_length=1)
 
 
 class SimilarityParameters(TeiFields):
