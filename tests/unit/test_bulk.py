@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import os
 import resource
 import sys
 import types
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from me5 import Embedder, InputError
+from me5.atomic import is_draft
 from me5.bulk.job import embed_file
 from me5.bulk.read import check, records
 from me5.bulk.source import source_of
@@ -251,7 +251,7 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, embed
     monkeypatch.setattr(sys, "stdin", _Lines(WINDOW_TEXTS + 100, fail))
     with pytest.raises(failure):
         embed_file(embedder, source_of("-"), target_of(str(tmp_path / output), overwrite=True))
-    assert [path.name for path in written] == [f"{output}.tmp-{os.getpid()}"]
+    assert [is_draft(path) for path in written] == [True]
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(output, "old")]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from me5.cli import options
+from me5.cli import options, streams
 from me5.progress import duration, track
 
 if TYPE_CHECKING:
@@ -209,12 +209,11 @@ def _judged(entry: "Judgement") -> str:
 def _print_plan(plan: "Plan") -> None:
     import warnings
 
-    from rich.console import Console
     from rich.table import Table
 
     from me5.errors import Me5Warning
 
-    console = Console(highlight=False)
+    console = streams.console()
     work = plan.work
     console.print(f"{plan.parameters:,} parameters, {plan.trained:,} of them trained, on {plan.device}")
     memory = Table("memory", "MiB", title_justify="left")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from me5.cli import options
+from me5.cli import options, streams
 from me5.cli.evaluation import shared
 
 if TYPE_CHECKING:
@@ -64,7 +64,6 @@ def run(
 
 
 def _print(tasks: "Sequence[Task]", results: "Sequence[Result]") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from me5.evaluation.summary import means
@@ -77,7 +76,7 @@ def _print(tasks: "Sequence[Task]", results: "Sequence[Result]") -> None:
     for result in results:
         score, interval = shared.hundred(result.outcome.score), shared.between(result.interval)
         table.add_row(str(result.subset), result.model, result.outcome.main, score, interval)
-    console = Console(highlight=False)
+    console = streams.console()
     console.print(table)
     for mean in means(results):
         if mean.sets > 1:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from me5.cli import options
+from me5.cli import options, streams
 from me5.cli.evaluation import shared
 
 if TYPE_CHECKING:
@@ -110,7 +110,6 @@ def _encoders(
 
 
 def _print(content: "dict[str, object]") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from me5.evaluation.report.tradeoff import HEADINGS, rows
@@ -120,4 +119,4 @@ def _print(content: "dict[str, object]") -> None:
         table.add_column(heading, justify="left" if heading in HEADINGS[:2] else "right")
     for row in rows(content):
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    streams.console().print(table)
