@@ -9,7 +9,7 @@ Policies for a text longer than the model reads, each keeping the prompt and the
 """
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -216,6 +216,23 @@ class Tokenizer:
             parts = [body[:room] if truncation == "end" else body[-room:]]
         sequences = [[*self._before, *prompt, *part, *self._after] for part in parts]
         return sequences, len(body) - sum(map(len, parts))
+
+
+def texts_of(texts: str | Iterable[str]) -> Iterable[str]:
+    """What is to be embedded; a string is one text.
+
+    Raises `InputError` for what is no iterable of texts, or gives its names where its texts are meant.
+    """
+    if isinstance(texts, str):
+        return [texts]
+    kind = type(texts).__name__
+    if isinstance(texts, Mapping):
+        raise InputError(f"expected texts, got a {kind}, which gives its keys; pass its values: list(texts.values())")
+    if hasattr(texts, "columns"):  # of pandas, polars, Arrow and others, which need not be installed
+        raise InputError(f"expected texts, got a {kind}, a table; pass one of its columns, such as table['text']")
+    if not isinstance(texts, Iterable) or isinstance(texts, bytes | bytearray):
+        raise InputError(f"expected a string or an iterable of strings, got {kind}")
+    return texts
 
 
 def check_text(text: object, index: int) -> None:
