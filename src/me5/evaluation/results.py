@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from me5._version import __version__
-from me5.atomic import replacing
+from me5.atomic import explained, replacing
 from me5.errors import InputError
 from me5.evaluation.encoders.base import Prompt
 from me5.evaluation.task import Outcome, Subset
@@ -77,7 +77,10 @@ def check(folder: Path, model: str, fingerprint: str, task: str, prompts: Sequen
         ("prompts", [asdict(prompt) for prompt in prompts]),
     ):
         if old[key] != new:
-            raise InputError(f"{path} was made with another {key}: {old[key]!r}, now {new!r}; write to another folder")
+            raise InputError(
+                f"{path} was made with another {key}: {old[key]!r}, now {new!r}; write to another folder, or call this "
+                "model by a --name of its own"
+            )
 
 
 def write(folder: Path, result: Result) -> Path:
@@ -87,7 +90,8 @@ def write(folder: Path, result: Result) -> Path:
     """
     check(folder, result.model, result.fingerprint, result.subset.task, result.prompts)
     path = path_of(folder, result.model, result.subset.task)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with explained(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
     content = as_json(result)
     if path.exists():
         _keep(content, _load(path))

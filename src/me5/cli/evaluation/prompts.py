@@ -42,7 +42,7 @@ def prompts(
     from me5.evaluation.sensitivity import phrasings_of, spreads
     from me5.progress import track
 
-    tasks = shared.read_tasks(paths)
+    tasks = shared.read_tasks(paths, quiet=quiet or as_json)
     encoder = shared.open_model(
         model, device=device, precision=precision, threads=threads, prompts=style, cache=cache, quiet=quiet or as_json
     )

@@ -26,6 +26,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="Write a JSON file per model and task.")
     ] = None,
+    name: shared.Name = None,
     cache: shared.Cache = None,
     device: options.Device = "cpu",
     precision: options.Precision = "auto",
@@ -49,12 +50,12 @@ def run(
     from me5.evaluation.run import judge
     from me5.progress import track
 
-    tasks = shared.read_tasks(paths)
+    tasks = shared.read_tasks(paths, quiet=quiet or as_json)
     encoder = shared.open_model(
         model, device=device, precision=precision, threads=threads, prompts=prompts, cache=cache, quiet=quiet or as_json
     )
     with track(sum(map(texts_of, tasks)), show=not quiet and not as_json) as advance:
-        results = list(judge(tasks, encoder, sentence=task, yardstick=bm25, out=out, advance=advance))
+        results = list(judge(tasks, encoder, sentence=task, yardstick=bm25, name=name, out=out, advance=advance))
     if as_json:
         print(json.dumps([told(result) for result in results], ensure_ascii=False, indent=2))  # noqa: T201
     else:

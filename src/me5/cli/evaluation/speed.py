@@ -61,7 +61,7 @@ def speed(
     from me5.evaluation.speed import points, rates
     from me5.progress import track
 
-    tasks = shared.read_tasks(paths)
+    tasks = shared.read_tasks(paths, quiet=quiet or as_json)
     encoders = _encoders(model, precisions, device=device, threads=threads, prompts=prompts, quiet=quiet or as_json)
     speeds = rates(encoders, tasks, texts=texts)
     total = sum(map(texts_of, tasks)) * len(encoders)
