@@ -36,7 +36,8 @@ def read(
     query_lang: Annotated[str, typer.Option("--query-lang", metavar="CODE", help="Where rows tell none.")] = "",
     document_lang: Annotated[str, typer.Option("--document-lang", metavar="CODE", help="Where rows tell none.")] = "",
     instruction: Annotated[
-        str, typer.Option("--instruction", metavar="SENTENCE", help="What queries are for, where rows tell nothing; or a task's name.")
+        str,
+        typer.Option("--instruction", metavar="SENTENCE", help="What queries are for, where rows say nothing."),
     ] = "",
     teacher: Annotated[
         str | None, typer.Option("--teacher", metavar="NAME", help="The model whose scores the files hold.")

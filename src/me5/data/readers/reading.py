@@ -14,7 +14,6 @@ from me5.errors import InputError
 from me5.progress import Advance
 from me5.prompts import task_sentence
 
-
 # For it is asked for every row.
 _sentence = lru_cache(maxsize=4096)(task_sentence)
 
