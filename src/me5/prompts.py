@@ -265,7 +265,7 @@ def task_sentence(task: str) -> str:
         raise PromptError(f"a task is one line, got {task!r}")
     if " " in task.strip() or not task.isascii():  # names are ASCII; many languages write sentences without spaces
         return task
-    close = difflib.get_close_matches(task.lower(), [*TASKS, *by_name], n=3)
+    close = difflib.get_close_matches(task.lower(), {**TASKS, **by_name}, n=3)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise PromptError(
         f"unknown task {task!r}; {hint}Use a name ({', '.join(TASKS)}), an evaluation task such as NFCorpus, "

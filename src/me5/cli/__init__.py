@@ -1,8 +1,8 @@
 """The `me5` command: one file per subcommand; the only place that prints.
 
 Exit codes: 0 done; 1 a check failed or the engine could not run; 2 wrong usage or input; 3 the model could not be
-loaded; 129 the terminal was closed; 130 interrupted; 143 terminated. A user's mistake, or what the system refuses, is one
-sentence on standard error, never a traceback.
+loaded; 129 the terminal was closed; 130 interrupted; 143 terminated. A user's mistake, or what the system refuses, is
+one sentence on standard error, never a traceback.
 """
 
 import signal

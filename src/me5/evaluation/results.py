@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from me5._version import __version__
@@ -63,6 +64,13 @@ def as_json(result: Result) -> dict[str, Any]:
 def path_of(folder: Path, model: str, task: str) -> Path:
     """The file of a model and task: `folder/MODEL/TASK.json`."""
     return folder / model.replace("/", "__") / f"{task}.json"
+
+
+def open_folder(folder: Path) -> None:
+    """Make a folder for results where there is none. Raises `InputError` where nothing can be written."""
+    with explained(str(folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
 
 
 def check(folder: Path, model: str, fingerprint: str, task: str, prompts: Sequence[Prompt]) -> None:

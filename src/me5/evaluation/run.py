@@ -28,12 +28,13 @@ def judge(
     """Results as they are made; `out` keeps each at once, so that a run cut short loses one set at most.
 
     `sentence` replaces what instruct models are told. `yardstick` adds BM25 on retrieval and reranking sets. `name` is
-    what the model is called in results, in place of its own. Raises
-    `InputError` before anything is embedded where `out` holds results that do not belong with these.
+    what the model is called in results, in place of its own. Raises `InputError` before anything is embedded where
+    `out` cannot be written, or holds results that do not belong with these.
     """
     said = [prompts_of(task, encoder, sentence) for task in tasks]
     fingerprint, called = encoder.fingerprint, encoder.name if name is None else _checked(name)
     if out is not None:
+        results.open_folder(out)
         for task, prompts in zip(tasks, said, strict=True):
             results.check(out, called, fingerprint, task.subset.task, prompts)
     for task, prompts in zip(tasks, said, strict=True):
