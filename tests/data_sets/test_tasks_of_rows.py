@@ -1,4 +1,4 @@
-"""A task has one meaning everywhere: a name in training data stands for the sentence that it stands for at inference."""
+"""A task has one meaning everywhere: a name in training data stands for the sentence that it is at inference."""
 
 import json
 from pathlib import Path

@@ -8,6 +8,7 @@ import pytest
 from checkpoints import edit_json, write_json
 from vectors import load
 
+import me5
 from me5 import CheckpointError
 from me5.checkpoint import read_folder
 
@@ -121,3 +122,9 @@ def test_a_folder_of_a_run_is_called_by_the_run(xlmr, tmp_path, monkeypatch):
     assert read_folder(Path("../../second/model")).name == "second"
     (tmp_path / "first" / "run.json").unlink()
     assert read_folder(Path()).name == "model"
+
+
+def test_arrays_are_loaded_without_pickles_by_name():
+    for path in Path(me5.__file__).parent.rglob("*.py"):
+        for call in path.read_text("utf-8").split("np.load(")[1:]:
+            assert "allow_pickle=False" in call[:120], path
