@@ -10,6 +10,7 @@ help:  ## Show the targets
 
 demo: $(VENV)/base  ## Answer the model card's example with the bundled model, offline
 	@$(BIN)/me5 demo
+	@echo 'To go on, in this shell: . $(BIN)/activate, then: me5 --help'
 
 test: $(VENV)/dev  ## Run the tests
 	$(BIN)/pytest -n auto --durations 25

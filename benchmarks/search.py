@@ -211,7 +211,7 @@ def chroma(options: argparse.Namespace) -> dict[str, Any]:
         part = slice(at, at + 5000)
         collection.add(ids=ids[part], documents=texts[part], embeddings=vectors[part])
     adding = perf_counter() - started
-    asked = np.load(Path(options.work) / "vectors.npy")
+    asked = np.load(Path(options.work) / "vectors.npy", allow_pickle=False)
     truth = json.loads((Path(options.work) / "truth.json").read_text())
 
     def ask(at: int) -> list[dict[str, str]]:

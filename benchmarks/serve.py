@@ -123,7 +123,7 @@ def agreement(plan: Plan, library: Worker, servers: dict[str, Server]) -> dict[s
     """The smallest cosine of each server's vectors to the library's, over a few texts."""
     texts, file = plan.texts[:32], plan.scratch / "truth.npy"
     library.ask(do="encode", texts=texts, one_by_one=False, least_s=0.0, save=str(file))
-    truth = np.load(file)
+    truth = np.load(file, allow_pickle=False)
     lowest = {}
     for name, server in servers.items():
         rows = [np.frombuffer(base64.b64decode(row), np.float32) for row in server.embed(texts)]

@@ -160,7 +160,7 @@ class Rounds:
             saved = self.scratch / f"{result.engine.name}.npy"
             worker.ask(**request, least_s=0, save=str(saved))
             worker.warm.add(workload.name)
-            vectors = np.load(saved)
+            vectors = np.load(saved, allow_pickle=False)
             if len(vectors) != len(workload.texts):
                 raise EngineError(f"{len(vectors)} vectors for {len(workload.texts)} texts of {workload.name}")
             result.vectors[workload.name] = vectors

@@ -1,12 +1,27 @@
-"""A file that appears whole or not at all: written beside its place, and moved there when it is complete."""
+"""Files and folders that appear whole or not at all: made beside their place, and moved there when they are complete.
 
+Whoever makes one holds a lock on it (flock), which the system takes back however the process ends. So what a kill has
+left behind is known by its name and by its free lock, and is removed when the same thing is made again.
+"""
+
+import fcntl
+import hashlib
 import os
+import re
+import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import gettempdir
 from typing import IO
 
 from me5.errors import InputError
+
+_ENDING = r"\.me5-[0-9a-f]{8}"
+_BEFORE = "-before"
+# Of the 255 bytes that a file system gives to a name, what is left beside the ending of a draft.
+_LONGEST = 200
 
 
 @contextmanager
@@ -15,24 +30,70 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
     Of a symbolic link, what it points to is replaced. Raises `InputError` where the file cannot be written.
     """
-    final = path.resolve()
-    draft = final.with_name(f"{final.name}.tmp-{os.getpid()}")
+    with explained(str(path)):
+        final = path.resolve()
+        _clear(final)
+        draft, descriptor = _begin(final)
+    file = os.fdopen(descriptor, "wb")
     try:
-        with explained(str(path)):
-            file = draft.open("wb")
-        try:
+        with _writing(str(path)):
             yield file
-            with explained(str(path)):
-                file.flush()
-                os.fsync(file.fileno())
-        finally:
-            with explained(str(path)):
-                file.close()
         with explained(str(path)):
+            file.flush()
+            os.fsync(file.fileno())
             draft.replace(final)
+            file.close()
     except BaseException:
+        with suppress(OSError):  # what could not be written is tried once more here
+            file.close()
         draft.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a folder to fill, which takes its place when the block ends well, and vanishes when it does not.
+
+    Of a symbolic link, what it points to is replaced. Raises `InputError` where the folder cannot be written, or its
+    place is taken and may not be overwritten.
+    """
+    with explained(str(folder)):
+        final = folder.resolve()
+        _clear(final)
+        if final.exists() and not final.is_dir():
+            raise InputError(f"{folder} is a file, expected a folder; choose another name")
+        if final.exists() and not overwrite:
+            raise InputError(f"{folder} exists; choose another folder, or allow overwriting it")
+        final.parent.mkdir(parents=True, exist_ok=True)
+        draft, descriptor = _begin(final, folder=True)
+    try:
+        with _writing(str(folder)):
+            yield draft
+        with explained(str(folder)):
+            _exchange(draft, final)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        os.close(descriptor)
+
+
+@contextmanager
+def scratch(name: str) -> Iterator[Path]:
+    """A folder in the system's place for temporary files, removed with the block."""
+    final = Path(gettempdir()).resolve() / name
+    with explained(str(final)):
+        _clear(final)
+        draft, descriptor = _begin(final, folder=True)
+        draft.chmod(0o700)
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        os.close(descriptor)
+
+
+def is_draft(path: Path) -> bool:
+    """Whether a name is that of something unfinished."""
+    return re.fullmatch(rf"\..+{_ENDING}({_BEFORE})?", path.name) is not None
 
 
 @contextmanager
@@ -46,3 +107,76 @@ def explained(name: str) -> Iterator[None]:
         raise InputError(
             f"{name} cannot be written: {error.strerror or error}; check the disk and the rights of its folder"
         ) from error
+
+
+@contextmanager
+def _writing(name: str) -> Iterator[None]:
+    """`explained` around other people's code, which may fail elsewhere: a failed write to an open file names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or isinstance(error, ConnectionError | TimeoutError):
+            raise
+        with explained(name):
+            raise
+
+
+def _prefix(final: Path) -> str:
+    """How the drafts of a file or folder begin; hidden, so that nobody takes one for finished."""
+    name = final.name.encode(errors="surrogateescape")
+    if len(name) <= _LONGEST:
+        return f".{final.name}"
+    return f".{name[:_LONGEST].decode(errors='ignore')}-{hashlib.blake2b(name, digest_size=8).hexdigest()}"
+
+
+def _begin(final: Path, *, folder: bool = False) -> tuple[Path, int]:
+    """A new draft and its open descriptor, locked."""
+    while True:
+        draft = final.with_name(f"{_prefix(final)}.me5-{secrets.token_hex(4)}")
+        if folder:
+            draft.mkdir()
+        descriptor = os.open(draft, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        with suppress(OSError):  # on a file system without locks nothing is ever taken for left behind
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if draft.exists():
+            return draft, descriptor
+        os.close(descriptor)  # another process took it for left behind in the moment before it was locked
+
+
+def _exchange(draft: Path, final: Path) -> None:
+    """Put a folder in its place; what was there goes once the new one is there."""
+    if not final.exists():
+        draft.rename(final)
+        return
+    before = draft.with_name(f"{draft.name}{_BEFORE}")
+    final.rename(before)
+    draft.rename(final)
+    shutil.rmtree(before)
+
+
+def _clear(final: Path) -> None:
+    """Remove the drafts of killed processes, and bring back what one of them had moved aside."""
+    ours = re.compile(rf"({re.escape(_prefix(final))}{_ENDING})({_BEFORE})?")
+    with suppress(OSError):  # a folder that cannot be listed may still be written to
+        found = {match[1] for path in final.parent.iterdir() if (match := ours.fullmatch(path.name)) is not None}
+        for draft in (final.with_name(name) for name in sorted(found)):
+            with suppress(OSError), _taken(draft):
+                before = draft.with_name(f"{draft.name}{_BEFORE}")
+                if before.exists() and not final.exists():
+                    before.rename(final)
+                for path in (draft, before):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _taken(draft: Path) -> Iterator[None]:
+    """Hold the lock of a draft. Raises `OSError` where another process holds it, or where there are no locks."""
+    if not draft.exists():  # it has taken its place, and what was there before was still to be removed
+        yield
+        return
+    descriptor = os.open(draft, os.O_RDONLY if draft.is_dir() else os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)

@@ -6,7 +6,8 @@ config_sentence_transformers.json. A plain `transformers` folder (no modules.jso
 """
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,19 @@ SUPPORTED = (
     "me5 reads XLM-RoBERTa (model_type xlm-roberta) and BERT (model_type bert) encoders with absolute positions, "
     "exact GELU, mean or CLS pooling and Normalize, such as the models that `me5 models` lists"
 )
+# Field of config.json -> our name, and the least and largest size that is no mistake. Networks are many times smaller;
+# what is larger would fill the memory before the weights could contradict it.
+_SIZES: Mapping[str, tuple[str, int, int]] = {
+    "vocab_size": ("vocab_size", 1, 1 << 24),
+    "hidden_size": ("hidden_size", 1, 1 << 16),
+    "num_hidden_layers": ("layers", 1, 1000),
+    "num_attention_heads": ("heads", 1, 1 << 12),
+    "intermediate_size": ("intermediate_size", 1, 1 << 20),
+    "max_position_embeddings": ("max_positions", 3, 1 << 24),
+    "type_vocab_size": ("type_vocab_size", 1, 1 << 12),
+}
+# The special tokens around a text, and one token of it.
+_SHORTEST = 3
 
 
 @dataclass(frozen=True)
@@ -94,7 +108,7 @@ def read_folder(folder: Path, *, name: str | None = None) -> Checkpoint:
         )
     known = catalog.find(name) if name is not None else catalog.recognise(folder.resolve())
     return Checkpoint(
-        name=name or folder.name,
+        name=name or _name_of(folder),
         folder=folder,
         config=_model_config(folder, config),
         weights=_weight_files(folder),
@@ -104,13 +118,19 @@ def read_folder(folder: Path, *, name: str | None = None) -> Checkpoint:
     )
 
 
+def _name_of(folder: Path) -> str:
+    """What people call a folder: its name; of one that `me5 train` wrote that of its run, as all are `model`."""
+    here = Path(os.path.abspath(folder))  # noqa: PTH100  of a link its own name
+    return here.parent.name if (here.parent / "run.json").is_file() else here.name
+
+
 def _read_json(path: Path, kind: type = dict) -> Any:
     """The file's content, or None where it is missing."""
-    if not path.is_file():
-        return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        if not path.is_file():
+            return None
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, OSError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(content, kind):
         raise CheckpointError(f"{path} holds a JSON {type(content).__name__}, expected a {kind.__name__}")
@@ -130,34 +150,49 @@ def _model_config(folder: Path, config: dict[str, Any]) -> ModelConfig:
     if body not in ("xlm-roberta", "bert"):
         raise CheckpointError(f"{folder}: model_type is {body!r}, which is not supported. {SUPPORTED}")
     _refuse_variants(folder, config)
-    try:
-        first_position = int(config["pad_token_id"]) + 1 if body == "xlm-roberta" else 0
-        sizes = {
-            "vocab_size": int(config["vocab_size"]),
-            "hidden_size": int(config["hidden_size"]),
-            "layers": int(config["num_hidden_layers"]),
-            "heads": int(config["num_attention_heads"]),
-            "intermediate_size": int(config["intermediate_size"]),
-            "max_positions": int(config["max_position_embeddings"]),
-            "type_vocab_size": int(config["type_vocab_size"]),
-            "layer_norm_eps": float(config["layer_norm_eps"]),
-            "hidden_dropout": float(config.get("hidden_dropout_prob", 0.1)),
-            "attention_dropout": float(config.get("attention_probs_dropout_prob", 0.1)),
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder / 'config.json'} lacks a usable value: {error}") from error
+    path = folder / "config.json"
+    sizes = {ours: _whole(path, config, key, least, most) for key, (ours, least, most) in _SIZES.items()}
+    first_position = (
+        _whole(path, config, "pad_token_id", 0, sizes["vocab_size"] - 1) + 1 if body == "xlm-roberta" else 0
+    )
     if sizes["hidden_size"] % sizes["heads"]:
         raise CheckpointError(f"{folder}: hidden_size {sizes['hidden_size']} is no multiple of {sizes['heads']} heads")
     asked, lower_case = _text_limits(folder)
-    room = int(sizes["max_positions"]) - first_position
+    room = sizes["max_positions"] - first_position
+    if room < _SHORTEST:
+        raise CheckpointError(
+            f"{path}: max_position_embeddings is {sizes['max_positions']}, of which pad_token_id {first_position - 1} "
+            f"leaves {room} for tokens, expected at least {_SHORTEST}"
+        )
     return ModelConfig(
         body=body,
         first_position=first_position,
-        pooling=_pooling(folder, int(sizes["hidden_size"])),
+        layer_norm_eps=_share(path, config, "layer_norm_eps"),
+        hidden_dropout=_share(path, {"hidden_dropout_prob": 0.1, **config}, "hidden_dropout_prob"),
+        attention_dropout=_share(path, {"attention_probs_dropout_prob": 0.1, **config}, "attention_probs_dropout_prob"),
+        pooling=_pooling(folder, sizes["hidden_size"]),
         max_tokens=min(asked, room) if asked else room,
         lower_case=lower_case,
-        **sizes,  # type: ignore[arg-type]
+        **sizes,
     )
+
+
+def _whole(path: Path, settings: Mapping[str, Any], key: str, least: int, most: int) -> int:
+    value = settings.get(key)
+    if type(value) is not int or not least <= value <= most:
+        raise CheckpointError(f"{path}: {key} is {_shown(settings, key)}, expected a whole number, {least} to {most:,}")
+    return value
+
+
+def _share(path: Path, settings: Mapping[str, Any], key: str) -> float:
+    value = settings.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise CheckpointError(f"{path}: {key} is {_shown(settings, key)}, expected a number from 0 to below 1")
+    return float(value)
+
+
+def _shown(settings: Mapping[str, Any], key: str) -> str:
+    return f"{settings[key]!r:.60}" if key in settings else "missing"
 
 
 def _refuse_variants(folder: Path, config: dict[str, Any]) -> None:
@@ -185,7 +220,10 @@ def _pooling(folder: Path, hidden_size: int) -> Pooling:
     kinds = [kind for kind, _ in modules]
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise CheckpointError(f"{folder}: the module chain {' → '.join(kinds)} is not supported. {SUPPORTED}")
-    settings = _read_json(folder / modules[1][1] / "config.json") if modules[1][1] else None
+    place = modules[1][1]
+    if Path(place).is_absolute() or ".." in Path(place).parts:
+        raise CheckpointError(f"{folder / 'modules.json'}: path is {place!r:.80}, which leads out of the folder")
+    settings = _read_json(folder / place / "config.json") if place else None
     if settings is None:
         return "mean"
     width = settings.get("word_embedding_dimension", settings.get("embedding_dimension", hidden_size))
@@ -213,18 +251,36 @@ def _pooling_mode(folder: Path, settings: dict[str, Any]) -> Pooling:
 def _text_limits(folder: Path) -> tuple[int, bool]:
     """(max tokens or 0, lower-case first?) from sentence_*_config.json, else from tokenizer_config.json."""
     for path in sorted(folder.glob("sentence_*_config.json")):
-        settings = _read_json(path)
-        if settings.get("max_seq_length"):
-            return int(settings["max_seq_length"]), bool(settings.get("do_lower_case", False))
-    longest = (_read_json(folder / "tokenizer_config.json") or {}).get("model_max_length") or 0
+        settings = _read_json(path) or {}
+        lower_case = settings.get("do_lower_case", False)
+        if not isinstance(lower_case, bool):
+            raise CheckpointError(f"{path}: do_lower_case is {lower_case!r:.60}, expected true or false")
+        if settings.get("max_seq_length") is not None:
+            return _whole(path, settings, "max_seq_length", _SHORTEST, 1 << 40), lower_case
+    path = folder / "tokenizer_config.json"
+    longest = (_read_json(path) or {}).get("model_max_length")
+    if longest is None:
+        return 0, False
+    if type(longest) not in (int, float) or not longest >= _SHORTEST:
+        raise CheckpointError(f"{path}: model_max_length is {longest!r:.60}, expected a number from {_SHORTEST} on")
     return (int(longest) if longest < 1e9 else 0), False  # 1e30 is how transformers writes "no limit"
+
+
+def _shard_names(path: Path, index: Mapping[str, Any]) -> list[str]:
+    listed = index.get("weight_map", {})
+    if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()):
+        raise CheckpointError(f"{path}: weight_map is {listed!r:.60}, expected a table of tensors and file names")
+    for name in listed.values():
+        if Path(name).name != name or name in ("", ".."):
+            raise CheckpointError(f"{path}: weight_map names {name!r:.80}, expected a file of the folder itself")
+    return sorted(set(listed.values()))
 
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:
     index = _read_json(folder / "model.safetensors.index.json")
     if index is not None:
-        names: Sequence[str] = sorted(set(index.get("weight_map", {}).values()))
-        missing = [name for name in names if not (folder / name).is_file()]
+        names = _shard_names(folder / "model.safetensors.index.json", index)
+        missing = [name for name in names if not os.path.isfile(folder / name)]  # noqa: PTH113  false for names too long
         if missing or not names:
             raise CheckpointError(
                 f"{folder}: the index names shards that are not there: {', '.join(missing) or 'none'}"

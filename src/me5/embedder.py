@@ -7,8 +7,9 @@
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +18,13 @@ from me5 import prompts as prompt_styles
 from me5.checkpoint import Checkpoint, resolve
 from me5.engine import Precision, open_engine
 from me5.engine.base import Engine, TokenIds
-from me5.errors import InputError, PromptWarning
+from me5.errors import CheckpointError, InputError, PromptWarning
 from me5.flow import ahead, vectors_of, windows_of
 from me5.notices import Notices
 from me5.probes import probes
 from me5.progress import Advance, track
 from me5.prompts import Prompts, Side
-from me5.tokenizer import TRUNCATIONS, Prepared, Report, Tokenizer, Truncation
+from me5.tokenizer import TRUNCATIONS, Prepared, Report, Tokenizer, Truncation, texts_of
 
 Float32 = npt.NDArray[np.float32]
 
@@ -35,8 +36,12 @@ class Embedder:
         scores = embedder.similarity(embedder.encode_query(["how tall is K2?"]), embedder.encode_document(["8,611 m"]))
 
     All `encode` methods take one string or any iterable of strings, and return float32 unit vectors of shape (n, dim)
-    in input order. Safe to call from several threads; not after a fork (load in the child instead).
+    in input order. Safe to call from several threads; not after a fork (load in the child instead). A pickle holds how
+    it was loaded, and loads it again elsewhere; copies share the engine.
     """
+
+    # What `load` was told, for a pickle; None where the engine came from elsewhere.
+    _loaded: Mapping[str, Any] | None = None
 
     def __init__(
         self,
@@ -88,7 +93,34 @@ class Embedder:
             device=device,
             probes=probe_sequences(checkpoint) if precision == "fp8" else (),
         )
-        return cls(checkpoint, engine, prompts=prompts, max_tokens=max_tokens, truncation=truncation)
+        embedder = cls(checkpoint, engine, prompts=prompts, max_tokens=max_tokens, truncation=truncation)
+        # Another process may have another working directory.
+        found = checkpoint.folder.absolute() if model is not None and Path(model).expanduser().is_dir() else model
+        embedder._loaded = {
+            "model": found, "device": device, "precision": precision, "threads": threads, "revision": revision,
+        }  # fmt: skip
+        return embedder
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._loaded is None:
+            raise InputError(
+                "this Embedder was made around an engine and cannot be pickled; pickle one that Embedder.load made, or "
+                "load one in the other process"
+            )
+        return {
+            **self._loaded, "max_tokens": self.max_seq_length, "truncation": self.truncation, "prompts": self.prompts,
+        }  # fmt: skip
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(type(self).load(**state).__dict__)
+
+    def __copy__(self) -> Self:
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.__copy__()
 
     @property
     def dim(self) -> int:
@@ -156,7 +188,7 @@ class Embedder:
             return self.prepare(window[1], side, task=task, first=window[0])
 
         def prepared_windows() -> Iterator[Prepared]:
-            for (_, window), prepared in ahead(prepare, windows_of(texts), self.engine.lookahead):
+            for (_, window), prepared in ahead(prepare, windows_of(texts_of(texts)), self.engine.lookahead):
                 notices.add(window, prepared.report)
                 yield prepared
 
@@ -200,10 +232,7 @@ class Embedder:
     def _encode(
         self, texts: str | Iterable[str], side: Side, task: str | None, report: Report | None, show: bool
     ) -> Float32:
-        if isinstance(texts, str):
-            texts = [texts]
-        if not isinstance(texts, Iterable):
-            raise InputError(f"expected a string or an iterable of strings, got {type(texts).__name__}")
+        texts = texts_of(texts)
         count = len(texts) if isinstance(texts, Sized) else None
         with track(count, show=show) as advance:
             blocks = list(self.stream(texts, side, task=task, report=report, advance=advance))
@@ -269,7 +298,13 @@ def open_tokenizer(checkpoint: Checkpoint, max_tokens: int | None = None) -> Tok
             f"max_tokens must lie between 3 and the model's {config.max_positions - config.first_position} positions, "
             f"got {max_tokens}"
         )
-    return Tokenizer(checkpoint.tokenizer, max_tokens or config.max_tokens, lower_case=config.lower_case)
+    tokenizer = Tokenizer(checkpoint.tokenizer, max_tokens or config.max_tokens, lower_case=config.lower_case)
+    if tokenizer.vocabulary > config.vocab_size:
+        raise CheckpointError(
+            f"{checkpoint.folder}: tokenizer.json has {tokenizer.vocabulary:,} tokens, vocab_size of config.json is "
+            f"{config.vocab_size:,}; one of them belongs to another model"
+        )
+    return tokenizer
 
 
 def unknown_prompts(name: str) -> Prompts:

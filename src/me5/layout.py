@@ -5,45 +5,16 @@ With `model.safetensors` beside them they are a folder that me5, sentence_transf
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from me5._version import __version__
 from me5.checkpoint import ModelConfig
-from me5.errors import InputError
 from me5.prompts import Prompts, to_sentence_transformers
 
 # transformers builds its tokenizer from these; they lie beside the tokenizer.json that they belong to.
 _TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 _CLASSES = {"xlm-roberta": "XLMRobertaModel", "bert": "BertModel"}
-
-
-@contextmanager
-def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a folder to fill, which takes its place when the block ends well, and vanishes when it does not.
-
-    Raises `InputError` where the place is taken, unless it may be overwritten.
-    """
-    if folder.exists() and not overwrite:
-        raise InputError(f"{folder} exists; choose another folder, or allow overwriting it")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Beside its place, so that the last step is one rename; hidden, so that nobody takes it for finished.
-    partial = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        partial.chmod(0o755)
-        yield partial
-        if folder.exists():
-            before = partial.with_name(f"{partial.name}-before")
-            folder.rename(before)
-            partial.rename(folder)
-            shutil.rmtree(before)
-        else:
-            partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_layout(folder: Path, config: ModelConfig, tokenizer: Path, prompts: Prompts | None, dtype: str) -> None:

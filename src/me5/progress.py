@@ -9,7 +9,7 @@ from typing import Literal
 Advance = Callable[[int, int], None]
 Unit = Literal["texts", "rows", "bytes"]
 
-_SECONDS_BETWEEN_LINES = 60.0
+SECONDS_BETWEEN_LINES = 60.0
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def _lines(total: int | None, description: str, unit: Unit) -> Advance:
     def advance(units: int, tokens: int) -> None:
         nonlocal told, done, seen
         done, seen, now = done + units, seen + tokens, perf_counter()
-        if now - told < _SECONDS_BETWEEN_LINES:
+        if now - told < SECONDS_BETWEEN_LINES:
             return
         told, seconds = now, now - started
         of = "" if total is None else f" of {number(total)}"

@@ -248,7 +248,7 @@ STYLES: Mapping[str, Prompts] = {"instruct": INSTRUCT, "prefix": E5_PREFIX, "non
 
 
 def task_sentence(task: str) -> str:
-    """The sentence for a task name; a free sentence (anything with a space) is returned as it came.
+    """The sentence for a task name; a free sentence (anything with a space, or beyond ASCII) is returned as it came.
 
     Raises `PromptError` for an empty task, one with a line break, or a single word that is no known name.
     """
@@ -263,9 +263,9 @@ def task_sentence(task: str) -> str:
         return EVALUATION_TASKS[name]
     if "\n" in task or "\r" in task:
         raise PromptError(f"a task is one line, got {task!r}")
-    if " " in task.strip():
+    if " " in task.strip() or not task.isascii():  # names are ASCII; many languages write sentences without spaces
         return task
-    close = difflib.get_close_matches(task.lower(), [*TASKS, *by_name], n=3)
+    close = difflib.get_close_matches(task.lower(), {**TASKS, **by_name}, n=3)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise PromptError(
         f"unknown task {task!r}; {hint}Use a name ({', '.join(TASKS)}), an evaluation task such as NFCorpus, "

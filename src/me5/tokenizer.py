@@ -13,7 +13,7 @@ hundredth of the memory. Where a `reach` is given, no more parts are made than t
 
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice, pairwise
 from pathlib import Path
@@ -375,6 +375,23 @@ class _Plan:
     def part(self, at: int, end: int) -> str:
         """The characters from one place to another; the first of all behind the prompt."""
         return self.text[at:end] if at else self.prefix + self.text[:end]
+
+
+def texts_of(texts: str | Iterable[str]) -> Iterable[str]:
+    """What is to be embedded; a string is one text.
+
+    Raises `InputError` for what is no iterable of texts, or gives its names where its texts are meant.
+    """
+    if isinstance(texts, str):
+        return [texts]
+    kind = type(texts).__name__
+    if isinstance(texts, Mapping):
+        raise InputError(f"expected texts, got a {kind}, which gives its keys; pass its values: list(texts.values())")
+    if hasattr(texts, "columns"):  # of pandas, polars, Arrow and others, which need not be installed
+        raise InputError(f"expected texts, got a {kind}, a table; pass one of its columns, such as table['text']")
+    if not isinstance(texts, Iterable) or isinstance(texts, bytes | bytearray):
+        raise InputError(f"expected a string or an iterable of strings, got {kind}")
+    return texts
 
 
 def check_text(text: object, index: int) -> None:

@@ -133,7 +133,7 @@ def test_a_failure_leaves_what_was_there(xlmr: Path, tmp_path: Path, monkeypatch
         raise OSError("no space left on device")
 
     monkeypatch.setattr(folders, "save_file", full)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(InputError, match="model cannot be written: no space left"):
         saved(xlmr, target, overwrite=True)
     assert list(tmp_path.iterdir()) == ([target] if before else [])
     if before:

@@ -456,7 +456,7 @@ def test_what_the_service_warns_of_is_passed_on_once(ask, scripted):
 
 
 def test_progress_is_shown_when_asked_for(ask, scripted, capsys, monkeypatch):
-    monkeypatch.setattr("me5.progress._SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("me5.progress.SECONDS_BETWEEN_LINES", 0.0)
     ask(scripted.url, "encode_document", NUMBERS, show_progress_bar=True)
     assert "300 of 300 texts" in capsys.readouterr().err
     ask(scripted.url, "encode_document", NUMBERS)

@@ -89,7 +89,7 @@ def test_scores_rise_from_chance_with_each_stage(run: Path) -> None:
 def test_the_result_is_a_checkpoint_like_any_other(run: Path) -> None:
     embedder = Embedder.load(run / "stage2" / "model", precision="f32")
     assert embedder.prompts.query == "query: "
-    vectors = np.load(run / "questions.npy")
+    vectors = np.load(run / "questions.npy", allow_pickle=False)
     assert vectors.shape == (200, 64)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-3)
     assert (run / "stage2" / "log.jsonl").read_text("utf-8").count("\n") == read_recipe(run / "stage2.toml").steps

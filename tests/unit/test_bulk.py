@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import os
 import resource
 import sys
 import types
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from me5 import Embedder, InputError
+from me5.atomic import is_draft
 from me5.bulk.job import embed_file
 from me5.bulk.read import check, records
 from me5.bulk.source import source_of
@@ -57,13 +57,12 @@ def _write(folder, name):
 def _read(path):
     """(ids, texts, vectors) of an output; None for what it does not hold."""
     if path.suffix == ".npy":
-        return None, None, np.load(path)
+        return None, None, np.load(path, allow_pickle=False)
     if path.suffix == ".parquet":
         columns = pq.read_table(path).to_pydict()
     else:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
         columns = {name: [row[name] for row in rows] for name in rows[0]}
-        columns["vector"] = columns.pop("embedding")
     return columns["id"], columns.get("text"), np.array(columns["vector"], np.float32)
 
 
@@ -91,7 +90,9 @@ def test_every_format_gives_the_embedders_own_vectors(tmp_path, embedder, name, 
 def test_the_side_and_task_reach_the_prompts(tmp_path, embedder):
     source = source_of(str(_write(tmp_path, "t.txt")))
     embed_file(embedder, source, target_of(str(tmp_path / "q.npy")), "query", task="bitext")
-    np.testing.assert_array_equal(np.load(tmp_path / "q.npy"), embedder.encode_query(TEXTS, task="bitext"))
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "q.npy", allow_pickle=False), embedder.encode_query(TEXTS, task="bitext")
+    )
     with pytest.raises(InputError, match="documents of an instruct model stay bare"):
         embed_file(embedder, source, target_of(str(tmp_path / "d.npy")), task="bitext")
     assert not (tmp_path / "d.npy").exists()
@@ -110,7 +111,7 @@ def test_parquet_vectors_are_a_fixed_size_list_and_ids_keep_their_type(tmp_path,
 
 def test_float16_npy(tmp_path, embedder):
     embed_file(embedder, source_of(str(_write(tmp_path, "t.txt"))), target_of(str(tmp_path / "o.npy"), dtype="float16"))
-    vectors = np.load(tmp_path / "o.npy", mmap_mode="r")
+    vectors = np.load(tmp_path / "o.npy", mmap_mode="r", allow_pickle=False)
     np.testing.assert_array_equal(vectors, embedder.encode_document(TEXTS).astype(np.float16))
     assert vectors.dtype == np.float16
 
@@ -251,7 +252,7 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, embed
     monkeypatch.setattr(sys, "stdin", _Lines(WINDOW_TEXTS + 100, fail))
     with pytest.raises(failure):
         embed_file(embedder, source_of("-"), target_of(str(tmp_path / output), overwrite=True))
-    assert [path.name for path in written] == [f"{output}.tmp-{os.getpid()}"]
+    assert [is_draft(path) for path in written] == [True]
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(output, "old")]
 
 

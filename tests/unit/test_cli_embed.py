@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from me5 import Embedder
+from me5.atomic import is_draft
 from me5.cli import app, main
 
 
@@ -53,7 +54,7 @@ def test_a_file_becomes_vectors_and_a_summary(tmp_path, run, embedder):
     code, output, errors = run("t.txt", "-o", "o.npy", "--side", "query", "--task", "question-answering", "-p", "f32")
     assert (code, output) == (0, "")
     expected = embedder.encode_query(["tall mountains", "", "how high is K2"], task="question-answering")
-    np.testing.assert_array_equal(np.load("o.npy"), expected)
+    np.testing.assert_array_equal(np.load("o.npy", allow_pickle=False), expected)
     assert errors.startswith("3 texts, ")
     assert errors.endswith(" tokens/s → o.npy (3 × 384 float32)\n")
 
@@ -64,7 +65,7 @@ def test_standard_input_to_standard_output(run, monkeypatch, embedder):
     rows = [json.loads(line) for line in output.splitlines()]
     assert code == 0
     assert [(row["id"], row["text"]) for row in rows] == [(0, "één"), (1, "two")]
-    found = np.array([row["embedding"] for row in rows], np.float32)
+    found = np.array([row["vector"] for row in rows], np.float32)
     np.testing.assert_array_equal(found, embedder.encode_document(["één", "two"]))
     assert errors.startswith("2 texts, ")
     assert errors.endswith(" tokens/s → standard output (2 × 384)\n")
@@ -130,7 +131,7 @@ def test_overwrite_replaces(tmp_path, run):
     (tmp_path / "o.npy").symlink_to("real.npy")
     code, _, _ = run("t.txt", "-o", "o.npy", "--overwrite", "--dtype", "float16")
     assert code == 0
-    assert np.load("real.npy").dtype == np.float16
+    assert np.load("real.npy", allow_pickle=False).dtype == np.float16
     assert (tmp_path / "o.npy").is_symlink()
 
 
@@ -141,7 +142,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path):
     deadline = time.monotonic() + 20
     while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert [path.name for path in tmp_path.iterdir()] == [f"o.npy.tmp-{job.pid}"]
+    assert [is_draft(path) for path in tmp_path.iterdir()] == [True]
     job.send_signal(signal.SIGINT)
     output, errors = job.communicate(timeout=20)
     assert job.returncode == 130

@@ -2,7 +2,7 @@
 
     .npy      the vectors alone, float32 or float16 (texts, dim); row n is record n
     .parquet  columns `id`, `text` (if asked for) and `vector`, a fixed-size list of floats
-    .jsonl    {"id": …, "text": … (if asked for), "embedding": […]}, with the digits that give back each float32
+    .jsonl    {"id": …, "text": … (if asked for), "vector": […]}, with the digits that give back each float32
 
 Everything goes to a temporary file beside the target, which takes the target's name at the very end.
 """
@@ -146,7 +146,7 @@ class _Jsonl:
         for record, vector in zip(records, vectors.tolist(), strict=True):
             head = {"id": record.id, "text": record.text} if self._keep_text else {"id": record.id}
             opening = json.dumps(head, ensure_ascii=False)[:-1]
-            self._file.write(f'{opening}, "embedding": [{self._format % tuple(vector)}]}}\n'.encode())
+            self._file.write(f'{opening}, "vector": [{self._format % tuple(vector)}]}}\n'.encode())
         self._file.flush()
 
     def close(self) -> None:

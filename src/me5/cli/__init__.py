@@ -1,12 +1,14 @@
 """The `me5` command: one file per subcommand; the only place that prints.
 
 Exit codes: 0 done; 1 a check failed or the engine could not run; 2 wrong usage or input; 3 the model could not be
-loaded; 130 interrupted; 143 terminated. A user's mistake is one sentence on standard error, never a traceback.
+loaded; 129 the terminal was closed; 130 interrupted; 143 terminated. A user's mistake, or what the system refuses, is
+one sentence on standard error, never a traceback.
 """
 
 import signal
 import sys
 import warnings
+from pathlib import Path
 from typing import TextIO
 
 import typer
@@ -24,6 +26,7 @@ from me5.cli import (
     score,
     search,
     serve,
+    streams,
     tokens,
     train,
     verify,
@@ -70,15 +73,37 @@ def _options(
 
 
 def main() -> None:
-    """Run the command; turn our errors into one line and an exit code."""
+    """Run the command; turn our errors, and those of the system, into one line and an exit code."""
     warnings.showwarning = _show_warning
-    # As an exception, a request to end lets open files be cleaned up.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    streams.prepare()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            # As an exception, a request to end lets open files be cleaned up.
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
-        app()
+        try:
+            app()
+        finally:
+            streams.flush()
     except Me5Error as error:
         _complain("error", str(error))
-        sys.exit(options.exit_status(error))
+        code = options.exit_status(error)
+    except BrokenPipeError:
+        code = 1  # whoever read the output has left, and needs no explanation
+    except OSError as error:
+        _complain("error", _told(error))
+        code = 1
+    streams.drop()
+    sys.exit(code)
+
+
+def _told(error: OSError) -> str:
+    """What the system could not do: any file may be on a full or failing disk."""
+    try:
+        Path.cwd()
+    except OSError:
+        return "the working directory does not exist any more; change to another one"
+    return f"{error.filename or 'a file or standard output'}: {error.strerror or error}"
 
 
 def _complain(kind: str, text: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from me5.catalog import BUNDLED
-from me5.cli import options
+from me5.cli import options, streams
 
 
 def info(
@@ -24,7 +24,6 @@ def info(
     if as_json:
         print(json.dumps(facts, ensure_ascii=False, indent=2))  # noqa: T201
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -32,7 +31,7 @@ def info(
     for key, value in facts.items():
         shown = f"{value:,}" if isinstance(value, int) else repr(value) if "prompt" in key else str(value)
         table.add_row(Text(key.replace("_", " "), "bold"), Text(shown))
-    Console(soft_wrap=True).print(table)
+    streams.console().print(table)
 
 
 def describe(model: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import json
 
 from me5 import catalog
-from me5.cli import options
+from me5.cli import options, streams
 
 
 def models(as_json: options.Json = False) -> None:
@@ -30,7 +30,6 @@ def models(as_json: options.Json = False) -> None:
         ]  # fmt: skip
         print(json.dumps(listed, ensure_ascii=False, indent=2))  # noqa: T201
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -40,9 +39,11 @@ def models(as_json: options.Json = False) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     for column in ("prompts", "licence"):
         table.add_column(column, no_wrap=True)
+    console = streams.console()
     for model, local in rows:
         size = f"{model.parameters / 1e6:,.0f} M"
         owner, slash, short = model.id.rpartition("/")
-        name = Text(f"{owner}{slash}", "dim") + Text(f"\n{short}" if owner else short, "bold" if local else "")
+        line = "\n" if owner and console.is_terminal else ""
+        name = Text(f"{owner}{slash}{line}", "dim") + Text(short, "bold" if local else "")
         table.add_row(name, str(model.dim), size, f"{model.max_tokens:,}", model.prompts.style, model.licence)
-    Console().print(table)
+    console.print(table)

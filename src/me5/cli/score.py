@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from me5.cli import options
+from me5.cli import options, streams
 
 if TYPE_CHECKING:
     from me5.embedder import Float32
+
+# Of a score such as "-12.34 ←" with the lines of its column; what is left for queries on a narrow terminal.
+_SCORE_WIDTH, _QUERY_WIDTH = 11, 24
 
 
 def score(
@@ -54,25 +57,28 @@ def score(
 
 def print_table(queries: Sequence[str], documents: Sequence[str], scores: "Float32") -> None:
     """Print scores (queries, documents) under numbered documents, the best one of each query marked."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    console = streams.console()
     legend = Table(show_header=False, box=None, padding=(0, 1))
     legend.add_column(no_wrap=True, overflow="ellipsis")
     for number, document in enumerate(documents, 1):
         legend.add_row(Text(f"{number}  ", "bold cyan") + Text(" ".join(document.split())))
-    table = Table()
-    table.add_column("query")
-    for number in range(1, len(documents) + 1):
-        table.add_column(Text(str(number), "bold cyan"), justify="right", no_wrap=True)
-    for query, row in zip(queries, scores, strict=True):
-        best = row.argmax()
-        cells = [
-            Text(f"{value:.2f}{' ←' if at == best else '  '}", "bold green" if at == best else "")
-            for at, value in enumerate(row)
-        ]
-        table.add_row(Text(query), *cells)
     console.print(legend)
-    console.print(table)
+    best = scores.argmax(axis=1)
+    # No digit is lost: documents that have no room beside each other come in a table of their own.
+    beside = max((console.width - _QUERY_WIDTH) // _SCORE_WIDTH, 1)
+    for first in range(0, len(documents), beside):
+        table = Table()
+        table.add_column("query")
+        shown = range(first, min(first + beside, len(documents)))
+        for at in shown:
+            table.add_column(Text(str(at + 1), "bold cyan"), justify="right", no_wrap=True, min_width=_SCORE_WIDTH - 3)
+        for query, row, nearest in zip(queries, scores, best, strict=True):
+            cells = [
+                Text(f"{row[at]:.2f}{' ←' if at == nearest else '  '}", "bold green" if at == nearest else "")
+                for at in shown
+            ]
+            table.add_row(Text(query), *cells)
+        console.print(table)

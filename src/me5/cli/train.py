@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from me5.cli import options
-from me5.progress import duration, track
+from me5.cli import options, streams
+from me5.progress import SECONDS_BETWEEN_LINES, duration, track
 
 if TYPE_CHECKING:
     from me5.training.loop import Judgement, Step
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from me5.training.run import Run
 
     Observe = Callable[[Step | Judgement], None]
-
-# Where nobody watches, a line after so many steps.
-_EVERY = 20
 
 
 def train(
@@ -82,13 +79,29 @@ def train(
         if plan:
             from me5.training.plan import make_plan
 
-            made = make_plan(settings, cache)
+            with _told_parts(quiet=quiet) as tell:
+                made = make_plan(settings, cache, tell=tell)
             if not quiet:
                 _print_plan(made)
         else:
             _train(settings, Run(out, recipe), cache, workers=workers, quiet=quiet)
     finally:
         distributed.stop()
+
+
+@contextmanager
+def _told_parts(*, quiet: bool) -> "Iterator[Callable[[str], None]]":
+    """Give what tells which part of the work begins: on a terminal in place, elsewhere a line each."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet:
+        yield lambda _: None
+    elif console.is_terminal:
+        with console.status("planning") as status:
+            yield status.update
+    else:
+        yield lambda part: typer.echo(part, err=True)
 
 
 def _train(recipe: "Recipe", run: "Run", cache: Path, *, workers: int | None, quiet: bool) -> None:
@@ -177,10 +190,11 @@ def _bar(steps: int) -> "Iterator[Observe]":
 
 
 class _Lines:
-    """A line at the first step, the last, and every so many."""
+    """A line at the first step, the last, and every minute."""
 
     def __init__(self, steps: int) -> None:
         self._steps, self._since, self._tokens, self._seen = steps, time.monotonic(), 0, 0
+        self._shown = self._since
 
     def __call__(self, entry: "Step | Judgement") -> None:
         from me5.training.loop import Step
@@ -190,8 +204,9 @@ class _Lines:
             return
         self._tokens += entry.tokens
         self._seen += 1
-        if self._seen == 1 or entry.step % _EVERY == 0 or entry.step == self._steps:
-            seconds = time.monotonic() - self._since
+        now = time.monotonic()
+        if self._seen == 1 or now - self._shown >= SECONDS_BETWEEN_LINES or entry.step == self._steps:
+            seconds, self._shown = now - self._since, now
             left = seconds / self._seen * (self._steps - entry.step)
             told = _told(entry, self._tokens / max(seconds, 1e-9))
             typer.echo(f"step {entry.step:,} of {self._steps:,}  {told}  {duration(left)} left", err=True)
@@ -209,12 +224,11 @@ def _judged(entry: "Judgement") -> str:
 def _print_plan(plan: "Plan") -> None:
     import warnings
 
-    from rich.console import Console
     from rich.table import Table
 
     from me5.errors import Me5Warning
 
-    console = Console(highlight=False)
+    console = streams.console()
     work = plan.work
     console.print(f"{plan.parameters:,} parameters, {plan.trained:,} of them trained, on {plan.device}")
     memory = Table("memory", "MiB", title_justify="left")

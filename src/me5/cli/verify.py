@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from me5.catalog import BUNDLED
-from me5.cli import options
+from me5.cli import options, streams
 
 if TYPE_CHECKING:
     from me5.verification import Check
@@ -54,7 +54,6 @@ def verify(
 
 
 def _print_checks(checks: "list[Check]", failed: int, *, quiet: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table()
@@ -63,7 +62,7 @@ def _print_checks(checks: "list[Check]", failed: int, *, quiet: bool) -> None:
     for check in checks:
         verdict = "[green]pass[/]" if check.passed else "[bold red]FAIL[/]"
         table.add_row(check.precision, check.name, check.measured, check.wanted, verdict)
-    console = Console(highlight=False)
+    console = streams.console()
     if not quiet:
         console.print(table)
     console.print(

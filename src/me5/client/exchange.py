@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from me5.errors import InputError, Me5Error, Me5Warning, ServiceError, TruncationWarning
-from me5.tokenizer import Report, check_text
+from me5.tokenizer import Report, check_text, texts_of
 
 Float32 = npt.NDArray[np.float32]
 Texts = str | Iterable[str]
@@ -83,10 +83,8 @@ class Job:
 
     def requests(self, texts: Texts) -> Iterator[Request]:
         """The requests that texts need. Raises `InputError` naming the item that is no valid text."""
-        if not isinstance(texts, Iterable):
-            raise InputError(f"expected a string or an iterable of strings, got {type(texts).__name__}")
         headers = {"content-type": "application/json", "accept": _RAW if self._report is None else "application/json"}
-        for first, part in _split([texts] if isinstance(texts, str) else texts, self._batch_size):
+        for first, part in _split(texts_of(texts), self._batch_size):
             fields = {"input": part, "encoding_format": "base64", **self._options}
             body = json.dumps(fields, ensure_ascii=False).encode()
             yield Request("POST", "/v1/embeddings", headers, body, first, len(part))

@@ -6,16 +6,18 @@ and texts with different numbers are never called nearly equal: "Chapter 10" is 
 documents of which one answers a query and the other does not: a hard negative may differ from the positive in a word.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from tempfile import TemporaryFile, gettempdir
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from me5.atomic import explained
 from me5.data.contract import Dataset, Document, Query, Relation
 from me5.data.letters import figures, key, letters
 from me5.data.writing import Item, write_dataset
@@ -123,8 +125,8 @@ def _copies(dataset: Dataset, table: Any, near: float | None, seed: int, advance
     found = _Copies(np.arange(rows), np.arange(rows))
     first: dict[bytes, int] = {}
     # Signatures lie in a file: in memory they would weigh as much as the texts.
-    with TemporaryDirectory(prefix="me5-") as scratch:
-        signatures = _signatures(Path(scratch) / "signatures", rows if near else 0)
+    with TemporaryFile() as scratch:
+        signatures = _signatures(scratch, rows if near else 0)
         numbers = np.zeros(rows if near else 0, "V8")
         kept: list[int] = []
         pieces: list[tuple[int, list[str]]] = []
@@ -174,10 +176,13 @@ def _text(value: Document | Query) -> str:
     return f"{value.title} {value.text}" if isinstance(value, Document) else f"{value.instruction}\n{value.text}"
 
 
-def _signatures(path: Path, rows: int) -> npt.NDArray[np.uint32]:
+def _signatures(file: IO[bytes], rows: int) -> npt.NDArray[np.uint32]:
     if not rows:
         return np.zeros((0, _VALUES), np.uint32)
-    return np.memmap(path, np.uint32, "w+", shape=(rows, _VALUES))
+    with explained(f"{gettempdir()}, for signatures of {rows:,} rows,"):
+        # Taken at once: a write to mapped memory for which there is no room ends the process without a word.
+        os.posix_fallocate(file.fileno(), 0, 4 * _VALUES * rows)
+    return np.memmap(file, np.uint32, "r+", shape=(rows, _VALUES))
 
 
 def _sign(signatures: npt.NDArray[np.uint32], pieces: list[tuple[int, list[str]]], seed: int) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from me5._version import __version__
-from me5.atomic import explained, replacing
+from me5.atomic import explained, is_draft, replacing
 from me5.errors import InputError
 from me5.progress import Advance, track
 
@@ -77,8 +77,6 @@ class Job:
         One process at a time: a second one on the same folder gets an `InputError`.
         """
         with _alone(self.folder):
-            for draft in self.folder.glob("*.tmp-*"):  # of a process that was killed
-                draft.unlink()
             for shard in self.missing:
                 with replacing(shard.path) as file:
                     work(shard, file)
@@ -147,7 +145,7 @@ def open_job(
     if not path.exists():
         with explained(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
-            if any(".tmp-" not in entry.name for entry in folder.iterdir()):
+            if not all(map(is_draft, folder.iterdir())):
                 raise InputError(f"{folder} is no job's folder, and not empty; name another with --job")
         with replacing(path) as file:
             file.write(json.dumps({"me5": __version__, **told}, indent=2, ensure_ascii=False).encode() + b"\n")

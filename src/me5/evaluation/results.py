@@ -4,10 +4,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from me5._version import __version__
-from me5.atomic import replacing
+from me5.atomic import explained, replacing
 from me5.errors import InputError
 from me5.evaluation.encoders.base import Prompt
 from me5.evaluation.task import Outcome, Subset
@@ -65,6 +66,13 @@ def path_of(folder: Path, model: str, task: str) -> Path:
     return folder / model.replace("/", "__") / f"{task}.json"
 
 
+def open_folder(folder: Path) -> None:
+    """Make a folder for results where there is none. Raises `InputError` where nothing can be written."""
+    with explained(str(folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+
+
 def check(folder: Path, model: str, fingerprint: str, task: str, prompts: Sequence[Prompt]) -> None:
     """Raise `InputError` where a file is there already whose figures would not belong with new ones."""
     path = path_of(folder, model, task)
@@ -77,7 +85,10 @@ def check(folder: Path, model: str, fingerprint: str, task: str, prompts: Sequen
         ("prompts", [asdict(prompt) for prompt in prompts]),
     ):
         if old[key] != new:
-            raise InputError(f"{path} was made with another {key}: {old[key]!r}, now {new!r}; write to another folder")
+            raise InputError(
+                f"{path} was made with another {key}: {old[key]!r}, now {new!r}; write to another folder, or call this "
+                "model by a --name of its own"
+            )
 
 
 def write(folder: Path, result: Result) -> Path:
@@ -87,7 +98,8 @@ def write(folder: Path, result: Result) -> Path:
     """
     check(folder, result.model, result.fingerprint, result.subset.task, result.prompts)
     path = path_of(folder, result.model, result.subset.task)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with explained(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
     content = as_json(result)
     if path.exists():
         _keep(content, _load(path))

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
+from me5.errors import InputError
 from me5.evaluation import bm25, results
 from me5.evaluation.encoders.base import Encoder, Prompt
 from me5.evaluation.protocols import TYPES, evaluate, prompts_of
@@ -20,24 +21,33 @@ def judge(
     *,
     sentence: str | None = None,
     yardstick: bool = True,
+    name: str | None = None,
     out: Path | None = None,
     advance: Advance | None = None,
 ) -> Iterator[Result]:
     """Results as they are made; `out` keeps each at once, so that a run cut short loses one set at most.
 
-    `sentence` replaces what instruct models are told. `yardstick` adds BM25 on retrieval and reranking sets. Raises
-    `InputError` before anything is embedded where `out` holds results that do not belong with these.
+    `sentence` replaces what instruct models are told. `yardstick` adds BM25 on retrieval and reranking sets. `name` is
+    what the model is called in results, in place of its own. Raises `InputError` before anything is embedded where
+    `out` cannot be written, or holds results that do not belong with these.
     """
     said = [prompts_of(task, encoder, sentence) for task in tasks]
-    fingerprint = encoder.fingerprint
+    fingerprint, called = encoder.fingerprint, encoder.name if name is None else _checked(name)
     if out is not None:
+        results.open_folder(out)
         for task, prompts in zip(tasks, said, strict=True):
-            results.check(out, encoder.name, fingerprint, task.subset.task, prompts)
+            results.check(out, called, fingerprint, task.subset.task, prompts)
     for task, prompts in zip(tasks, said, strict=True):
         made = partial(evaluate, task, encoder, prompts=prompts, advance=advance)
-        yield _measured(task, encoder.name, fingerprint, prompts, made, out)
+        yield _measured(task, called, fingerprint, prompts, made, out)
         if yardstick and isinstance(task, Retrieval | Reranking):
             yield _measured(task, bm25.NAME, bm25.FINGERPRINT, [], partial(bm25.evaluate, task), out)
+
+
+def _checked(name: str) -> str:
+    if not name.strip() or not name.isprintable() or name in (".", "..", bm25.NAME):
+        raise InputError(f"a model cannot be called {name!r}; expected a printable name other than {bm25.NAME}")
+    return name
 
 
 def _measured(

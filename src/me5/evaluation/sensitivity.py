@@ -1,12 +1,11 @@
 """How far a score hangs on the words of the prompt: the same sets, judged with several phrasings."""
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from me5.atomic import scratch
 from me5.errors import PromptError
 from me5.evaluation.encoders.base import Encoder, Prompt
 from me5.evaluation.encoders.cached import CachedEncoder
@@ -75,8 +74,8 @@ def spreads(
     tasks: Sequence[Task], encoder: Encoder, phrasings: Mapping[str, Sequence[str]], advance: Advance | None = None
 ) -> Iterator[Spread]:
     """One spread per side. Documents that no phrasing touches are embedded once."""
-    with tempfile.TemporaryDirectory(prefix="me5-eval-") as folder:
-        cached = CachedEncoder(encoder, Path(folder))
+    with scratch("me5-eval") as folder:
+        cached = CachedEncoder(encoder, folder)
         try:
             for side, sentences in phrasings.items():
                 chosen = [task for task in tasks if _side(task) == side]

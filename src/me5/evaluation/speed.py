@@ -1,15 +1,14 @@
 """What a user gives up for what he saves: quality against tokens per second, and against bytes per vector."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 import numpy as np
 
+from me5.atomic import scratch
 from me5.errors import InputError
 from me5.evaluation.encoders.base import Encoder, Prompt
 from me5.evaluation.encoders.cached import CachedEncoder
@@ -96,9 +95,9 @@ def points(
 ) -> list[Point]:
     """Quality at each precision, and at the first with each reduction of its vectors. Embeds every text once."""
     found = []
-    with tempfile.TemporaryDirectory(prefix="me5-eval-") as folder:
+    with scratch("me5-eval") as folder:
         for place, (precision, encoder) in enumerate(encoders.items()):
-            cached = CachedEncoder(encoder, Path(folder))
+            cached = CachedEncoder(encoder, folder)
             try:
                 probe = encoder.embed(["probe"], Prompt("document", None, ""))
                 whole = Reduction(probe.shape[1])

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from me5.atomic import new_folder
 from me5.checkpoint import Checkpoint
-from me5.layout import new_folder, write_layout
+from me5.layout import write_layout
 from me5.model.encoder import Encoder, Linear
 from me5.prompts import Prompts
 from me5.weights import Weights, tensor_table
@@ -59,7 +61,10 @@ def save(
         table = tensor_table(encoder.config)
         kind = getattr(torch, dtype)
         tensors = {table[name][0]: slot.to("cpu", kind, copy=True) for name, slot in slots(encoder).items()}
-        save_file(tensors, partial / "model.safetensors", {"format": "pt"})
+        try:
+            save_file(tensors, partial / "model.safetensors", {"format": "pt"})
+        except SafetensorError as error:  # how it says that the disk is full
+            raise OSError(str(error)) from error
         (partial / "model.safetensors").chmod(0o644)  # safetensors lets none but the owner read
 
 

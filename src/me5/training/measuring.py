@@ -21,7 +21,7 @@ from me5.training.recipe import Optimizer, Recipe
 Lengths = npt.NDArray[np.int64]
 
 # As much as shows a device's speed, and little enough for any.
-_TOKENS = {"cpu": 4096, "cuda": 65_536}
+_TOKENS = {"cpu": 1024, "cuda": 65_536}
 _PAIRS = 1024
 _NUMBERS = 1 << 22
 _FLOAT = 4

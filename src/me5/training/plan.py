@@ -5,6 +5,7 @@ tokens, so they are estimates: a step's longest sequences, and a machine that ot
 """
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from me5.data.contract import Dataset
+from me5.errors import InputError
 from me5.training import distributed
 from me5.training.loop import loss_settings, open_batches, open_entries
 from me5.training.measuring import free_memory, measure_encoder, measure_loss, measure_optimizer
@@ -71,17 +73,24 @@ class Plan:
         return sum(self.seconds.values()) * self.work.steps / 3600
 
 
-def make_plan(recipe: Recipe, cache: Path) -> Plan:
-    """Load the network and measure; nothing is written, no token ids are made and no teacher is asked."""
+def make_plan(recipe: Recipe, cache: Path, *, tell: Callable[[str], None] = lambda _: None) -> Plan:
+    """Load the network and measure; nothing is written, no token ids are made and no teacher is asked.
+
+    `tell` is called with each part of the work before it begins, in words.
+    """
     device = distributed.start()
+    tell("loading the network")
     begun = start(recipe.model, recipe.seed)
     encoder = begun.encoder.to(device)
+    tell("reading texts of each dataset")
     work = _stored(recipe, begun, cache) if _all_built(recipe, begun, cache) else _sampled(recipe, begun)
     everything = sum(parameter.numel() for parameter in encoder.parameters())
     trained = sum(parameter.numel() for parameter in encoder.parameters() if parameter.requires_grad)
     matrices = sum(parameter.numel() for parameter in encoder.layers.parameters() if parameter.ndim == 2)
     width = encoder.config.hidden_size
+    tell(f"measuring how fast {device} reads and learns")
     token = measure_encoder(recipe, encoder, work.lengths, device)
+    tell("measuring the loss and an update")
     loss_memory, loss_seconds = measure_loss(loss_settings(recipe), work.queries, work.documents, width, device)
     pieces = max(ceil(work.tokens / recipe.batch.tokens), 1)
     memory = {
@@ -143,24 +152,58 @@ def _sampled(recipe: Recipe, begun: Start) -> Work:
     pairs = max(recipe.batch.size // distributed.world(), 1)
     lengths: list[Lengths] = []
     texts = cut = positives = 0
+    negatives = 0.0
     for data, weight in zip(recipe.data, weights, strict=True):
         dataset = Dataset.open(data.dataset)
-        positives += dataset.counts["positive"]
+        chosen = _chosen(dataset, data)
+        positives += chosen
+        share = chosen / dataset.counts["positive"]
+        beside = min(recipe.batch.negatives, dataset.counts["negative"] / dataset.counts["queries"])
+        negatives += weight * beside
         queries, documents = _first(dataset, begun)
         for side, limit, table in (
             (queries, data.query_tokens, "queries"), (documents, data.document_tokens, "documents"),
         ):  # fmt: skip
-            texts += dataset.counts[table]
-            cut += round(dataset.counts[table] * _cut(side, limit, begun) / len(side))
+            texts += round(share * dataset.counts[table])
+            cut += round(share * dataset.counts[table] * _cut(side, limit, begun) / len(side))
         count = max(round(weight * pairs), 1)
-        lengths += _drawn(recipe, begun, data, (queries, documents), count, rng)
+        lengths += _drawn(recipe, begun, data, (queries, documents), (count, round(count * (1 + beside))), rng)
     together = np.concatenate(lengths)
     return Work(
         together, float(together.sum()), queries=recipe.batch.size,
-        documents=recipe.batch.size * (1 + recipe.batch.negatives) + (recipe.teacher.bank if recipe.teacher else 0),
+        documents=round(recipe.batch.size * (1 + negatives)) + (recipe.teacher.bank if recipe.teacher else 0),
         steps=recipe.steps or ceil((recipe.epochs or 0) * positives / recipe.batch.size),
         texts=texts, cut=cut, making=0.0, sampled=True,
     )  # fmt: skip
+
+
+def _chosen(dataset: Dataset, data: Data) -> int:
+    """How many pairs an entry chooses by source and language. Raises `InputError` where there are none."""
+    count = dataset.counts["positive"]
+    if data.sources is not None or data.languages is not None:
+        count = 0
+        spoken = None if data.languages is None else _spoken(dataset, data.languages)
+        for batch in dataset.relations(["query_id", "document_id", "kind", "source"]):
+            for query, document, kind, source in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                count += (
+                    kind == "positive"
+                    and (data.sources is None or source in data.sources)
+                    and (spoken is None or {bytes.fromhex(query), bytes.fromhex(document)} <= spoken)
+                )
+    if not count:
+        raise InputError(f"{data.dataset} has no pair that fits sources and languages of its entry")
+    return count
+
+
+def _spoken(dataset: Dataset, languages: Sequence[str]) -> set[bytes]:
+    """The ids of all texts in some languages."""
+    return {
+        bytes.fromhex(name)
+        for table in (dataset.queries, dataset.documents)
+        for batch in table(["id", "lang"])
+        for name, lang in zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        if lang in languages
+    }
 
 
 def _first(dataset: Dataset, begun: Start) -> tuple[Lengths, Lengths]:
@@ -175,9 +218,15 @@ def _first(dataset: Dataset, begun: Start) -> tuple[Lengths, Lengths]:
 
 
 def _drawn(
-    recipe: Recipe, begun: Start, data: Data, sides: tuple[Lengths, Lengths], count: int, rng: np.random.Generator
+    recipe: Recipe,
+    begun: Start,
+    data: Data,
+    sides: tuple[Lengths, Lengths],
+    counts: tuple[int, int],
+    rng: np.random.Generator,
 ) -> list[Lengths]:
-    """The lengths of so many pairs of an entry as sequences."""
+    """The lengths of so many queries and documents of an entry as sequences."""
+    count, found = counts
     frame = sum(map(len, begun.tokenizer.frame))
     prefix = _prefix_tokens(begun, data)
     both = prefix if data.symmetric else 0
@@ -190,7 +239,7 @@ def _drawn(
         read = round(count * recipe.teacher.query_share)
         documents = sequences(sides[1], data.document_tokens, prefix, count - read)
         return [sequences(sides[0], data.query_tokens, prefix, read), documents]
-    documents = sequences(sides[1], data.document_tokens, both, count * (1 + recipe.batch.negatives))
+    documents = sequences(sides[1], data.document_tokens, both, found)
     return [sequences(sides[0], data.query_tokens, prefix, count), documents]
 
 

@@ -235,7 +235,7 @@ class Recipe(_Settings):
 def read_recipe(path: Path) -> Recipe:
     """Read and check a recipe. Raises `InputError` that names every wrong key and value, and suggests the right key."""
     try:
-        written = tomllib.loads(path.read_text("utf-8"))
+        written = tomllib.loads(path.read_text("utf-8-sig"))  # some editors write a byte order mark
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

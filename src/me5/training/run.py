@@ -23,7 +23,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from me5._version import __version__
-from me5.atomic import replacing
+from me5.atomic import explained, replacing
 from me5.errors import InputError
 
 _LIBRARIES = ("torch", "numpy", "tokenizers", "safetensors", "pyarrow")
@@ -43,7 +43,8 @@ class Run:
                 f"{folder} is a run of another recipe than {recipe}; choose another folder with --out, or compare "
                 f"{kept} and {recipe}"
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        with explained(str(folder)):
+            folder.mkdir(parents=True, exist_ok=True)
         if before != text:
             with replacing(kept) as file:
                 file.write(text.encode())
@@ -92,7 +93,8 @@ class Run:
 
     def rewind(self, step: int) -> None:
         """Take what was logged after a step out again: those steps will be done once more. Opens the logs."""
-        self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)
+        with explained(str(self.folder / "tensorboard")):
+            self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step + 1)
         path = self.folder / "log.jsonl"
         if path.exists():
             lines = [line for line in path.read_text("utf-8").splitlines() if _number(line) <= step]
@@ -101,13 +103,14 @@ class Run:
 
     def log(self, entry: Mapping[str, Any]) -> None:
         """Append an entry, with the `step` that it is about, to both logs."""
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-        if self._board is not None:
-            figures = entry.get("evaluation", entry)
-            for name, value in figures.items():
-                if name != "step":
-                    self._board.add_scalar(name, value, entry["step"])
+        with explained(f"the logs of {self.folder}"):
+            with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            if self._board is not None:
+                figures = entry.get("evaluation", entry)
+                for name, value in figures.items():
+                    if name != "step":
+                        self._board.add_scalar(name, value, entry["step"])
 
     def close(self) -> None:
         """Close the logs."""

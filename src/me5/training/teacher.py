@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from me5.atomic import explained
 from me5.checkpoint import resolve
 from me5.data.contract import Dataset
 from me5.embedder import Embedder
@@ -27,12 +28,15 @@ def open_vectors(
     width, rows = checkpoint.config.hidden_size, dataset.counts["queries"]
     done = path.stat().st_size // (2 * width) if path.exists() else 0
     if done < rows:
-        folder.mkdir(parents=True, exist_ok=True)
+        with explained(str(folder)):
+            folder.mkdir(parents=True, exist_ok=True)
         embedder = Embedder.load(checkpoint.folder, device=device, prompts=checkpoint.prompts or NONE)
         with path.open("r+b" if path.exists() else "wb") as file:
             file.seek(done * 2 * width)  # over a row that was cut short
             for vectors in embedder.stream(_texts(dataset, done), "both", advance=advance):
-                file.write(vectors.astype(np.float16).tobytes())
+                with explained(str(path)):
+                    file.write(vectors.astype(np.float16).tobytes())
+                    file.flush()
     return np.memmap(path, np.float16, "r", shape=(rows, width))
 
 

@@ -26,9 +26,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from me5.atomic import new_folder
 from me5.data.contract import Dataset
 from me5.errors import InputError
-from me5.layout import new_folder
 from me5.progress import Advance
 from me5.tokenizer import Tokenizer
 
@@ -66,7 +66,9 @@ class TokenStore:
         self.folder = folder
         self.facts: dict[str, Any] = json.loads((folder / "store.json").read_text("utf-8"))
         # As plain arrays over the mapped memory: np.memmap's own indexing takes a third of the time of making a batch.
-        arrays = {name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in _MAPPED}
+        arrays = {
+            name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)) for name in _MAPPED
+        }
         self._ids = np.asarray(np.memmap(folder / "ids.u32", np.uint32, "r"))
         self._starts, self.keys, self.pairs = arrays["starts"], arrays["keys"], arrays["pairs"]
         self.scores, self.queries = arrays["scores"], arrays["queries"]

@@ -36,7 +36,8 @@ def read(
     query_lang: Annotated[str, typer.Option("--query-lang", metavar="CODE", help="Where rows tell none.")] = "",
     document_lang: Annotated[str, typer.Option("--document-lang", metavar="CODE", help="Where rows tell none.")] = "",
     instruction: Annotated[
-        str, typer.Option("--instruction", metavar="SENTENCE", help="What queries are for, where rows tell nothing.")
+        str,
+        typer.Option("--instruction", metavar="SENTENCE", help="What queries are for, where rows say nothing."),
     ] = "",
     teacher: Annotated[
         str | None, typer.Option("--teacher", metavar="NAME", help="The model whose scores the files hold.")
@@ -126,6 +127,9 @@ def _tell(dataset: "Dataset", grouped: "Grouped", reading: "Reading") -> None:
         typer.echo(f"columns that were not read: {', '.join(reading.unread)}", err=True)
     if reading.counts["empty"]:
         typer.echo(f"left out, for their text is empty: {reading.counts['empty']:,}", err=True)
+    if reading.counts["unknown"]:
+        unknown = reading.counts["unknown"]
+        typer.echo(f"judgements left out, for their query or document is not there: {unknown:,}", err=True)
     if step.get("merged"):
         typer.echo(
             f"pairs given more than once, and not alike: {step['merged']:,} became one with another, "

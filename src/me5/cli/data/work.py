@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from me5.cli import options
+from me5.cli import options, streams
 from me5.cli.data import shared
 
 if TYPE_CHECKING:
@@ -100,7 +100,6 @@ def report(
 
     if not quiet and not as_json:
         from rich.box import SIMPLE_HEAD
-        from rich.console import Console
         from rich.table import Table
 
         table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
@@ -109,7 +108,7 @@ def report(
             table.add_column(head, justify="right", min_width=max(map(len, [*head.split(), *cells])))
         for row, source in enumerate(sources):
             table.add_row(source or "(none)", *(cells[row] for _, cells in columns))
-        Console(highlight=False).print(table)
+        streams.console().print(table)
     shared.tell(Dataset.open(out), as_json=as_json, quiet=quiet)
     if not quiet and not as_json:
         typer.echo(f"{place.folder} can be deleted, or kept to try other settings", err=True)

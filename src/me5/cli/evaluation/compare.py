@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from me5.cli import options
+from me5.cli import options, streams
 from me5.cli.evaluation import shared
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ def _one_model(path: Path) -> "list[Result]":
 
 
 def _print(rows: "Sequence[Row]", a: str, b: str) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(caption=f"A: {a}   B: {b}   × 100; p corrected for the sets of a task", caption_justify="left")
@@ -77,4 +76,4 @@ def _print(rows: "Sequence[Row]", a: str, b: str) -> None:
             f"{name} ({row.main})", shared.hundred(row.a), shared.hundred(row.b), f"{100 * row.delta.value:+.2f}",
             shared.between(row.delta.interval), f"{row.p:.4f}", verdict,
         )  # fmt: skip
-    Console(highlight=False).print(table)
+    streams.console().print(table)

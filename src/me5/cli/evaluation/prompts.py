@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from me5.cli import options
+from me5.cli import options, streams
 from me5.cli.evaluation import shared
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def prompts(
     from me5.evaluation.sensitivity import phrasings_of, spreads
     from me5.progress import track
 
-    tasks = shared.read_tasks(paths)
+    tasks = shared.read_tasks(paths, quiet=quiet or as_json)
     encoder = shared.open_model(
         model, device=device, precision=precision, threads=threads, prompts=style, cache=cache, quiet=quiet or as_json
     )
@@ -64,11 +64,10 @@ def prompts(
 
 
 def _print(found: "Sequence[Spread]", model: str) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = streams.console()
     for spread in found:
         sets = list(spread.phrasings[0].scores)
         shown = sets if len(sets) <= 4 else []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from me5.cli import options
+from me5.cli import options, streams
 from me5.cli.evaluation import shared
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="Write a JSON file per model and task.")
     ] = None,
+    name: shared.Name = None,
     cache: shared.Cache = None,
     device: options.Device = "cpu",
     precision: options.Precision = "auto",
@@ -49,12 +50,12 @@ def run(
     from me5.evaluation.run import judge
     from me5.progress import track
 
-    tasks = shared.read_tasks(paths)
+    tasks = shared.read_tasks(paths, quiet=quiet or as_json)
     encoder = shared.open_model(
         model, device=device, precision=precision, threads=threads, prompts=prompts, cache=cache, quiet=quiet or as_json
     )
     with track(sum(map(texts_of, tasks)), show=not quiet and not as_json) as advance:
-        results = list(judge(tasks, encoder, sentence=task, yardstick=bm25, out=out, advance=advance))
+        results = list(judge(tasks, encoder, sentence=task, yardstick=bm25, name=name, out=out, advance=advance))
     if as_json:
         print(json.dumps([told(result) for result in results], ensure_ascii=False, indent=2))  # noqa: T201
     else:
@@ -64,7 +65,6 @@ def run(
 
 
 def _print(tasks: "Sequence[Task]", results: "Sequence[Result]") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from me5.evaluation.summary import means
@@ -77,7 +77,7 @@ def _print(tasks: "Sequence[Task]", results: "Sequence[Result]") -> None:
     for result in results:
         score, interval = shared.hundred(result.outcome.score), shared.between(result.interval)
         table.add_row(str(result.subset), result.model, result.outcome.main, score, interval)
-    console = Console(highlight=False)
+    console = streams.console()
     console.print(table)
     for mean in means(results):
         if mean.sets > 1:

@@ -40,9 +40,23 @@ Task_ = Annotated[
 ]  # fmt: skip
 
 
-def read_tasks(paths: "Sequence[Path]") -> "list[Task]":
-    """The tasks of all paths, in order."""
+Name = Annotated[
+    str | None,
+    typer.Option(
+        "--name", metavar="NAME", show_default="the model's, or that of its run, and the precision",
+        help="What the model is called in results. Two models of one name cannot share a folder of results.",
+    ),
+]  # fmt: skip
+
+
+def read_tasks(paths: "Sequence[Path]", *, quiet: bool = False) -> "list[Task]":
+    """The tasks of all paths, in order; `quiet` silences warnings."""
+    import warnings
+
+    from me5.errors import Me5Warning
     from me5.evaluation.readers import read
+
+    warnings.simplefilter("ignore" if quiet else "always", Me5Warning)
 
     return [task for path in paths for task in read(path)]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from me5.cli import options
+from me5.cli import options, streams
 from me5.cli.evaluation import shared
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def speed(
     from me5.evaluation.speed import points, rates
     from me5.progress import track
 
-    tasks = shared.read_tasks(paths)
+    tasks = shared.read_tasks(paths, quiet=quiet or as_json)
     encoders = _encoders(model, precisions, device=device, threads=threads, prompts=prompts, quiet=quiet or as_json)
     speeds = rates(encoders, tasks, texts=texts)
     total = sum(map(texts_of, tasks)) * len(encoders)
@@ -110,7 +110,6 @@ def _encoders(
 
 
 def _print(content: "dict[str, object]") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from me5.evaluation.report.tradeoff import HEADINGS, rows
@@ -120,4 +119,4 @@ def _print(content: "dict[str, object]") -> None:
         table.add_column(heading, justify="left" if heading in HEADINGS[:2] else "right")
     for row in rows(content):
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    streams.console().print(table)

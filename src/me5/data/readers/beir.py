@@ -2,7 +2,8 @@
 
 Only queries with a judgement in the split are read; the whole corpus becomes documents. A judgement above 0 is a
 positive, 0 or less a negative: somebody looked, and found it not relevant. Where a query is itself a document (ArguAna,
-Quora: same id, same text), the pair is to be ignored, as BEIR's own evaluation does.
+Quora: same id, same text), the pair is to be ignored, as BEIR's own evaluation does. Judgements whose query or document
+is not there (published ArguAna has one) are left out and counted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -52,7 +53,10 @@ def assemble(
     yield from corpus.documents(given[1])
     same: list[tuple[str, Judgement]] = [("", (name, name, 0)) for name in corpus.same]
     yield from reading.convert(same, partial(_relation, reading, source, asked, corpus, kind="ignore"))
-    yield from reading.convert(judged, partial(_relation, reading, source, asked, corpus, kind=None))
+    known = [(place, told) for place, told in judged if told[0] in asked.ids and told[1] in corpus.ids]
+    reading.counts["unknown"] += len(judged) - len(known)
+    # Where none leads anywhere, the files do not belong together: the first says so.
+    yield from reading.convert(known or judged, partial(_relation, reading, source, asked, corpus, kind=None))
 
 
 def _relation(

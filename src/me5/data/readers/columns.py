@@ -1,7 +1,7 @@
 """Tables of named columns: query, positive, and optionally negatives, languages, source, licence and task.
 
 `negatives` is a list of texts (of CSV: a JSON list), `negative` one text; `positive_title` goes with the positive;
-`task` or `instruction` is the query's instruction. Other columns are not read, and said.
+`task` or `instruction` is the query's instruction: a sentence, or a task's name. Other columns are not read, and said.
 """
 
 import json

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,10 @@ from me5.data.readers.records import Record, bare_name, first, lines, records
 from me5.data.writing import Item
 from me5.errors import InputError
 from me5.progress import Advance
+from me5.prompts import task_sentence
+
+# For it is asked for every row.
+_sentence = lru_cache(maxsize=4096)(task_sentence)
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,11 @@ class Reading:
 
     # The fields of foreign rows are anything at first: the contract's values check what they are made of.
     def query(self, text: Any, *, instruction: Any = None, lang: Any = None) -> Query:
-        """A query, with what the options say where the row says nothing."""
-        return Query(text, one_line(instruction or self.options.instruction), lang or self.options.query_lang)
+        """A query, with what the options say where the row says nothing. A task's name stands for its sentence."""
+        told = one_line(instruction or self.options.instruction)
+        if isinstance(told, str) and told.strip():
+            told = _sentence(told)
+        return Query(text, told, lang or self.options.query_lang)
 
     def document(self, text: Any, *, title: Any = None, lang: Any = None) -> Document:
         """A document. Where it has a title and no text, the title is its text."""

@@ -63,6 +63,10 @@ def outcome(task: Retrieval | Reranking, rankings: Sequence[Ranking]) -> Outcome
     return Outcome(scores, main, values[main], shown=_shown(task, run, values[main]))
 
 
+# What is shown of a judged document that the corpus lacks.
+_NOT_THERE = "(not in the corpus)"
+
+
 def _shown(task: Retrieval | Reranking, run: dict[str, Ranking], samples: dict[str, float]) -> dict[str, Any]:
     right, wrong = [], []
     for query, ranking in run.items():
@@ -87,7 +91,9 @@ def _failures(task: Retrieval | Reranking, run: dict[str, Ranking], queries: Seq
         ranking = run[query]
         places = {name: place for place, name in enumerate(_ordered(ranking), 1)}
         found_texts = [shown.text(texts[name], ranking[name], places[name]) for name in found[query]]
-        wanted_texts = [shown.text(texts[name], ranking.get(name), places.get(name)) for name in wanted[query]]
+        wanted_texts = [
+            shown.text(texts.get(name, _NOT_THERE), ranking.get(name), places.get(name)) for name in wanted[query]
+        ]
         failures.append(shown.failure(task.queries[query], found_texts, wanted_texts))
     return failures
 

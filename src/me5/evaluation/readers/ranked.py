@@ -4,13 +4,15 @@ The corpus is checked in one pass and read again when it is embedded: its texts 
 eight bytes are kept.
 """
 
+import warnings
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from me5.errors import InputError
+from me5.errors import InputError, Me5Warning
 from me5.evaluation.readers.tables import at, name_of, records, text_of
 from me5.evaluation.task import Corpus, Reranking, Retrieval, Subset
 
@@ -64,24 +66,26 @@ def assemble(
     ranked: Mapping[str, Sequence[str]] | None = None,
     source: str,
 ) -> Retrieval | Reranking:
-    """The task, after checking that every id leads somewhere. Raises `InputError` naming file and line.
+    """The task, after checking where every id leads. Raises `InputError` naming file and line.
 
     Queries without a judgement are left out and counted; one whose judgements are all 0 stays, and scores 0, as in
-    mteb and trec_eval. `source` names the judgements in errors.
+    mteb and trec_eval. As mteb does too, with a warning that counts them: judgements of queries that are not there are
+    left out, judged documents that are not there count and cannot be found, and of a pair that is judged twice the
+    last judgement counts. `source` names the judgements.
     """
-    relevant: dict[str, dict[str, int]] = {}
-    wanted: dict[str, str] = {}  # document id -> the first place that names it
+    judgements = _Judgements(source)
     for place, query, document, grade in judged:
-        if query not in asked:
-            raise InputError(f"{place}: the query {query!r} is not among the queries")
-        relevant.setdefault(query, {})[document] = grade
-        wanted.setdefault(document, place)
+        judgements.add(place, query, document, grade, known=query in asked)
+    relevant = judgements.relevant
     if not any(grade > 0 for of_query in relevant.values() for grade in of_query.values()):
         raise InputError(f"{source} judges no document relevant to any query")
     kept = {query: text for query, text in asked.items() if query in relevant}
-    if ranked is not None:
-        _check_candidates(ranked, kept, wanted, source)
-    size = _check_corpus(corpus, wanted)
+    names = ", ".join(path.name for path in corpus)
+    to_rank = {} if ranked is None else _to_rank(ranked, kept, source)
+    size, missing = _check_corpus(corpus, {**judgements.documents, **to_rank})
+    for document in missing.keys() & to_rank.keys():
+        raise InputError(f"{to_rank[document]}: the document {document!r} is not in {names}")
+    judgements.warn(missing, names)
     found = Corpus(lambda: ((name, text) for _, name, text in documents(corpus)), size)
     ordered = {query: relevant[query] for query in kept}
     unjudged = len(asked) - len(kept)
@@ -90,18 +94,65 @@ def assemble(
     return Reranking(subset, found, kept, ordered, {query: ranked[query] for query in kept}, unjudged)
 
 
-def _check_candidates(
-    ranked: Mapping[str, Sequence[str]], kept: Mapping[str, str], wanted: dict[str, str], source: str
-) -> None:
+class _Judgements:
+    """What was judged; and what about it is odd: how often, and where first."""
+
+    def __init__(self, source: str) -> None:
+        self.relevant: dict[str, dict[str, int]] = {}
+        self.documents: dict[str, str] = {}  # id -> the first place that names it
+        self._source = source
+        self._odd: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
+
+    def add(self, place: str, query: str, document: str, grade: int, *, known: bool) -> None:
+        if not known:
+            self._note("of queries that are not among the queries are left out", f"{place}: the query {query!r}")
+            return
+        of_query = self.relevant.setdefault(query, {})
+        if of_query.get(document, grade) != grade:
+            self._note(
+                "contradict an earlier one of the same pair, and the last counts",
+                f"{place}: {query!r} and {document!r}, {of_query[document]} and then {grade}",
+            )
+        of_query[document] = grade
+        self.documents.setdefault(document, place)
+
+    def warn(self, missing: Mapping[str, str], corpus: str) -> None:
+        """Issue a warning for each kind of oddity. Raises `InputError` where no judged document is there."""
+        if self.documents.keys() <= missing.keys():
+            document, place = next(iter(self.documents.items()))
+            raise InputError(
+                f"{place}: the document {document!r} is not in {corpus}, nor is any other that {self._source} judges"
+            )
+        for document, place in missing.items():
+            self._note(
+                f"of documents that are not in {corpus} count, and cannot be found",
+                f"{place}: the document {document!r}",
+            )
+        for what, times in self._odd.items():
+            warnings.warn(
+                f"{self._source}: {times:,} judgement{'s' * (times > 1)} {what}, as in mteb (the first: "
+                f"{self._first[what]})", Me5Warning, stacklevel=2,
+            )  # fmt: skip
+
+    def _note(self, what: str, where: str) -> None:
+        self._odd[what] += 1
+        self._first.setdefault(what, where)
+
+
+def _to_rank(ranked: Mapping[str, Sequence[str]], kept: Mapping[str, str], source: str) -> dict[str, str]:
+    """The documents of all lists, and what to say where one is not there."""
+    wanted: dict[str, str] = {}
     for query in kept:
         if query not in ranked:
             raise InputError(f"the query {query!r} of {source} has no list of documents to rank")
         for document in ranked[query]:
             wanted.setdefault(document, f"the documents to rank for the query {query!r}")
+    return wanted
 
 
-def _check_corpus(paths: Sequence[Path], wanted: Mapping[str, str]) -> int:
-    """The number of documents, after finding that ids are unique and that all wanted ones are there."""
+def _check_corpus(paths: Sequence[Path], wanted: Mapping[str, str]) -> tuple[int, dict[str, str]]:
+    """The number of documents and the wanted ones that are not there, after finding that ids are unique."""
     missing, hashes = dict(wanted), array("q")
     for _, name, _ in documents(paths):
         hashes.append(hash(name))
@@ -111,9 +162,7 @@ def _check_corpus(paths: Sequence[Path], wanted: Mapping[str, str]) -> int:
     ordered = np.sort(np.frombuffer(hashes, np.int64))
     if len(twice := ordered[1:][ordered[1:] == ordered[:-1]]):
         _blame_second(paths, {int(value) for value in twice})
-    for document, place in missing.items():
-        raise InputError(f"{place}: the document {document!r} is not in {', '.join(path.name for path in paths)}")
-    return len(hashes)
+    return len(hashes), missing
 
 
 def _blame_second(paths: Sequence[Path], suspicious: set[int]) -> None:

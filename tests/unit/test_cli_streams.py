@@ -1,0 +1,98 @@
+"""Commands under streams, terminals and folders that are not as usual: one sentence, never a traceback."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+
+from me5.cli import streams
+
+ME5 = f"{sys.executable} -m me5"
+
+
+def shell(command, folder, **variables):
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **variables}
+    return subprocess.run(["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (f"{ME5} models --json >/dev/full", "a file or standard output: No space left on device"),
+        (f"{ME5} info >/dev/full", "No space left on device"),
+        (f"{ME5} models >&-", "standard output cannot be written: Bad file descriptor"),
+        (f"{ME5} embed - -o v.npy <&-", "standard input cannot be read: [Errno 9] Bad file descriptor"),
+        (f"mkdir gone; cd gone; rmdir ../gone; {ME5} embed t.txt -o v.npy", "t.txt cannot be read"),
+        (f"{ME5} embed t.txt -o {'x' * 300}.npy", "File name too long"),
+        (f"{ME5} embed {'x' * 300} -o v.npy", "File name too long"),
+    ],
+)
+def test_what_the_system_refuses_is_one_sentence(tmp_path, command, said):
+    (tmp_path / "t.txt").write_text("tea\n")
+    ended = shell(command, tmp_path)
+    assert ended.returncode in (1, 2, 3)
+    assert said in ended.stderr
+    assert ended.stderr.startswith("error: ")
+    assert ended.stderr.count("\n") == 1
+    assert ended.stdout == ""
+    assert not list(tmp_path.glob("v.npy"))
+
+
+def test_a_closed_standard_error_and_a_reader_that_leaves_harm_nothing(tmp_path):
+    assert len(shell(f"{ME5} models 2>&-", tmp_path).stdout.splitlines()) > 10
+    assert shell(f"{ME5} models --json | head -1", tmp_path).stderr == ""
+
+
+def test_in_any_encoding_json_stays_json_and_tables_are_printed(tmp_path):
+    shown = shell(f"{ME5} tokens --json 南瓜😀", tmp_path, PYTHONIOENCODING="latin-1").stdout
+    assert shown.isascii()
+    assert "南瓜😀" in json.loads(shown)[0]["prompted"]
+    shown = shell(f"{ME5} tokens 南瓜", tmp_path, PYTHONIOENCODING="ascii")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert r"\u5357\u74dc" in shown.stdout
+
+
+def test_off_a_terminal_every_row_is_one_line_whatever_the_width(tmp_path):
+    rows = shell(f"{ME5} models", tmp_path, COLUMNS="40").stdout.splitlines()
+    assert any(row.startswith("sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2 ") for row in rows)
+    facts = shell(f"{ME5} info", tmp_path, COLUMNS="40").stdout.splitlines()
+    assert [line.split()[0] for line in facts][:3] == ["name", "folder", "architecture"]
+    assert str(streams.__file__).removesuffix("/cli/streams.py") in facts[1]
+
+
+def on_a_terminal(arguments, columns):
+    """What a command prints on a terminal so wide."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {**{name: value for name, value in os.environ.items() if name != "COLUMNS"}, "NO_COLOR": "1"}
+    with subprocess.Popen([sys.executable, "-m", "me5", *arguments], stdout=theirs, stderr=-3, env=environment):
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # the other side has left
+                break
+            shown += part
+    os.close(ours)
+    return shown.decode()
+
+
+def test_scores_keep_their_digits_on_a_narrow_terminal():
+    documents = [part for number in range(12) for part in ("-d", f"document {number}")]
+    arguments = ["score", "-q", "how tall is K2?", "-q", "tea", *documents]
+    shown = on_a_terminal(arguments, 80)
+    assert "…" not in shown
+    scores = json.loads(subprocess.run([sys.executable, "-m", "me5", *arguments, "--json"], capture_output=True).stdout)
+    for row in scores["scores"]:
+        for score in row:
+            assert f" {score:.2f} " in shown
+    assert shown.count("←") == 2
+    assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines())) <= 80
