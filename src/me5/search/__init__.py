@@ -10,7 +10,10 @@ import importlib.util
 
 from me5.errors import MissingExtraError
 
-_LIBRARIES = ("lancedb", "semantic_text_splitter", "py3langid", "pypdf", "docx", "selectolax", "markdown_it")
+_LIBRARIES = (
+    "lancedb", "semantic_text_splitter", "langcodes", "pathspec", "py3langid", "pypdf", "docx", "selectolax",
+    "markdown_it",
+)  # fmt: skip
 if any(importlib.util.find_spec(name) is None for name in _LIBRARIES):
     raise MissingExtraError("search needs more libraries: pip install 'me5[search]'")
 

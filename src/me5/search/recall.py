@@ -54,13 +54,11 @@ class Recall:
         )
 
 
-def build(store: Store, embedder: Embedder, *, pays_from: int = PAYS_FROM) -> Recall | None:
-    """Build or renew the index where it pays; None where there was nothing to do."""
+def pays(store: Store, pays_from: int = PAYS_FROM) -> bool:
+    """Whether the index is to be built or renewed."""
     rows = store.count()
     before = store.tuning
-    if rows < pays_from or (before is not None and rows < before.rows * _GROWTH):
-        return None
-    return train(store, embedder)
+    return rows >= pays_from and (before is None or rows >= before.rows * _GROWTH)
 
 
 def train(store: Store, embedder: Embedder) -> Recall:
