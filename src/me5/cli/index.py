@@ -37,6 +37,13 @@ StorageOption = Annotated[
         "--storage-option", metavar="NAME=VALUE", help="An option of the object store, as LanceDB takes them."
     ),
 ]
+Trusted = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", show_default="the store's",
+        help="The store's model by name, where it would come from the hub and me5 does not know it.",
+    ),
+]  # fmt: skip
 
 
 @app.callback()
@@ -130,6 +137,7 @@ def add(
 def check(
     store: Store,
     storage_option: StorageOption = None,
+    model: Trusted = None,
     threads: options.Threads = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -141,7 +149,7 @@ def check(
     """
     from me5.search.recall import Recall
 
-    opened = open_index(store, storage_option, threads=threads, quiet=quiet)
+    opened = open_index(store, storage_option, threads=threads, quiet=quiet, model=model)
     measured = opened.check()
     facts = _facts(opened)
     if as_json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from me5.cli import options
-from me5.cli.index import StorageOption, Store, open_index
+from me5.cli.index import StorageOption, Store, Trusted, open_index
 from me5.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def search(
     ] = 0.4,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector, index or not.")] = False,
     storage_option: StorageOption = None,
+    model: Trusted = None,
     threads: options.Threads = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -55,7 +56,7 @@ def search(
     me5 search my.lance "K2" --filter "json_get_string(metadata, 'author') = 'Ann'" --json
     me5 search my.lance
     """
-    index = open_index(store, storage_option, threads=threads, quiet=quiet)
+    index = open_index(store, storage_option, threads=threads, quiet=quiet, model=model)
     interactive = question is None and sys.stdin.isatty()
     for asked in [question] if question is not None else _asked(interactive):
         try:

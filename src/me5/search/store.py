@@ -11,6 +11,7 @@ reader sees every commit whole or not at all.
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -99,7 +100,7 @@ def _reading(method: Callable[..., T]) -> Callable[..., T]:
     def told(store: "Store", *arguments: Any, **options: Any) -> T:
         try:
             return method(store, *arguments, **options)
-        except Me5Error:
+        except (Me5Error, TimeoutError):
             raise
         except _FAILURES as error:
             raise StoreError(f"{store.uri} cannot be read: {_reason(error)}. {_MEND}") from error
@@ -401,7 +402,8 @@ def _make(connection: Any, name: str, schema: pa.Schema) -> None:
 
 def _reason(error: BaseException) -> str:
     """What LanceDB says, without the places in its own source."""
-    return str(error).split(", /")[0].removeprefix("lance error: ") or type(error).__name__
+    told = str(error).split(", /")[0].removeprefix("lance error: ")
+    return re.sub(r"^LanceError\(\w+\): ", "", told) or type(error).__name__
 
 
 def _key(name: str) -> pa.Field:
