@@ -343,7 +343,14 @@ def rows(docs, embedder, tmp_path):
     return docs
 
 
-def test_killed_again_and_again_it_ends_with_everything(rows, tmp_path):
+def vectors_of(index):
+    """Bytes of the vector of each passage, by its id, which follows from the file and the place in it."""
+    found = index.store.passages.search().select(["id", "vector"]).to_arrow()
+    vectors = [np.asarray(vector, np.float32).tobytes() for vector in found["vector"].to_pylist()]
+    return dict(zip(found["id"].to_pylist(), vectors, strict=True))
+
+
+def test_killed_again_and_again_it_ends_with_everything(rows, tmp_path, embedder):
     target = tmp_path / "killed.lance"
     reached, kills = 0, 0
     deadline = time.monotonic() + 120
@@ -366,6 +373,9 @@ def test_killed_again_and_again_it_ends_with_everything(rows, tmp_path):
     index = Index.open(target)
     ids = index.store.passages.search().select(["id", "text"]).to_arrow()
     assert len(ids) == len(set(ids["id"].to_pylist())) == 1200
+    clean = Index.open(tmp_path / "clean.lance", embedder, create=True)
+    clean.add([rows])
+    assert vectors_of(index) == vectors_of(clean), "to the bit, however the batches fell"
     assert len(set(ids["text"].to_pylist())) == 1200
     assert index.store.known_files()["docs/rows.jsonl"].passages == 1200
     assert index.add([rows]).unchanged == 1

@@ -23,6 +23,7 @@ HOMES = {
         "bulk/",
         "evaluation/readers/tables.py",
         "search/store.py",
+        "search/schema.py",
         "search/readers/tables.py",
         "data/",
         "training/tokens.py",

@@ -11,7 +11,7 @@ from me5.cli import options, terminal
 if TYPE_CHECKING:
     from me5.embedder import Embedder
     from me5.search.index import Index
-    from me5.search.indexing import BadFile, Summary
+    from me5.search.planning import BadFile, Summary
     from me5.search.recall import Recall
 
 _SHOWN = 20

@@ -20,7 +20,7 @@ if any(importlib.util.find_spec(name) is None for name in _LIBRARIES):
 from me5.search.documents import Document, Section  # noqa: E402
 from me5.search.hits import Hit  # noqa: E402
 from me5.search.index import Index  # noqa: E402
-from me5.search.indexing import BadFile, Summary  # noqa: E402
+from me5.search.planning import BadFile, Summary  # noqa: E402
 from me5.search.recall import Recall  # noqa: E402
 from me5.search.settings import Settings  # noqa: E402
 

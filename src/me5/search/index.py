@@ -19,23 +19,16 @@ from me5.search.documents import Document
 from me5.search.files import Found, Stamp, content_hash
 from me5.search.fusion import WEIGHT
 from me5.search.hits import Hit
-from me5.search.indexing import (
-    BadFile,
-    Forecast,
-    Indexing,
-    Summary,
-    Work,
-    plan,
-    unwritable,
-    way_of_reading,
-)
+from me5.search.indexing import Indexing
+from me5.search.planning import BadFile, Forecast, Summary, Work, plan, unwritable, way_of_reading
 from me5.search.readers import BY_SUFFIX, VERSION, kind_of
 from me5.search.readers.tables import Columns, plain, rows_of
 from me5.search.recall import Recall
+from me5.search.schema import IndexedFile
 from me5.search.searching import Question, find, highlighted, sentences_of
 from me5.search.settings import LOSSY, Quantization, Settings
 from me5.search.sources import Sources
-from me5.search.store import IndexedFile, Store
+from me5.search.store import Store
 
 # Long enough to hold an answer with what is around it, short enough to be about one thing.
 PASSAGE_TOKENS = 256

@@ -10,7 +10,7 @@ import hashlib
 import json
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -24,11 +24,11 @@ from me5.errors import EngineError, InputError, StoreError
 from me5.progress import Advance
 from me5.search import language
 from me5.search.documents import Document, NoTextError
-from me5.search.files import Stamp
-from me5.search.readers import VERSION
-from me5.search.readers.tables import Columns, plain
+from me5.search.planning import NOWHERE, BadFile, Forecast, Summary, Work, textless, told, unwritable
+from me5.search.readers.tables import plain
+from me5.search.schema import IndexedFile, Row
 from me5.search.splitting import Passage, Splitter
-from me5.search.store import IndexedFile, Row, Store, quoted
+from me5.search.store import Store, quoted
 from me5.tokenizer import Prepared, Report
 
 T = TypeVar("T")
@@ -36,136 +36,9 @@ T = TypeVar("T")
 _BATCH_SECONDS = 10.0
 # Kinds whose line breaks mean something; in the others they may only fill a page.
 _LINES = ("code", "html", "docx")
-# Kinds that are read by the columns that are asked for.
-_TABLES = ("jsonl", "csv", "parquet")
 _FIRST_BATCH, _LARGEST_BATCH = 64, 4096
-# Of the rows of one file that cannot be used so many are named, and the others counted.
-_NAMED = 100
-_LONGEST_REASON = 500
-_MORE = "; rows after it that cannot be used: "
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_TEXT = "holds no text"
-
-
-@dataclass(frozen=True)
-class BadFile:
-    """A file, or one row of it, that could not be used."""
-
-    source: str
-    at: int | None
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.source}{'' if self.at is None else f':{self.at}'}: {self.reason}"
-
-
-@dataclass
-class Summary:
-    """What a run did.
-
-    `reused` of the passages kept the vectors they had. `bad` are the files and rows that could not be used, as this run
-    or an earlier one has found. `textless` are sound files in which this run found no text, such as scans, and
-    `still_textless` counts those that earlier runs told of. `others` counts suffixes without a reader, `links` symbolic
-    links that were not followed, `excluded` files and folders that patterns left out. `moved` tells of folders that
-    were found in a new place.
-    """
-
-    unchanged: int = 0
-    indexed: int = 0
-    removed: int = 0
-    passages: int = 0
-    reused: int = 0
-    tokens: int = 0
-    bad: list[BadFile] = field(default_factory=list)
-    textless: list[BadFile] = field(default_factory=list)
-    still_textless: int = 0
-    others: "Counter[str]" = field(default_factory=Counter)
-    links: int = 0
-    excluded: int = 0
-    moved: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    engine_seconds: float = 0.0
-
-    def recall(self, name: str, file: IndexedFile) -> None:
-        """Count a file that is as an earlier run left it, and tell its problems again."""
-        self.unchanged += 1
-        if _textless(file):
-            self.still_textless += 1
-        else:
-            self.bad += [BadFile(name, at, reason) for at, reason in file.problems]
-
-
-@dataclass(frozen=True)
-class Work:
-    """A source to index: a file, or documents that came from elsewhere.
-
-    `name` is what messages call it, where it is not `source`. `version` is the hash of its content and of how it is
-    read. Each document stands for `stamp.size / parts` bytes of progress. `problems` are the rows that
-    cannot be used, by their place in it.
-    """
-
-    source: str
-    kind: str
-    version: str
-    stamp: Stamp
-    documents: Iterable[Document]
-    parts: int = 1
-    name: str = ""
-    problems: list[tuple[int | None, str]] = field(default_factory=list)
-
-    @property
-    def called(self) -> str:
-        """What messages call it."""
-        return self.name or self.source
-
-    def complain(self, at: int | None, reason: str) -> None:
-        """Note a row that cannot be used. From a number on the others are only counted, with the last that is named."""
-        reason = reason.encode("utf-8", "backslashreplace").decode()
-        reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
-        if len(self.problems) < _NAMED:
-            self.problems.append((at, reason))
-            return
-        place, told = self.problems[-1]
-        told, _, more = told.partition(_MORE)
-        self.problems[-1] = (place, f"{told}{_MORE}{int(more.replace(',', '') or 0) + 1:,}")
-
-
-def way_of_reading(kind: str, columns: Columns) -> str:
-    """A hash of what decides, beside its content, which documents a file becomes: the end of its version."""
-    return _hash(f"{VERSION} {columns if kind in _TABLES else ''}")[:8]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run has to do with the files it found: sources."""
-
-    changed: list[str]
-    gone: list[str]
-    unchanged: list[str]
-
-
-def plan(
-    found: Mapping[str, tuple[Stamp, str]],
-    known: Mapping[str, IndexedFile],
-    versions: Iterable[str],
-    covered: Callable[[str], bool],
-) -> Plan:
-    """Compare the files that are there, by source with their stamp and way of reading, with those in the store.
-
-    `covered` tells of a source whether it would have been found if it were there.
-    """
-
-    def same(source: str) -> bool:
-        stamp, way = found[source]
-        return source in known and known[source].stamp == stamp and known[source].version.endswith(f"-{way}")
-
-    unchanged = [source for source in found if same(source)]
-    rest = set(unchanged)
-    return Plan(
-        changed=[source for source in found if source not in rest],
-        gone=[source for source in sorted({*known, *versions} - found.keys()) if covered(source)],
-        unchanged=unchanged,
-    )
 
 
 @dataclass(frozen=True)
@@ -185,7 +58,7 @@ class _Batch:
     pairs: list[tuple[_Origin, Passage]] = field(default_factory=list)
     ended: dict[str, Work] = field(default_factory=dict)
     touched: list[IndexedFile] = field(default_factory=list)
-    replaced: list[str] = field(default_factory=list)
+    replaced: dict[str, str] = field(default_factory=dict)
     bytes: "defaultdict[str, float]" = field(default_factory=lambda: defaultdict(float))
 
 
@@ -196,34 +69,6 @@ class _Item:
     origin: _Origin
     row: Row
     tokens: "np.ndarray"
-
-
-class Forecast:
-    """How many tokens are still to come: the bytes that are left of each kind, by what bytes of it have held so far."""
-
-    # Until something is known of a kind, as much as this many bytes of it say.
-    _BELIEF = 1 << 16
-    _TOKENS_PER_BYTE: Mapping[str, float] = {"pdf": 0.02, "docx": 0.05}
-    _ELSE = 0.25
-
-    def __init__(self, sizes: Mapping[str, float]) -> None:
-        self._left = dict(sizes)
-        self._bytes: defaultdict[str, float] = defaultdict(float)
-        self._tokens: defaultdict[str, float] = defaultdict(float)
-
-    def seen(self, kind: str, size: float, tokens: int) -> None:
-        """Bytes of a kind that are done with, and the tokens that they held."""
-        self._left[kind] = max(self._left.get(kind, 0.0) - size, 0.0)
-        self._bytes[kind] += size
-        self._tokens[kind] += tokens
-
-    def tokens(self) -> float:
-        """What is left."""
-        return sum(left * self._share(kind) for kind, left in self._left.items())
-
-    def _share(self, kind: str) -> float:
-        prior = self._TOKENS_PER_BYTE.get(kind, self._ELSE)
-        return (self._tokens[kind] + prior * self._BELIEF) / (self._bytes[kind] + self._BELIEF)
 
 
 class Indexing:
@@ -275,7 +120,7 @@ class Indexing:
                 credited += (credit := min(step, work.stamp.size - credited))
                 self._next.bytes[work.kind] += credit
         except NoTextError as error:
-            work.complain(None, str(error))
+            work.complain(NOWHERE, str(error))
         except StoreError:
             raise
         except Exception as error:  # whatever a damaged file makes a library raise: the others go on
@@ -285,7 +130,7 @@ class Indexing:
             self._next.bytes[work.kind] += work.stamp.size - credited
         self._next.ended[work.source] = work
         if self._versions.get(work.source, set()) - {work.version}:
-            self._next.replaced.append(work.source)
+            self._next.replaced[work.source] = work.version
         if len(self._next.ended) >= self._size:
             self._flush()
 
@@ -297,10 +142,10 @@ class Indexing:
                 raise InputError(fault)
             work.complain(document.at, fault)
             return
-        told = language.declared(document.language)
-        if not told and work.kind != "code":
-            told = language.detect(document.text if len(document.text) >= 40 else f"{document.title} {document.text}")
-        origin = _Origin(work, document, told, metadata)
+        code = language.declared(document.language)
+        if not code and work.kind != "code":
+            code = language.detect(document.text if len(document.text) >= 40 else f"{document.title} {document.text}")
+        origin = _Origin(work, document, code, metadata)
         for passage in self._splitter.split(document, wrapped=work.kind not in _LINES):
             self._next.pairs.append((origin, passage))
             if len(self._next.pairs) >= self._size:
@@ -346,6 +191,7 @@ class Indexing:
                 failed += 1
                 one = origin(part[0])
                 one.work.complain(one.document.at, _explained(error))
+                one.work.failed.append(error)
                 return error if isinstance(error, EngineError) else None
             return None
 
@@ -357,7 +203,7 @@ class Indexing:
         """The worker's part: embed a batch, write it, and record the files that end with it."""
         started = perf_counter()
         self._all_but_faulty(self._write, items, lambda item: item.origin)
-        ended = [self._ended(work) for work in batch.ended.values()]
+        ended = [file for work in batch.ended.values() if (file := self._ended(work)) and not work.failed]
         self._store.finish(batch.touched + ended, batch.replaced)
         tokens: Counter[str] = Counter()
         for item in items:
@@ -375,14 +221,14 @@ class Indexing:
         """What is recorded of a file whose passages are all written, and told of it."""
         passages = self._counts.pop(work.source, 0)
         if not passages and not work.problems:
-            work.complain(None, _NO_TEXT)
-        told = [BadFile(work.called, at, reason) for at, reason in work.problems]
+            work.complain(NOWHERE, _NO_TEXT)
+        problems = told(work.called, work.problems)
         file = IndexedFile(work.source, work.stamp, work.version, passages, tuple(work.problems))
         self.summary.indexed += passages > 0
-        if _textless(file):
-            self.summary.textless += told
+        if textless(file):
+            self.summary.textless += problems
         else:
-            self.summary.bad += told
+            self.summary.bad += problems
         return file
 
     def _give_up(self, work: Work, error: Exception) -> None:
@@ -470,27 +316,6 @@ class Indexing:
         self.summary.engine_seconds += perf_counter() - started
         self.summary.tokens += sum(report.tokens)
         return vectors
-
-
-def unwritable(document: Document, metadata: str = "") -> str | None:
-    """Why no store could hold a document: half of a character, such as half of an emoji, in its texts; else None."""
-    titles = (section.title for section in document.sections)
-    for what, text in (
-        ("text", document.text),
-        ("title", "\n".join((document.title, *titles))),
-        ("metadata", metadata),
-    ):
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            code = ord(text[error.start])
-            return f"its {what} holds half of a character, U+{code:04X} at character {error.start}; write it anew"
-    return None
-
-
-def _textless(file: IndexedFile) -> bool:
-    """Whether all that is wrong with a file is that it has no text."""
-    return file.passages == 0 and all(at is None for at, _ in file.problems)
 
 
 def _explained(error: Exception) -> str:

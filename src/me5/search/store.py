@@ -14,8 +14,8 @@ import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict
+from datetime import timedelta
 from functools import partial, wraps
 from pathlib import Path
 from time import sleep
@@ -29,14 +29,24 @@ from lancedb.query import FullTextOperator, MultiMatchQuery
 
 from me5.embedder import Float32
 from me5.errors import InputError, Me5Error, StoreError
-from me5.search.files import Stamp
+from me5.search.schema import (
+    FILES,
+    MEND,
+    ROOTS,
+    IndexedFile,
+    Row,
+    Tuning,
+    check_tables,
+    indexed_file,
+    passages_of,
+    read_settings,
+)
 from me5.search.settings import Settings
 
 T = TypeVar("T")
 # What LanceDB and Arrow raise, about damaged files, full disks and filters alike.
 _FAILURES = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException)
-_MEND = "If it is damaged, take it from a backup, or index into a new store"
-_SETTINGS_KEY, _TUNING_KEY = b"me5:settings", b"me5:tuning"
+_TUNING_KEY = b"me5:tuning"
 # Old versions of the tables are kept this long for whoever still reads or writes on them.
 _KEEP_VERSIONS = timedelta(minutes=5)
 # LanceDB tries again by itself where it can rebase a write; the others wait 0.1 to 6 seconds in between.
@@ -50,49 +60,6 @@ _TEXTS = ("title", "text")
 COLUMNS = ("id", "source", "title", "text", "start", "end", "at", "language", "kind", "metadata")
 
 
-@dataclass(frozen=True)
-class Row:
-    """A passage on its way into the store. `key` is the hash of what the model read."""
-
-    id: str
-    key: str
-    source: str
-    version: str
-    title: str
-    text: str
-    start: int
-    end: int
-    at: int | None
-    language: str
-    kind: str
-    metadata: str
-    modified: datetime
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """How the index over the vectors is searched.
-
-    Of the partitions that `rows` were divided into, the nearest `probes` are read; `refine` times as many candidates as
-    asked for are compared again by their full vectors.
-    """
-
-    probes: int
-    refine: int
-    rows: int
-
-
-@dataclass(frozen=True)
-class IndexedFile:
-    """A file that is completely in the store. `problems` are the rows that could not be used: (at, reason)."""
-
-    source: str
-    stamp: Stamp
-    version: str
-    passages: int
-    problems: tuple[tuple[int | None, str], ...] = ()
-
-
 def _reading(method: Callable[..., T]) -> Callable[..., T]:
     """A method that reads from the store: what LanceDB says of damaged files is told in one sentence."""
 
@@ -103,7 +70,7 @@ def _reading(method: Callable[..., T]) -> Callable[..., T]:
         except (Me5Error, TimeoutError):
             raise
         except _FAILURES as error:
-            raise StoreError(f"{store.uri} cannot be read: {_reason(error)}. {_MEND}") from error
+            raise StoreError(f"{store.uri} cannot be read: {_reason(error)}. {MEND}") from error
 
     return told
 
@@ -115,9 +82,9 @@ class Store:
         self.uri = uri
         self._connection = connection
         self.passages = connection.open_table("passages")
-        self.settings = _read_settings(uri, self.passages)
+        self.settings = read_settings(uri, self.passages)
         self.files = connection.open_table("files")
-        _check_tables(uri, self.passages, self.files, self.settings)
+        check_tables(uri, self.passages, self.files, self.settings)
         self._roots = connection.open_table("roots") if "roots" in tables else None
 
     @classmethod
@@ -132,7 +99,7 @@ class Store:
         except Me5Error:
             raise
         except _FAILURES as error:
-            raise StoreError(f"{uri} cannot be opened as a store: {_reason(error)}. {_MEND}") from error
+            raise StoreError(f"{uri} cannot be opened as a store: {_reason(error)}. {MEND}") from error
 
     @classmethod
     def create(cls, uri: str, settings: Settings, storage_options: Mapping[str, str] | None = None) -> "Store":
@@ -141,7 +108,7 @@ class Store:
             raise InputError(f"{uri} is a file, expected a folder or an object-store URL")
         try:
             connection = _connect(uri, storage_options)
-            for name, schema in (("roots", _ROOTS), ("files", _FILES), ("passages", _passages(settings))):
+            for name, schema in (("roots", ROOTS), ("files", FILES), ("passages", passages_of(settings))):
                 _make(connection, name, schema)
             return cls(uri, connection, ("roots",))
         except Me5Error:
@@ -155,17 +122,19 @@ class Store:
         columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), self.settings.dim)
         metadata = pa.array(columns["metadata"], pa.string())
         columns["metadata"] = pa.ExtensionArray.from_storage(pa.json_(pa.string()), metadata)
-        table = pa.table(columns, schema=_passages(self.settings))
-        merge = self.passages.merge_insert("id").when_not_matched_insert_all()
-        return int(self._committed(lambda: merge.execute(table)).num_inserted_rows)
+        table = pa.table(columns, schema=passages_of(self.settings))
 
-    def finish(self, done: Sequence[IndexedFile], replaced: Iterable[str] = ()) -> None:
-        """Record files as completely indexed, and drop the passages of older versions of the `replaced` sources."""
+        def write() -> int:
+            return int(self.passages.merge_insert("id").when_not_matched_insert_all().execute(table).num_inserted_rows)
+
+        return self._committed(write)
+
+    def finish(self, done: Sequence[IndexedFile], replaced: Mapping[str, str]) -> None:
+        """Record files as completely indexed, and drop the passages of other versions than those of `replaced`."""
+        for source, version in replaced.items():
+            self.delete_passages(f"source = {quoted(source)} AND version != {quoted(version)}")
         if not done:
             return
-        versions = {file.source: file.version for file in done}
-        for source in replaced:
-            self.delete_passages(f"source = {quoted(source)} AND version != {quoted(versions[source])}")
         columns = {
             "source": [file.source for file in done],
             "size": [file.stamp.size for file in done],
@@ -174,8 +143,12 @@ class Store:
             "passages": [file.passages for file in done],
             "problems": [json.dumps(file.problems) if file.problems else "" for file in done],
         }
-        merge = self.files.merge_insert("source").when_matched_update_all().when_not_matched_insert_all()
-        self._committed(lambda: merge.execute(pa.table(columns, schema=_FILES)))
+        table = pa.table(columns, schema=FILES)
+
+        def write() -> None:
+            self.files.merge_insert("source").when_matched_update_all().when_not_matched_insert_all().execute(table)
+
+        self._committed(write)
 
     def remove(self, sources: Sequence[str]) -> int:
         """Drop files with all their passages, and tell how many passages that were."""
@@ -193,7 +166,7 @@ class Store:
     @_reading
     def known_files(self) -> dict[str, IndexedFile]:
         """Every completely indexed file, by source."""
-        return {row["source"]: _indexed_file(row) for row in self.files.to_arrow().to_pylist()}
+        return {row["source"]: indexed_file(row) for row in self.files.to_arrow().to_pylist()}
 
     @_reading
     def roots(self) -> dict[str, str]:
@@ -204,13 +177,16 @@ class Store:
     def add_roots(self, roots: Mapping[str, str], *, moved: bool = False) -> None:
         """Remember roots by name. Of two writers with the same new name the first one has it: look which it is."""
         if self._roots is None:
-            self._committed(lambda: _make(self._connection, "roots", _ROOTS))
+            self._committed(lambda: _make(self._connection, "roots", ROOTS))
             self._roots = self._connection.open_table("roots")
-        merge = self._roots.merge_insert("name").when_not_matched_insert_all()
-        if moved:
-            merge = merge.when_matched_update_all()
-        columns = {"name": list(roots), "path": list(roots.values())}
-        self._committed(lambda: merge.execute(pa.table(columns, schema=_ROOTS)))
+        kept = self._roots
+        table = pa.table({"name": list(roots), "path": list(roots.values())}, schema=ROOTS)
+
+        def write() -> None:
+            merge = kept.merge_insert("name").when_not_matched_insert_all()
+            (merge.when_matched_update_all() if moved else merge).execute(table)
+
+        self._committed(write)
 
     def relocate(self, path: str, name: str) -> None:
         """Call files by their root where an older me5 called them by their absolute paths."""
@@ -404,70 +380,3 @@ def _reason(error: BaseException) -> str:
     """What LanceDB says, without the places in its own source."""
     told = str(error).split(", /")[0].removeprefix("lance error: ")
     return re.sub(r"^LanceError\(\w+\): ", "", told) or type(error).__name__
-
-
-def _key(name: str) -> pa.Field:
-    """A column of strings that is the primary key, as Lance's format writes it."""
-    return pa.field(name, pa.string(), nullable=False, metadata={"lance-schema:unenforced-primary-key:position": "1"})
-
-
-_FILES = pa.schema(
-    [
-        _key("source"),
-        pa.field("size", pa.int64()),
-        pa.field("mtime_ns", pa.int64()),
-        pa.field("version", pa.string()),
-        pa.field("passages", pa.int64()),
-        pa.field("problems", pa.string()),
-    ]
-)
-_ROOTS = pa.schema([_key("name"), pa.field("path", pa.string())])
-
-
-def _passages(settings: Settings) -> pa.Schema:
-    strings = [pa.field(name, pa.string()) for name in ("key", "source", "version", "title", "text")]
-    return pa.schema(
-        [
-            _key("id"),
-            *strings,
-            pa.field("start", pa.int64()),
-            pa.field("end", pa.int64()),
-            pa.field("at", pa.int64()),
-            pa.field("language", pa.string()),
-            pa.field("kind", pa.string()),
-            pa.field("metadata", pa.json_(pa.string())),
-            pa.field("modified", pa.timestamp("us", "UTC")),
-            pa.field("vector", pa.list_(pa.float32(), settings.dim)),
-        ],
-        metadata={_SETTINGS_KEY: settings.to_json().encode()},
-    )
-
-
-def _read_settings(uri: str, passages: Any) -> Settings:
-    kept = (passages.schema.metadata or {}).get(_SETTINGS_KEY)
-    if kept is None:
-        raise InputError(f"{uri} is a LanceDB database, but not a store that me5 made; choose another place")
-    return Settings.from_json(kept.decode("utf-8", "replace"))
-
-
-def _check_tables(uri: str, passages: Any, files: Any, settings: Settings) -> None:
-    """Raise `StoreError` for tables that are not those of these settings."""
-    for table, schema in ((passages, _passages(settings)), (files, _FILES)):
-        for field in schema:
-            found = table.schema.field(field.name) if field.name in table.schema.names else None
-            if found is None and field.name != "problems":
-                raise StoreError(f"{uri} cannot be opened as a store: a table lacks the column {field.name!r}. {_MEND}")
-            # JSON is kept in a form of Lance's own.
-            if found is not None and found.type != field.type and field.name != "metadata":
-                raise StoreError(
-                    f"{uri} cannot be opened as a store: its column {field.name!r} is {found.type}, expected "
-                    f"{field.type}. {_MEND}"
-                )
-
-
-def _indexed_file(row: Mapping[str, Any]) -> IndexedFile:
-    problems = json.loads(row.get("problems") or "[]")
-    return IndexedFile(
-        row["source"], Stamp(row["size"], row["mtime_ns"]), row["version"], row["passages"],
-        tuple((at, reason) for at, reason in problems),
-    )  # fmt: skip
