@@ -1,4 +1,4 @@
-"""What kills cost: `me5 index` is killed again and again, by one writer and by two, and the store compared with a clean one.
+"""What kills cost: `me5 index` killed again and again, with one writer and with two, and its store beside a clean one.
 
     python benchmarks/kills.py --kills 20
 
@@ -22,7 +22,7 @@ import numpy as np
 
 from me5.search.store import Store
 
-WORDS = "mountain river bread stone winter summer village language paper engine yellow quiet Brücke 富士山".split()
+WORDS = ("mountain", "river", "bread", "stone", "winter", "summer", "village", "language", "paper", "Brücke", "富士山")
 
 
 def write(folder: Path, files: int, rows: int) -> None:
