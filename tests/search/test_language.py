@@ -12,9 +12,9 @@ ENGLISH = "Bread needs flour, water, salt and yeast. It is baked in a hot oven f
     ("named", "code"),
     [
         ("de", "de"), ("de-DE", "de"), ("DE_at", "de"), ("deu", "de"), ("ger", "de"), ("German", "de"),
-        (" Deutsch ", "de"), 
+        (" Deutsch ", "de"),
         ("English", "en"), ("zh-Hans-CN", "zh"), ("wuu", "zh"), ("yue", "zh"), ("cmn", "zh"), ("中文", "zh"),
-        ("nb", "no"), 
+        ("nb", "no"),
         ("iw", "he"), ("fil", "tl"), ("bcl", "bcl"), ("tiếng việt", "vi"),
         ("{{page.language}}", ""), ("zxx", ""), ("und", ""), ("xx", ""), ("x-none", ""), ("", ""), ("en us", ""),
     ],
@@ -27,7 +27,8 @@ def test_declared(named, code):
     ("text", "code"),
     [
         (GERMAN, "de"), (ENGLISH, "en"), ("Tea is a drink.", "en"), ("富士山は日本の最高峰である。", "ja"),
-        ("这是一个关于茶的文章。茶是一种饮料。", "zh"), ("侬好,阿拉上海人欢喜吃茶。", "zh"), ("Været på Vestlandet er ofte regnfullt, særlig om høsten, og noen ganger blåser det kraftig fra havet.", "no"),
+        ("这是一个关于茶的文章。茶是一种饮料。", "zh"), ("侬好,阿拉上海人欢喜吃茶。", "zh"),
+        ("Været på Vestlandet er ofte regnfullt, og noen ganger blåser det kraftig fra havet.", "no"),
         ("K2", ""), ("12,5 %", ""), ("", ""),
     ],
 )  # fmt: skip
