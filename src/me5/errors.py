@@ -2,7 +2,8 @@
 
 Me5Error
 ├── InputError (ValueError)       a text, file or argument that cannot be used; names the item
-│   └── PromptError               a task or side that this model has no prompt for
+│   ├── PromptError               a task or side that this model has no prompt for
+│   └── StoreError                a store of passages that is damaged, or cannot be written to
 ├── CheckpointError               a model folder or hub id that cannot be loaded
 │   └── DownloadError             the hub could not be reached or refused
 ├── EngineError (RuntimeError)    the engine cannot run here, or produced something that is not a number
@@ -27,6 +28,10 @@ class InputError(Me5Error, ValueError):
 
 class PromptError(InputError):
     """A task or side that this model has no prompt for."""
+
+
+class StoreError(InputError):
+    """A store of passages that is damaged, or cannot be written to."""
 
 
 class CheckpointError(Me5Error):

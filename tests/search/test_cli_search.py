@@ -127,8 +127,9 @@ def test_bad_files_come_last_and_make_the_code_1(run, tmp_path):
     assert told["stored"] == 3
     code, _, errors = run("index", "docs", "--into", "my.lance")
     assert code == 1
-    assert "passed over, without a reader: 1 × .png\ncould not be used (1):\n" in errors
-    assert errors.splitlines()[-1].startswith(f"  {tmp_path}/docs/a.pdf: cannot be read as PDF")
+    assert "passed over: without a reader 1 × .png\ncould not be used (2):\n" in errors
+    assert f"  {tmp_path}/docs/a.pdf: cannot be read as PDF" in errors
+    assert f"  {tmp_path}/docs/x.jsonl:3: the field 'text' is missing" in errors
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ def rows_of(index, document, kind="text"):
     work = Work("s", kind, "v", Stamp(1, 0), [document])
     pairs = [(work, passage) for passage in Splitter(index.embedder, 64).split(document)]
     indexing._splitter = Splitter(index.embedder, 64)
-    fitted, sequences = indexing._fit(pairs)
-    return sorted((passage for _, passage in fitted), key=lambda passage: passage.start), sequences
+    fitted = indexing._fit(pairs)
+    passages = sorted((passage for (_, passage), _ in fitted), key=lambda passage: passage.start)
+    return passages, [tokens for _, tokens in fitted]
 
 
 LONG = {

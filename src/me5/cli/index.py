@@ -1,17 +1,17 @@
 """`me5 index`: documents into a store, and what that store is like."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
-from me5.cli import options
+from me5.cli import options, terminal
 
 if TYPE_CHECKING:
+    from me5.embedder import Embedder
     from me5.search.index import Index
-    from me5.search.indexing import Summary
+    from me5.search.planning import BadFile, Summary
     from me5.search.recall import Recall
 
 _SHOWN = 20
@@ -37,6 +37,13 @@ StorageOption = Annotated[
         "--storage-option", metavar="NAME=VALUE", help="An option of the object store, as LanceDB takes them."
     ),
 ]
+Trusted = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", show_default="the store's",
+        help="The store's model by name, where it would come from the hub and me5 does not know it.",
+    ),
+]  # fmt: skip
 
 
 @app.callback()
@@ -78,6 +85,16 @@ def add(
     index_from: Annotated[
         int, typer.Option("--index-from", min=1, metavar="PASSAGES", help="Index the vectors from here on.")
     ] = 50_000,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", metavar="PATTERN", help="Leave out, as in .gitignore: '*.min.js', 'drafts/'."),
+    ] = None,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Read what symbolic links in folders point to.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit code 1 for files without text too, as long as there are any.")
+    ] = False,
     storage_option: StorageOption = None,
     model: options.Model = None,
     precision: options.Precision = "auto",
@@ -88,11 +105,13 @@ def add(
 ) -> None:  # fmt: skip
     """Bring a store up to date with files and folders.
 
-    A run that is cut off goes on where it was when started again. Files that cannot be used are listed at the end; the
-    exit code is then 1.
+    A run that is cut off goes on where it was when started again. Files and rows that cannot be used are listed at the
+    end, in every run until they can; the exit code is then 1. Files without text, such as scans, are listed once. A
+    file `.me5ignore` in a folder holds patterns of what to leave out there, as `.gitignore` does.
 
     \b
     me5 index add docs/ report.pdf --into my.lance
+    me5 index add docs/ --exclude drafts/ --exclude '*.log' --into my.lance
     me5 index add site/ --into s3://bucket/my.lance --storage-option region=eu-central-1
     """
     from me5.search.readers.tables import Columns
@@ -102,13 +121,15 @@ def add(
         model={"model": model, "precision": precision, "threads": threads, "prompts": prompts, "quiet": quiet},
     )  # fmt: skip
     columns = Columns(tuple(field or ("text",)), title_field)
-    summary = opened.add(paths, columns=columns, show_progress_bar=not quiet)
+    summary = opened.add(
+        paths, columns=columns, exclude=exclude or (), follow_links=follow_links, show_progress_bar=not quiet
+    )
     built = opened.finish(pays_from=index_from)
     if as_json:
-        print(json.dumps(_as_json(summary, opened, built), ensure_ascii=False, indent=2))  # noqa: T201
+        print(terminal.as_json(_as_json(summary, opened, built)))  # noqa: T201
     elif not quiet:
         _tell(summary, opened, built)
-    if summary.bad:
+    if summary.bad or (strict and (summary.textless or summary.still_textless)):
         raise typer.Exit(1)
 
 
@@ -116,6 +137,7 @@ def add(
 def check(
     store: Store,
     storage_option: StorageOption = None,
+    model: Trusted = None,
     threads: options.Threads = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -127,18 +149,15 @@ def check(
     """
     from me5.search.recall import Recall
 
-    opened = open_index(store, storage_option, threads=threads, quiet=quiet)
+    opened = open_index(store, storage_option, threads=threads, quiet=quiet, model=model)
     measured = opened.check()
     facts = _facts(opened)
     if as_json:
         recall = None if measured is None else _recall_json(measured)
-        print(json.dumps({**facts, "recall": recall}, ensure_ascii=False, indent=2))  # noqa: T201
+        print(terminal.as_json({**facts, "recall": recall}))  # noqa: T201
         return
     for name, value in facts.items():
-        told = ", ".join(f"{key or 'unknown'} {count:,}" for key, count in list(value.items())[:12]) if isinstance(
-            value, dict
-        ) else f"{value:,}" if isinstance(value, int) else value  # fmt: skip
-        typer.echo(f"{name.replace('_', ' '):15} {told}")
+        typer.echo(f"{name.replace('_', ' '):15} {terminal.line(_fact(value))}")
     typer.echo(f"{'search':15} {measured if isinstance(measured, Recall) else 'exact: every vector is compared'}")
 
 
@@ -161,8 +180,10 @@ def remove(
         typer.echo(f"{_count(dropped, 'passage')} removed, {len(opened):,} left", err=True)
 
 
-def open_index(store: str, storage_option: list[str] | None, *, threads: int | None, quiet: bool) -> "Index":
-    """An existing store with its model, for a command."""
+def open_index(
+    store: str, storage_option: list[str] | None, *, threads: int | None, quiet: bool, model: str | None = None
+) -> "Index":
+    """An existing store, for a command; its model is loaded when it is needed. `model` names one that it may load."""
     from me5.search.index import Index, load
     from me5.search.store import Store as Tables
 
@@ -170,8 +191,12 @@ def open_index(store: str, storage_option: list[str] | None, *, threads: int | N
     tables = Tables.open(store, storage)
     if tables is None:
         return Index.open(store, storage_options=storage)  # says what is wrong
-    with options.loading(tables.settings.model, quiet=quiet):
-        return Index(tables, load(tables.settings, threads=threads))
+
+    def loaded() -> "Embedder":
+        with options.loading(model or tables.settings.model, quiet=quiet):
+            return load(tables.settings, model, threads=threads)
+
+    return Index(tables, loaded)
 
 
 def storage_options(given: list[str] | None) -> dict[str, str] | None:
@@ -197,9 +222,9 @@ def _open_or_make(
     asked = any(model[name] is not None for name in ("model", "prompts")) or model["precision"] != "auto"
     if not asked and Tables.open(into, storage) is not None:
         opened = open_index(into, storage_option, threads=model["threads"], quiet=bool(model["quiet"]))  # type: ignore[arg-type]
-        embedder = opened.embedder
-    else:
-        embedder = options.open_embedder(**model)  # type: ignore[arg-type]
+        opened.check_asked(passage_tokens, quantize)
+        return opened
+    embedder = options.open_embedder(**model)  # type: ignore[arg-type]
     return Index.open(
         into, embedder, create=True, passage_tokens=passage_tokens, quantization=quantize, storage_options=storage  # type: ignore[arg-type]
     )  # fmt: skip
@@ -219,20 +244,44 @@ def _tell(summary: "Summary", index: "Index", built: "Recall | None") -> None:
         f"{index.store.uri} holds {_count(len(index), 'passage')}",
         err=True,
     )
+    for moved in summary.moved:
+        typer.echo(f"moved: {terminal.line(moved)}", err=True)
     if built is not None:
         typer.echo(f"index over the vectors: {built}", err=True)
-    if summary.others:
-        kinds = ", ".join(f"{number:,} × {suffix}" for suffix, number in summary.others.most_common(8))
-        typer.echo(f"passed over, without a reader: {kinds}", err=True)
-    if summary.bad:
-        typer.echo(f"could not be used ({len(summary.bad):,}):", err=True)
-        for bad in summary.bad[:_SHOWN]:
-            typer.echo(f"  {bad}", err=True)
-        if len(summary.bad) > _SHOWN:
-            typer.echo(f"  … and {len(summary.bad) - _SHOWN:,} more; --json lists all", err=True)
+    if passed := _passed_over(summary):
+        typer.echo(f"passed over: {'; '.join(passed)}", err=True)
+    _list("without text, told once", summary.textless)
+    _list("could not be used", summary.bad)
 
 
-def _facts(index: "Index") -> "dict[str, str | int | dict[str, int]]":
+def _passed_over(summary: "Summary") -> list[str]:
+    kinds = ", ".join(f"{number:,} × {terminal.line(suffix)}" for suffix, number in summary.others.most_common(8))
+    told = [f"without a reader {kinds}"] if kinds else []
+    if summary.excluded:
+        told.append(f"excluded {summary.excluded:,}")
+    if summary.links:
+        told.append(f"{_count(summary.links, 'symbolic link')} (--follow-links reads them)")
+    if summary.still_textless:
+        told.append(f"{_count(summary.still_textless, 'file')} without text, as before")
+    return told
+
+
+def _list(what: str, files: "list[BadFile]") -> None:
+    if files:
+        typer.echo(f"{what} ({len(files):,}):", err=True)
+    for file in files[:_SHOWN]:
+        typer.echo(f"  {terminal.line(str(file))}", err=True)
+    if len(files) > _SHOWN:
+        typer.echo(f"  … and {len(files) - _SHOWN:,} more; --json lists all", err=True)
+
+
+def _fact(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key or 'unknown'} {_fact(inner)}" for key, inner in list(value.items())[:12])
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _facts(index: "Index") -> "dict[str, str | int | dict[str, int] | dict[str, str]]":
     settings = index.settings
     return {
         "store": index.store.uri,
@@ -243,6 +292,7 @@ def _facts(index: "Index") -> "dict[str, str | int | dict[str, int]]":
         "passage_tokens": settings.passage_tokens,
         "passages": len(index),
         "files": len(index.store.known_files()),
+        "roots": index.store.roots(),
         "bytes": index.store.size(),
         "languages": index.store.counts("language"),
         "kinds": index.store.counts("kind"),
@@ -253,7 +303,9 @@ def _as_json(summary: "Summary", index: "Index", built: "Recall | None") -> dict
     from dataclasses import asdict, fields
 
     told = {field.name: getattr(summary, field.name) for field in fields(summary)}
-    told |= {"bad": [asdict(bad) for bad in summary.bad], "others": dict(summary.others), "stored": len(index)}
+    for name in ("bad", "textless"):
+        told[name] = [asdict(file) for file in told[name]]
+    told |= {"others": dict(summary.others), "stored": len(index)}
     return {**told, "recall": None if built is None else _recall_json(built)}
 
 

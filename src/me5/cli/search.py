@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from me5.cli import options
-from me5.cli.index import StorageOption, open_index
+from me5.cli.index import StorageOption, Trusted, open_index
 from me5.errors import InputError, ServiceError
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def search(
     ] = True,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector, index or not.")] = False,
     storage_option: StorageOption = None,
+    model: Trusted = None,
     threads: options.Threads = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -84,12 +85,12 @@ def search(
     asking = {"task": task, "hybrid": hybrid, "weight": weight, "group": group, "fold": fold, "highlight": True}
     with ExitStack() as opened:
         if store.startswith(("http://", "https://")):
-            local = {"--exact": exact, "--threads": threads, "--storage-option": storage_option}
+            local = {"--exact": exact, "--threads": threads, "--storage-option": storage_option, "--model": model}
             if given := [name for name, value in local.items() if value]:
                 raise typer.BadParameter("only where the store is opened here, not by a service", param_hint=given[0])
             ask, languages = opened.enter_context(_service(store, {**asking, "k": k, "filter": where}))
         else:
-            index = open_index(store, storage_option, threads=threads, quiet=quiet)
+            index = open_index(store, storage_option, threads=threads, quiet=quiet, model=model)
             ask, languages = _opened(index, {**asking, "k": k, "where": where, "exact": exact})
         _answer(question, ask, languages, as_json=as_json)
 

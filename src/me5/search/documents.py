@@ -4,8 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from me5.errors import InputError
+
 # Told of a row that cannot be used: its place in the file, and the reason.
 Complain = Callable[[int, str], None]
+
+
+class NoTextError(InputError):
+    """A sound file without text, such as a scan: nothing is wrong that its next reading could mend."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +28,9 @@ class Document:
     """A text with its title.
 
     `at` is its place where a file holds several: the page of a PDF (from 1), the line of JSONL or CSV (from 1), the row
-    of Parquet (from 0). `sections` cover what is to be searched; without any it is the whole text. `metadata` is what
-    JSON can write. `language` is a code where the file states one.
+    of Parquet (from 0). `sections` cover what is to be searched; without any it is the whole text. `metadata` is kept
+    as JSON; dates become strings in ISO form. `language` is what the file states: a code such as `de` or `de-AT`, or a
+    name such as `German`.
     """
 
     text: str

@@ -2,8 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from time import perf_counter, time_ns
 from typing import Any
 
@@ -17,12 +21,15 @@ from me5.search.filters import parse
 from me5.search.folding import Group
 from me5.search.fusion import WEIGHT
 from me5.search.hits import Hit
-from me5.search.indexing import BadFile, Indexing, Summary, Work, plan
-from me5.search.readers import kind_of
+from me5.search.indexing import Indexing
+from me5.search.planning import BadFile, Forecast, Summary, Work, plan, unwritable, way_of_reading
+from me5.search.readers import BY_SUFFIX, VERSION, kind_of
 from me5.search.readers.tables import Columns, plain, rows_of
 from me5.search.recall import Recall
+from me5.search.schema import IndexedFile
 from me5.search.searching import Question, find, highlighted, sentences_of
 from me5.search.settings import LOSSY, Quantization, Settings
+from me5.search.sources import Sources
 from me5.search.store import Store
 
 # Long enough to hold an answer with what is around it, short enough to be about one thing.
@@ -41,10 +48,24 @@ class Index:
     may write and search at the same time. Safe to use from several threads.
     """
 
-    def __init__(self, store: Store, embedder: Embedder) -> None:
-        store.settings.check(embedder)
+    def __init__(self, store: Store, embedder: Embedder | Callable[[], Embedder]) -> None:
         self.store = store
-        self.embedder = embedder
+        self._load = embedder if callable(embedder) else None
+        self._loading = Lock()
+        self._embedder = None if callable(embedder) else embedder
+        if self._embedder is not None:
+            store.settings.check(self._embedder)
+
+    @property
+    def embedder(self) -> Embedder:
+        """The model of the store; one that was not given is loaded when it is first needed."""
+        with self._loading:
+            if self._embedder is None:
+                assert self._load is not None
+                loaded = self._load()
+                self.store.settings.check(loaded)
+                self._embedder = loaded
+            return self._embedder
 
     @classmethod
     def open(
@@ -59,7 +80,9 @@ class Index:
     ) -> "Index":
         """Open a store with the model it was made with, or, with `create`, make one where there is none.
 
-        `embedder` None loads that model; for a new store it is the bundled one. `passage_tokens` (256, or what the
+        `embedder` None is that model, loaded when it is first needed, if it is the bundled one, a local folder or one
+        that me5 knows (others have to be given: a store must not decide what is downloaded); for a new store it is the
+        bundled one. `passage_tokens` (256, or what the
         model reads) and `quantization` (`none`, `int8`, `binary`: how an index over many vectors keeps them) are
         settled when a store is made. Raises `InputError` for a store that is not there, or was made otherwise.
         """
@@ -71,8 +94,9 @@ class Index:
             tokens = passage_tokens or min(PASSAGE_TOKENS, embedder.max_seq_length)
             settings = Settings.of(embedder, passage_tokens=tokens, quantization=quantization or "none")
             store = Store.create(str(uri), settings, storage_options)
-        _check_asked(store.settings, passage_tokens, quantization)
-        return cls(store, embedder or load(store.settings))
+        opened = cls(store, embedder or partial(load, store.settings))
+        opened.check_asked(passage_tokens, quantization)
+        return opened
 
     def __len__(self) -> int:
         """The number of passages."""
@@ -83,64 +107,144 @@ class Index:
         """What the store remembers of the model."""
         return self.store.settings
 
+    def check_asked(self, passage_tokens: int | None, quantization: str | None) -> None:
+        """Raise `InputError` where the store was made otherwise than is asked for; None asks for nothing."""
+        settings = self.settings
+        for name, asked, kept in (
+            ("passages of at most N tokens", passage_tokens, settings.passage_tokens),
+            ("the quantization", quantization, settings.quantization),
+        ):
+            if asked is not None and asked != kept:
+                raise InputError(
+                    f"this store was made with {name.replace('N', str(kept))}"
+                    f"{f' {kept}' if 'N' not in name else ''}, got {asked}; leave it out, or index into another store"
+                )
+
     def add(
         self,
-        paths: Iterable[str | Path],
+        paths: Iterable[str | Path] | str | Path,
         *,
         columns: Columns | None = None,
+        exclude: Sequence[str] = (),
+        follow_links: bool = False,
         show_progress_bar: bool = False,
     ) -> Summary:
         """Bring the store up to date with files and folders: new and changed ones in, deleted ones out.
 
-        `columns` names the columns of JSONL, CSV and Parquet. Call `finish` after the last `add`.
-        Raises `InputError` for a path that is not there; files that cannot be used are in the summary.
+        `columns` names the columns of JSONL, CSV and Parquet. `exclude` are patterns as in `.gitignore`, added to those
+        in files called `.me5ignore`. Symbolic links within folders are read only with `follow_links`. Call `finish`
+        after the last `add`. Raises `InputError` for a path that is not there, `StoreError` for a store that cannot be
+        written to; files that cannot be used are in the summary.
         """
         clock = perf_counter()
-        found = files.find(paths)
-        known = self.store.known_files()
-        todo = plan(found, known, self.store.versions())
+        columns = columns or Columns()
+        found = files.find(paths, exclude=exclude, follow_links=follow_links)
+        known, versions = self.store.known_files(), self.store.versions()
+        sources, moved = self._sources(found, known)
+        if any(source.startswith("/") for source in {*known, *versions}) and self._relocate(sources):
+            known, versions = self.store.known_files(), self.store.versions()
+        at = {name: path for path in found.files if (name := sources.name(path)) is not None}
+        seen = {source: (found.files[path], _way(path, columns)) for source, path in at.items()}
+        todo = plan(seen, known, versions, lambda source: found.covers(sources.path(source)))
         if todo.gone:
             self.store.remove(todo.gone)
-        size = sum(found.files[source].size for source in todo.changed)
+        summary = self._index(
+            [(source, at[source]) for source in todo.changed], found, columns, known, versions, show=show_progress_bar
+        )
+        for source in todo.unchanged:
+            summary.recall(at[source], known[source])
+        summary.bad += [BadFile(files.shown(path), None, reason) for path, reason in found.unreadable.items()]
+        summary.removed = len(todo.gone)
+        summary.others, summary.links, summary.excluded = found.others, found.links, found.excluded
+        summary.moved = moved
+        summary.seconds = perf_counter() - clock
+        return summary
+
+    def _index(
+        self,
+        changed: list[tuple[str, str]],
+        found: Found,
+        columns: Columns,
+        known: Mapping[str, IndexedFile],
+        versions: Mapping[str, set[str]],
+        *,
+        show: bool,
+    ) -> Summary:
+        """Read files, given as source and path, unless they hold what they held."""
+        if not changed:
+            return Summary()  # without the model
+        self.store.upgrade()
+        sizes: Counter[str] = Counter()
+        for _, path in changed:
+            sizes[_kind_name(path)] += found.files[path].size
+        forecast = Forecast(sizes)
         with (
-            track(size, show=show_progress_bar, description="Indexing", unit="bytes") as advance,
-            Indexing(self.store, self.embedder, advance) as indexing,
+            track(sizes.total(), show=show, description="Indexing", unit="bytes", left=forecast.tokens) as advance,
+            Indexing(self.store, self.embedder, versions, advance, forecast) as indexing,
         ):
-            summary = indexing.summary
-            summary.bad += [BadFile(path, None, reason) for path, reason in found.unreadable.items()]
-            for source in todo.changed:
+            for source, path in changed:
                 try:
-                    work = _work(source, found, columns or Columns(), summary.bad)
+                    work = _work(source, path, found.files[path], columns)
                 except (InputError, OSError) as error:
-                    summary.bad.append(BadFile(source, None, str(error)))
+                    indexing.summary.bad.append(BadFile(path, None, str(error)))
                     continue
                 if source in known and known[source].version == work.version:
                     indexing.touch(work, known[source])
                 else:
                     indexing.add(work)
-        summary.unchanged += todo.unchanged
-        summary.removed = len(todo.gone)
-        summary.others = found.others
-        summary.seconds = perf_counter() - clock
-        return summary
+        return indexing.summary
+
+    def _sources(self, found: Found, known: Mapping[str, IndexedFile]) -> tuple[Sources, list[str]]:
+        """What the files are called, after the store has learnt of new roots, and what roots have moved, in words."""
+        sources = Sources(self.store.roots())
+        told: list[str] = []
+        for root in found.roots:
+            stamps = {source: file.stamp for source, file in known.items()} if sources.gone else {}
+            if moved := sources.moved(root, found, stamps):
+                told += [f"{sources.roots[name]} is now {path}" for name, path in moved.items()]
+                self.store.add_roots(moved, moved=True)
+                sources = Sources(self.store.roots())
+            # Another writer may take the same name at the same time; then the next one is tried.
+            while new := sources.new(root, found, {source.partition("/")[0] for source in known}):
+                self.store.add_roots(new)
+                sources = Sources(self.store.roots())
+        return sources, told
+
+    def _relocate(self, sources: Sources) -> bool:
+        """Call files of a store of an older me5, which called them by their absolute paths, as this one does."""
+        for name, path in sorted(sources.roots.items(), key=lambda root: -len(root[1])):
+            self.store.relocate(path, name)
+        return True
 
     def add_documents(self, documents: Mapping[str, Document]) -> Summary:
-        """Index documents that are no files, by names that stay theirs: the same name again replaces."""
+        """Index documents that are no files, by names that stay theirs: the same name again replaces.
+
+        Raises `InputError` that names a document which cannot be used, before any is indexed.
+        """
         clock = perf_counter()
+        contents = {name: _content(name, document) for name, document in documents.items()}
+        self._check_names(documents)
+        self.store.upgrade()
         known = self.store.known_files()
-        with Indexing(self.store, self.embedder) as indexing:
+        with Indexing(self.store, self.embedder, self.store.versions()) as indexing:
             for name, document in documents.items():
-                content = json.dumps(
-                    [document.text, document.title, plain(dict(document.metadata)), document.language], sort_keys=True
-                )
-                version = hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+                version = hashlib.blake2b(contents[name].encode(), digest_size=16).hexdigest()
                 if name in known and known[name].version == version:
-                    indexing.summary.unchanged += 1
+                    indexing.summary.recall(name, known[name])
                 else:
                     stamp = Stamp(len(document.text), time_ns())
                     indexing.add(Work(name, "text", version, stamp, [document]))
         indexing.summary.seconds = perf_counter() - clock
         return indexing.summary
+
+    def _check_names(self, names: Iterable[str]) -> None:
+        roots = self.store.roots()
+        for name in names:
+            if (first := name.partition("/")[0]) in roots:
+                raise InputError(
+                    f"document {name!r} would be taken for a file of {roots[first]}, which is indexed as {first!r}; "
+                    "choose another name"
+                )
 
     def finish(self, *, pays_from: int = recall.PAYS_FROM) -> Recall | None:
         """Tidy the store after writing, bring its indexes up to date, and build one over the vectors where it pays.
@@ -150,17 +254,22 @@ class Index:
         if not len(self):
             return None
         self.store.index_text()
-        built = recall.build(self.store, self.embedder, pays_from=pays_from)
+        built = recall.train(self.store, self.embedder) if recall.pays(self.store, pays_from) else None
         self.store.tidy()
         return built
 
-    def remove(self, sources: Iterable[str | Path]) -> int:
-        """Drop sources by name, and everything under folders, and tell how many passages that were."""
-        names = [str(source) for source in sources]
+    def remove(self, sources: Iterable[str | Path] | str | Path) -> int:
+        """Drop sources, and everything under folders, by their names or paths, and tell how many passages that were."""
         there = {*self.store.known_files(), *self.store.versions()}
-        folders = [Path(name).expanduser().absolute() for name in names]
-        under = {source for source in there if any(Path(source).is_relative_to(folder) for folder in folders)}
-        return self.store.remove(sorted(under | (there & set(names))))
+        named = Sources(self.store.roots())
+        paths = {source: path for source in there if (path := named.path(source)) is not None}
+        dropped: set[str] = set()
+        for one in files.listed(sources):
+            place = Path(one).expanduser().absolute()
+            under = {source for source, path in paths.items() if Path(path).is_relative_to(place)}
+            name = str(one).rstrip("/")
+            dropped |= under or {source for source in there if source == name or source.startswith(f"{name}/")}
+        return self.store.remove(sorted(dropped))
 
     def search(
         self,
@@ -193,41 +302,50 @@ class Index:
 
     def check(self) -> Recall | None:
         """Measure the index over the vectors against exact search; None where there is none and searches are exact."""
-        return recall.measure(self.store, self.embedder)
+        return None if self.store.tuning is None else recall.measure(self.store, self.embedder)
 
 
-def load(settings: Settings, *, threads: int | None = None) -> Embedder:
-    """The model that a store was made with, at its precision where this machine has it."""
+def load(settings: Settings, model: str | None = None, *, threads: int | None = None) -> Embedder:
+    """The model that a store was made with, at its precision where this machine has it.
+
+    Raises `InputError` for one that would come from the hub, unless it is known to me5, or `model` names it.
+    """
+    if model is None and not settings.trusted:
+        raise InputError(
+            f"this store asks for the model {settings.model!r}, which is no folder here and none that me5 "
+            f"knows; if you trust it, name it: --model {settings.model}, in Python Index.open(…, Embedder.load(…))"
+        )
     precision: Any = settings.precision if settings.precision in LOSSY else "auto"
-    return Embedder.load(settings.model, precision=precision, threads=threads)
+    return Embedder.load(model or settings.model, precision=precision, threads=threads)
 
 
-def _check_asked(settings: Settings, passage_tokens: int | None, quantization: str | None) -> None:
-    for name, asked, kept in (
-        ("passages of at most N tokens", passage_tokens, settings.passage_tokens),
-        ("the quantization", quantization, settings.quantization),
-    ):
-        if asked is not None and asked != kept:
-            raise InputError(
-                f"this store was made with {name.replace('N', str(kept))}"
-                f"{f' {kept}' if 'N' not in name else ''}, got {asked}; leave it out, or index into another store"
-            )
-
-
-def _work(source: str, found: Found, columns: Columns, bad: list[BadFile]) -> Work:
+def _work(source: str, path: str, stamp: Stamp, columns: Columns) -> Work:
     """A file and how to read it. Raises `InputError` or `OSError` for one that cannot be."""
-    kind = kind_of(Path(source))
-    content = content_hash(source)
-    version = hashlib.blake2b(f"{content} {columns}".encode(), digest_size=16).hexdigest()
+    kind = kind_of(Path(path))
+    version = f"{content_hash(path)}-{way_of_reading(kind.name, columns)}"
+    problems: list[tuple[int | None, str]] = []
+    work = Work(source, kind.name, version, stamp, (), rows_of(path, kind.name), path, problems)
+    return replace(work, documents=kind.read(Path(path), columns, work.complain))
 
-    def complain(at: int, reason: str) -> None:
-        bad.append(BadFile(source, at, reason))
 
-    return Work(
-        source,
-        kind.name,
-        version,
-        found.files[source],
-        kind.read(Path(source), columns, complain),
-        rows_of(source, kind.name),
-    )
+def _kind_name(path: str) -> str:
+    kind = BY_SUFFIX.get(Path(path).suffix.lower())
+    return "" if kind is None else kind.name
+
+
+def _way(path: str, columns: Columns) -> str:
+    return way_of_reading(_kind_name(path), columns)
+
+
+def _content(name: str, document: Document) -> str:
+    """What a document consists of, as JSON. Raises `InputError` for one that cannot be kept."""
+    if not isinstance(document, Document):
+        raise InputError(f"document {name!r} is a {type(document).__name__}, expected a me5.search.Document")
+    content = json.dumps(
+        [document.text, document.title, plain(dict(document.metadata)), document.language, VERSION], sort_keys=True,
+        ensure_ascii=False,
+    )  # fmt: skip
+    fault = unwritable(document, content)
+    if fault is not None:
+        raise InputError(f"document {name!r} cannot be used: {fault}")
+    return content

@@ -9,118 +9,90 @@ only what is missing; the vectors of passages that a changed file still holds ar
 import hashlib
 import json
 from array import array
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 
 from me5.embedder import Embedder, Float32
-from me5.errors import InputError
+from me5.errors import EngineError, InputError, StoreError
 from me5.progress import Advance
 from me5.search import language
 from me5.search.conditions import quoted
-from me5.search.documents import Document
-from me5.search.files import Found, Stamp
+from me5.search.documents import Document, NoTextError
+from me5.search.planning import NOWHERE, BadFile, Forecast, Summary, Work, textless, told, unwritable
+from me5.search.readers.tables import plain
+from me5.search.schema import IndexedFile, Row
 from me5.search.splitting import Passage, Splitter
-from me5.search.store import IndexedFile, Row, Store
+from me5.search.store import Store
 from me5.tokenizer import Prepared, Report
 
+T = TypeVar("T")
 # A batch takes about this long, whatever the model and the machine: it is what a kill loses.
 _BATCH_SECONDS = 10.0
 # Kinds whose line breaks mean something; in the others they may only fill a page.
 _LINES = ("code", "html", "docx")
 _FIRST_BATCH, _LARGEST_BATCH = 64, 4096
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_TEXT = "holds no text"
 
 
 @dataclass(frozen=True)
-class BadFile:
-    """A file, or one row of it, that could not be used."""
+class _Origin:
+    """Where a passage comes from, and what all passages of its document share. `metadata` is JSON."""
 
-    source: str
-    at: int | None
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.source}{'' if self.at is None else f':{self.at}'}: {self.reason}"
-
-
-@dataclass
-class Summary:
-    """What a run did. `reused` of the passages kept the vectors they had; `others` counts suffixes without a reader."""
-
-    unchanged: int = 0
-    indexed: int = 0
-    removed: int = 0
-    passages: int = 0
-    reused: int = 0
-    tokens: int = 0
-    bad: list[BadFile] = field(default_factory=list)
-    others: "Counter[str]" = field(default_factory=Counter)
-    seconds: float = 0.0
-    engine_seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Work:
-    """A source to index: a file, or documents that came from elsewhere.
-
-    `version` is the hash of its content. Each document stands for `stamp.size / parts` bytes of progress.
-    """
-
-    source: str
-    kind: str
-    version: str
-    stamp: Stamp
-    documents: Iterable[Document]
-    parts: int = 1
-
-
-@dataclass
-class Plan:
-    """What a run has to do with the files it found."""
-
-    changed: list[str]
-    gone: list[str]
-    unchanged: int
-
-
-def plan(found: Found, known: Mapping[str, IndexedFile], versions: Iterable[str]) -> Plan:
-    """Compare the files that are there with those in the store. What cannot be listed now is not gone."""
-    changed = [source for source, stamp in found.files.items() if source not in known or known[source].stamp != stamp]
-    hidden = [Path(path) for path in found.unreadable]
-    gone = [
-        source
-        for source in sorted({*known, *versions} - found.files.keys())
-        if found.covers(source) and not any(Path(source).is_relative_to(path) for path in hidden)
-    ]
-    return Plan(changed, gone, len(found.files) - len(changed))
+    work: Work
+    document: Document
+    language: str
+    metadata: str
 
 
 @dataclass
 class _Batch:
-    """Passages on their way, the files that end with them, and the bytes of files that they stand for."""
+    """Passages on their way, the files that end with them, and the bytes of files that they stand for, by kind."""
 
-    pairs: list[tuple[Work, Passage]] = field(default_factory=list)
-    ended: dict[str, IndexedFile] = field(default_factory=dict)
-    replaced: list[str] = field(default_factory=list)
-    bytes: float = 0.0
+    pairs: list[tuple[_Origin, Passage]] = field(default_factory=list)
+    ended: dict[str, Work] = field(default_factory=dict)
+    touched: list[IndexedFile] = field(default_factory=list)
+    replaced: dict[str, str] = field(default_factory=dict)
+    bytes: "defaultdict[str, float]" = field(default_factory=lambda: defaultdict(float))
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A passage that is ready for the model."""
+
+    origin: _Origin
+    row: Row
+    tokens: "np.ndarray"
 
 
 class Indexing:
-    """A run, to be used in a `with` block. `advance` is told the bytes of files and the tokens that are done."""
+    """A run, to be used in a `with` block. `advance` is told the bytes of files and the tokens that are done.
 
-    def __init__(self, store: Store, embedder: Embedder, advance: Advance = lambda *_: None) -> None:
+    `versions` are those of the sources that the store held before.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        embedder: Embedder,
+        versions: Mapping[str, set[str]] | None = None,
+        advance: Advance = lambda *_: None,
+        forecast: Forecast | None = None,
+    ) -> None:
         self.summary = Summary()
         self._store = store
         self._embedder = embedder
         self._splitter = Splitter(embedder, store.settings.passage_tokens)
         self._advance = advance
-        self._versions = store.versions()
+        self._forecast = forecast or Forecast({})
+        self._versions = store.versions() if versions is None else versions
         self._next = _Batch()
         self._counts: Counter[str] = Counter()
         self._size = _FIRST_BATCH
@@ -145,42 +117,54 @@ class Indexing:
         credited = 0.0
         try:
             for document in work.documents:
-                for passage in self._splitter.split(document, wrapped=work.kind not in _LINES):
-                    self._next.pairs.append((work, passage))
-                    if len(self._next.pairs) >= self._size:
-                        self._flush()
+                self._split(work, document)
                 credited += (credit := min(step, work.stamp.size - credited))
-                self._next.bytes += credit
+                self._next.bytes[work.kind] += credit
+        except NoTextError as error:
+            work.complain(NOWHERE, str(error))
+        except StoreError:
+            raise
         except Exception as error:  # whatever a damaged file makes a library raise: the others go on
-            self._wait()  # an error of the batch in flight is none of the file's
             self._give_up(work, error)
             return
-        self._next.bytes += work.stamp.size - credited
-        self._next.ended[work.source] = IndexedFile(work.source, work.stamp, work.version, 0)
+        finally:
+            self._next.bytes[work.kind] += work.stamp.size - credited
+        self._next.ended[work.source] = work
         if self._versions.get(work.source, set()) - {work.version}:
-            self._next.replaced.append(work.source)
-        self.summary.indexed += 1
+            self._next.replaced[work.source] = work.version
         if len(self._next.ended) >= self._size:
             self._flush()
 
+    def _split(self, work: Work, document: Document) -> None:
+        """Put the passages of a document into the batch, unless it cannot be written down."""
+        metadata = json.dumps(plain(dict(document.metadata)), ensure_ascii=False)
+        if (fault := unwritable(document, metadata)) is not None:
+            if document.at is None:
+                raise InputError(fault)
+            work.complain(document.at, fault)
+            return
+        code = language.declared(document.language)
+        if not code and work.kind != "code":
+            code = language.detect(document.text if len(document.text) >= 40 else f"{document.title} {document.text}")
+        origin = _Origin(work, document, code, metadata)
+        for passage in self._splitter.split(document, wrapped=work.kind not in _LINES):
+            self._next.pairs.append((origin, passage))
+            if len(self._next.pairs) >= self._size:
+                self._flush()
+
     def touch(self, work: Work, known: IndexedFile) -> None:
         """A file that was written again with the content it had: only its looks are recorded."""
-        self.summary.unchanged += 1
-        self._next.ended[work.source] = IndexedFile(work.source, work.stamp, work.version, known.passages)
-        self._counts[work.source] = known.passages
-        self._next.bytes += work.stamp.size
+        self.summary.recall(work.called, known)
+        self._next.touched.append(replace(known, stamp=work.stamp))
+        self._next.bytes[work.kind] += work.stamp.size
 
     def _flush(self) -> None:
         """Hand the batch to the worker as soon as it has written the one before."""
         batch, self._next = self._next, _Batch()
-        fitted, sequences = self._fit(batch.pairs)
-        rows = [self._row(work, passage) for work, passage in fitted]
-        self._counts.update(row.source for row in rows)
-        batch.ended = {
-            source: replace(file, passages=self._counts.pop(source, 0)) for source, file in batch.ended.items()
-        }
+        items: list[_Item] = []
+        self._all_but_faulty(lambda pairs: items.extend(self._prepared(pairs)), batch.pairs, lambda pair: pair[0])
         self._wait()
-        self._running = self._worker.submit(self._finish, batch, rows, sequences)
+        self._running = self._worker.submit(self._finish, batch, items)
 
     def _wait(self) -> None:
         """Until the worker is done. Raises what it raised."""
@@ -188,65 +172,116 @@ class Indexing:
         if running is not None:
             running.result()
 
-    def _finish(self, batch: _Batch, rows: list[Row], sequences: "list[np.ndarray]") -> None:
+    def _all_but_faulty(self, step: Callable[[list[T]], None], items: list[T], origin: Callable[[T], _Origin]) -> None:
+        """Take a step with items of a batch; where it fails, with halves of them, until the faulty one is found.
+
+        Raises what the engine raised if it can do nothing at all, and what the store raised in any case.
+        """
+        failed = 0
+
+        def take(part: list[T]) -> EngineError | None:
+            nonlocal failed
+            try:
+                step(part)
+            except StoreError:
+                raise
+            except Exception as error:  # a text that a library stumbles over: the others go on
+                if len(part) > 1:
+                    take(part[: len(part) // 2])
+                    return take(part[len(part) // 2 :])
+                failed += 1
+                one = origin(part[0])
+                one.work.complain(one.document.at, _explained(error))
+                one.work.failed.append(error)
+                return error if isinstance(error, EngineError) else None
+            return None
+
+        last = take(items) if items else None
+        if last is not None and failed == len(items) > 1:
+            raise last
+
+    def _finish(self, batch: _Batch, items: list[_Item]) -> None:
         """The worker's part: embed a batch, write it, and record the files that end with it."""
         started = perf_counter()
-        self._write(rows, sequences)
-        self._store.finish(list(batch.ended.values()), batch.replaced)
-        self._advance(round(batch.bytes), 0)
+        self._all_but_faulty(self._write, items, lambda item: item.origin)
+        ended = [file for work in batch.ended.values() if (file := self._ended(work)) and not work.failed]
+        self._store.finish(batch.touched + ended, batch.replaced)
+        tokens: Counter[str] = Counter()
+        for item in items:
+            tokens[item.origin.work.kind] += len(item.tokens)
+        for kind, size in batch.bytes.items():
+            self._forecast.seen(kind, size, tokens[kind])
+        self._advance(round(sum(batch.bytes.values())), 0)
         seconds = perf_counter() - started
         if seconds < _BATCH_SECONDS / 2:
             self._size = min(self._size * 2, _LARGEST_BATCH)
         elif seconds > _BATCH_SECONDS * 2:
             self._size = max(self._size // 2, _FIRST_BATCH)
 
+    def _ended(self, work: Work) -> IndexedFile:
+        """What is recorded of a file whose passages are all written, and told of it."""
+        passages = self._counts.pop(work.source, 0)
+        if not passages and not work.problems:
+            work.complain(NOWHERE, _NO_TEXT)
+        problems = told(work.called, work.problems)
+        file = IndexedFile(work.source, work.stamp, work.version, passages, tuple(work.problems))
+        self.summary.indexed += passages > 0
+        if textless(file):
+            self.summary.textless += problems
+        else:
+            self.summary.bad += problems
+        return file
+
     def _give_up(self, work: Work, error: Exception) -> None:
-        self._next.pairs = [pair for pair in self._next.pairs if pair[0] is not work]
+        self._wait()  # what the batch in flight writes of the file has to go, too
+        self._next.pairs = [pair for pair in self._next.pairs if pair[0].work is not work]
         if self._counts.pop(work.source, 0) or work.version in self._versions.get(work.source, ()):
             version = f"source = {quoted(work.source)} AND version = {quoted(work.version)}"
             self._store.delete_passages(version)  # half a file would look like a whole one
-        reason = str(error) if isinstance(error, InputError) else f"cannot be read: {error or type(error).__name__}"
-        self.summary.bad.append(BadFile(work.source, None, reason))
+        self.summary.bad.append(BadFile(work.called, None, _explained(error)))
 
-    def _write(self, rows: list[Row], sequences: "list[np.ndarray]") -> None:
+    def _write(self, items: list[_Item]) -> None:
+        rows = [item.row for item in items]
         present, known = self._look_up(rows)
         new = [index for index, row in enumerate(rows) if row.id not in present]
         # A text that stands in a batch several times is read once.
         firsts = {rows[index].key: index for index in reversed(new) if rows[index].key not in known}
-        vectors = self._embed([sequences[index] for index in firsts.values()])
+        vectors = self._embed([items[index].tokens for index in firsts.values()])
         known.update(zip(firsts, vectors, strict=True))
         if new:
             matrix = np.stack([np.asarray(known[rows[index].key], np.float32) for index in new])
             self.summary.passages += self._store.add([rows[index] for index in new], matrix)
             self.summary.reused += len(new) - len(firsts)
+        self._counts.update(row.source for row in rows)
 
-    def _fit(self, pairs: list[tuple[Work, Passage]]) -> "tuple[list[tuple[Work, Passage]], list[np.ndarray]]":
-        """Passages within the limit, and their token sequences; those that are too long are cut again."""
-        fitted: list[tuple[Work, Passage]] = []
-        sequences: list[np.ndarray] = []
+    def _prepared(self, pairs: list[tuple[_Origin, Passage]]) -> list[_Item]:
+        """Passages ready for the model."""
+        return [_Item(origin, self._row(origin, passage), tokens) for (origin, passage), tokens in self._fit(pairs)]
+
+    def _fit(self, pairs: list[tuple[T, Passage]]) -> "list[tuple[tuple[T, Passage], np.ndarray]]":
+        """Passages within the limit, and their tokens; those that are too long are cut again."""
+        fitted = []
         while pairs:
             texts = [passage.written(self._splitter.longest_title) for _, passage in pairs]
             prepared = self._embedder.prepare(texts, "document", truncation="end")
             longer = []
-            for (work, passage), sequence, tokens in zip(
+            for (origin, passage), sequence, tokens in zip(
                 pairs, prepared.sequences, prepared.report.tokens, strict=True
             ):
                 if tokens <= self._splitter.limit or len(passage.text) == 1:
-                    fitted.append((work, passage))
-                    sequences.append(sequence)
+                    fitted.append(((origin, passage), sequence))
                 else:
-                    longer += [(work, half) for half in self._splitter.halve(passage)]
+                    longer += [(origin, half) for half in self._splitter.halve(passage)]
             pairs = longer
-        return fitted, sequences
+        return fitted
 
-    def _row(self, work: Work, passage: Passage) -> Row:
-        document = passage.document
-        written = passage.written(self._splitter.longest_title)
+    def _row(self, origin: _Origin, passage: Passage) -> Row:
+        work, document = origin.work, origin.document
         place = f"{work.source}\0{work.version}\0{document.at}\0{passage.start}"
-        told = "" if work.kind == "code" else language.detect(written if len(passage.text) < 40 else passage.text)
+        declared = work.kind == "code" or language.declared(document.language)
         return Row(
             id=_hash(place),
-            key=_hash(written),
+            key=_hash(passage.written(self._splitter.longest_title)),
             source=work.source,
             version=work.version,
             title=passage.title,
@@ -254,10 +289,10 @@ class Indexing:
             start=passage.start,
             end=passage.end,
             at=document.at,
-            language=document.language or told,
+            language=origin.language if declared else language.of_passage(passage.text, origin.language),
             kind=work.kind,
-            metadata=json.dumps(document.metadata, ensure_ascii=False),
-            modified=datetime.fromtimestamp(work.stamp.mtime_ns / 1e9, UTC),
+            metadata=origin.metadata,
+            modified=_EPOCH + timedelta(microseconds=work.stamp.mtime_ns // 1000),
         )
 
     def _look_up(self, rows: list[Row]) -> "tuple[set[str], dict[str, list[float] | Float32]]":
@@ -282,6 +317,10 @@ class Indexing:
         self.summary.engine_seconds += perf_counter() - started
         self.summary.tokens += sum(report.tokens)
         return vectors
+
+
+def _explained(error: Exception) -> str:
+    return str(error) if isinstance(error, InputError) else f"cannot be read: {error or type(error).__name__}"
 
 
 def _hash(text: str) -> str:

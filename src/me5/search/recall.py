@@ -8,8 +8,9 @@ from time import perf_counter
 import numpy as np
 
 from me5.embedder import Embedder, Float32
+from me5.search.schema import Tuning
 from me5.search.splitting import sentences
-from me5.search.store import Store, Tuning
+from me5.search.store import Store
 
 # Exact search over 100,000 vectors of 256 took 139 ms on two busy cores, the index 12 ms; building it took 1.2 s.
 PAYS_FROM = 50_000
@@ -54,13 +55,11 @@ class Recall:
         )
 
 
-def build(store: Store, embedder: Embedder, *, pays_from: int = PAYS_FROM) -> Recall | None:
-    """Build or renew the index where it pays; None where there was nothing to do."""
+def pays(store: Store, pays_from: int = PAYS_FROM) -> bool:
+    """Whether the index is to be built or renewed."""
     rows = store.count()
     before = store.tuning
-    if rows < pays_from or (before is not None and rows < before.rows * _GROWTH):
-        return None
-    return train(store, embedder)
+    return rows >= pays_from and (before is None or rows >= before.rows * _GROWTH)
 
 
 def train(store: Store, embedder: Embedder) -> Recall:

@@ -3,21 +3,24 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from me5 import catalog
 from me5.checkpoint import Checkpoint
-from me5.errors import InputError
+from me5.errors import InputError, StoreError
 from me5.prompts import Prompts, Side
 
 Quantization = Literal["none", "int8", "binary"]
 QUANTIZATIONS: tuple[Quantization, ...] = ("none", "int8", "binary")
-FORMAT = 1
+# 1 called files by their absolute paths; the first run of `me5 index` over them calls them otherwise.
+FORMAT, _FORMATS = 2, (1, 2)
 # Blocks of the weights that the fingerprint reads: training of any kind changes all of them.
 _BLOCKS, _BLOCK = 64, 4096
 # Vectors at the other precisions agree to a cosine of 0.9999, and may be compared with each other.
 LOSSY = frozenset({"int8", "fp8"})
+_TYPES: Mapping[str, type] = {"prompts": dict, "dim": int, "passage_tokens": int, "format": int}
 _SIDES: tuple[Side, ...] = ("query", "document")
 
 
@@ -80,11 +83,32 @@ class Settings:
 
     @classmethod
     def from_json(cls, text: str) -> "Settings":
-        """Raises `InputError` for a store of a newer me5."""
-        content: dict[str, Any] = json.loads(text)
-        if content.get("format") != FORMAT:
+        """Raises `InputError` for a store of a newer me5, `StoreError` for settings that are damaged."""
+        try:
+            content: Any = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise StoreError(f"the settings of this store are damaged ({error})") from error
+        if isinstance(content, dict) and content.get("format") not in _FORMATS:
             raise InputError(f"a store of format {content.get('format')}, this me5 reads {FORMAT}; update me5")
-        return cls(**content)
+        kinds = {field.name: _TYPES.get(field.name, str) for field in fields(cls)}
+        wrong = [
+            name for name, kind in kinds.items() if not isinstance(content, dict) or type(content.get(name)) is not kind
+        ]
+        if wrong or set(content) != set(kinds):
+            odd = ", ".join(wrong or sorted(set(content) - set(kinds)))
+            raise StoreError(f"the settings of this store are damaged ({odd})")
+        settings = cls(**content)
+        if not (settings.dim > 0 and settings.passage_tokens > 0 and settings.quantization in QUANTIZATIONS):
+            raise StoreError("the settings of this store are damaged (dim, passage_tokens or quantization)")
+        return settings
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the model may be loaded because the store says so: not if it would come from somewhere on the hub."""
+        if self.model.lower() == catalog.BUNDLED or catalog.find(self.model) is not None:
+            return True
+        folder = Path(self.model).expanduser()
+        return folder.is_dir() or folder.is_absolute()
 
     def check(self, model: Model) -> None:
         """Raise `InputError` unless vectors of this model can be compared with those in the store."""

@@ -1,7 +1,8 @@
-"""The store: two LanceDB tables in a folder or at an object-store URL. The only place that knows LanceDB.
+"""The store: LanceDB tables in a folder or at an object-store URL. The only place that knows LanceDB.
 
     passages   a row per passage: text, source, place, language, metadata, vector
-    files      a row per file that is completely indexed: what it looked like, and the version of its passages
+    files      a row per file that is completely indexed: what it looked like, the version of its passages, its problems
+    roots      a row per folder or file that was indexed by name: where it was last seen
 
 Writers need no lock. A passage's id follows from its file's content and its place there, and is declared the primary
 key: of two writers that insert the same one at the same time, the second is refused by the commit and tries again. A
@@ -10,13 +11,14 @@ reader sees every commit whole or not at all.
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
-from functools import partial
+from dataclasses import asdict
+from datetime import timedelta
+from functools import partial, wraps
 from pathlib import Path
 from time import sleep
-from typing import Any
+from typing import Any, TypeVar
 
 import lancedb
 import numpy as np
@@ -25,12 +27,26 @@ from lancedb.index import FTS, IvfFlat, IvfRq, IvfSq
 from lancedb.query import FullTextOperator, MultiMatchQuery
 
 from me5.embedder import Float32
-from me5.errors import InputError
+from me5.errors import InputError, Me5Error, StoreError
 from me5.search.conditions import Condition, quoted
-from me5.search.files import Stamp
+from me5.search.schema import (
+    FILES,
+    MEND,
+    ROOTS,
+    IndexedFile,
+    Row,
+    Tuning,
+    check_tables,
+    indexed_file,
+    passages_of,
+    read_settings,
+)
 from me5.search.settings import Settings
 
-_SETTINGS_KEY, _TUNING_KEY = b"me5:settings", b"me5:tuning"
+T = TypeVar("T")
+# What LanceDB and Arrow raise, about damaged files, full disks and filters alike.
+_FAILURES = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException)
+_TUNING_KEY = b"me5:tuning"
 # Old versions of the tables are kept this long for whoever still reads or writes on them.
 _KEEP_VERSIONS = timedelta(minutes=5)
 # LanceDB tries again by itself where it can rebase a write; the others wait 0.1 to 6 seconds in between.
@@ -44,56 +60,32 @@ _TEXTS = ("title", "text")
 COLUMNS = ("id", "source", "title", "text", "start", "end", "at", "language", "kind", "metadata")
 
 
-@dataclass(frozen=True)
-class Row:
-    """A passage on its way into the store. `key` is the hash of what the model read."""
+def _reading(method: Callable[..., T]) -> Callable[..., T]:
+    """A method that reads from the store: what LanceDB says of damaged files is told in one sentence."""
 
-    id: str
-    key: str
-    source: str
-    version: str
-    title: str
-    text: str
-    start: int
-    end: int
-    at: int | None
-    language: str
-    kind: str
-    metadata: str
-    modified: datetime
+    @wraps(method)
+    def told(store: "Store", *arguments: Any, **options: Any) -> T:
+        try:
+            return method(store, *arguments, **options)
+        except (Me5Error, TimeoutError):
+            raise
+        except _FAILURES as error:
+            raise StoreError(f"{store.uri} cannot be read: {_reason(error)}. {MEND}") from error
 
-
-@dataclass(frozen=True)
-class Tuning:
-    """How the index over the vectors is searched.
-
-    Of the partitions that `rows` were divided into, the nearest `probes` are read; `refine` times as many candidates as
-    asked for are compared again by their full vectors.
-    """
-
-    probes: int
-    refine: int
-    rows: int
-
-
-@dataclass(frozen=True)
-class IndexedFile:
-    """A file that is completely in the store."""
-
-    source: str
-    stamp: Stamp
-    version: str
-    passages: int
+    return told
 
 
 class Store:
-    """An open store. `passages` and `files` are its LanceDB tables."""
+    """An open store. `passages`, `files` and `roots` are its LanceDB tables; older stores have no `roots`."""
 
-    def __init__(self, uri: str, passages: Any, files: Any) -> None:
+    def __init__(self, uri: str, connection: Any, tables: Iterable[str]) -> None:
         self.uri = uri
-        self.passages = passages
-        self.files = files
-        self.settings = _read_settings(uri, passages)
+        self._connection = connection
+        self.passages = connection.open_table("passages")
+        self.settings = read_settings(uri, self.passages)
+        self.files = connection.open_table("files")
+        check_tables(uri, self.passages, self.files, self.settings)
+        self._roots = connection.open_table("roots") if "roots" in tables else None
 
     @classmethod
     def open(cls, uri: str, storage_options: Mapping[str, str] | None = None) -> "Store | None":
@@ -102,12 +94,12 @@ class Store:
             return None
         try:
             connection = _connect(uri, storage_options)
-            names = set(connection.list_tables().tables or ())
-            if not {"passages", "files"} <= names:
-                return None
-            return cls(uri, connection.open_table("passages"), connection.open_table("files"))
-        except (OSError, RuntimeError, ValueError) as error:
-            raise InputError(f"{uri} cannot be opened as a store: {error}") from error
+            names = _tables(connection)
+            return cls(uri, connection, names) if {"passages", "files"} <= names else None
+        except Me5Error:
+            raise
+        except _FAILURES as error:
+            raise StoreError(f"{uri} cannot be opened as a store: {_reason(error)}. {MEND}") from error
 
     @classmethod
     def create(cls, uri: str, settings: Settings, storage_options: Mapping[str, str] | None = None) -> "Store":
@@ -116,11 +108,13 @@ class Store:
             raise InputError(f"{uri} is a file, expected a folder or an object-store URL")
         try:
             connection = _connect(uri, storage_options)
-            files = _made(connection, "files", _FILES)
-            passages = _made(connection, "passages", _passages(settings))
-        except (OSError, RuntimeError, ValueError) as error:
-            raise InputError(f"{uri} cannot be made: {error}") from error
-        return cls(uri, passages, files)
+            for name, schema in (("roots", ROOTS), ("files", FILES), ("passages", passages_of(settings))):
+                _make(connection, name, schema)
+            return cls(uri, connection, ("roots",))
+        except Me5Error:
+            raise
+        except _FAILURES as error:
+            raise StoreError(f"{uri} cannot be made: {_reason(error)}") from error
 
     def add(self, rows: Sequence[Row], vectors: Float32) -> int:
         """Insert passages and their vectors (rows, dim), and tell how many were not there yet."""
@@ -128,26 +122,33 @@ class Store:
         columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), self.settings.dim)
         metadata = pa.array(columns["metadata"], pa.string())
         columns["metadata"] = pa.ExtensionArray.from_storage(pa.json_(pa.string()), metadata)
-        table = pa.table(columns, schema=_passages(self.settings))
-        merge = self.passages.merge_insert("id").when_not_matched_insert_all()
-        return int(_committed(lambda: merge.execute(table)).num_inserted_rows)
+        table = pa.table(columns, schema=passages_of(self.settings))
 
-    def finish(self, done: Sequence[IndexedFile], replaced: Iterable[str] = ()) -> None:
-        """Record files as completely indexed, and drop the passages of older versions of the `replaced` sources."""
+        def write() -> int:
+            return int(self.passages.merge_insert("id").when_not_matched_insert_all().execute(table).num_inserted_rows)
+
+        return self._committed(write)
+
+    def finish(self, done: Sequence[IndexedFile], replaced: Mapping[str, str]) -> None:
+        """Record files as completely indexed, and drop the passages of other versions than those of `replaced`."""
+        for source, version in replaced.items():
+            self.delete_passages(f"source = {quoted(source)} AND version != {quoted(version)}")
         if not done:
             return
-        versions = {file.source: file.version for file in done}
-        for source in replaced:
-            self.delete_passages(f"source = {quoted(source)} AND version != {quoted(versions[source])}")
         columns = {
             "source": [file.source for file in done],
             "size": [file.stamp.size for file in done],
             "mtime_ns": [file.stamp.mtime_ns for file in done],
             "version": [file.version for file in done],
             "passages": [file.passages for file in done],
+            "problems": [json.dumps(file.problems) if file.problems else "" for file in done],
         }
-        merge = self.files.merge_insert("source").when_matched_update_all().when_not_matched_insert_all()
-        _committed(lambda: merge.execute(pa.table(columns, schema=_FILES)))
+        table = pa.table(columns, schema=FILES)
+
+        def write() -> None:
+            self.files.merge_insert("source").when_matched_update_all().when_not_matched_insert_all().execute(table)
+
+        self._committed(write)
 
     def remove(self, sources: Sequence[str]) -> int:
         """Drop files with all their passages, and tell how many passages that were."""
@@ -155,22 +156,56 @@ class Store:
         for at in range(0, len(sources), 500):
             listed = ", ".join(map(quoted, sources[at : at + 500]))
             dropped += self.delete_passages(f"source IN ({listed})")
-            _committed(partial(self.files.delete, f"source IN ({listed})"))
+            self._committed(partial(self.files.delete, f"source IN ({listed})"))
         return dropped
 
     def delete_passages(self, where: str) -> int:
         """Drop passages by SQL of our own, and tell how many."""
-        return int(_committed(lambda: self.passages.delete(where)).num_deleted_rows)
+        return int(self._committed(lambda: self.passages.delete(where)).num_deleted_rows)
 
+    @_reading
     def known_files(self) -> dict[str, IndexedFile]:
         """Every completely indexed file, by source."""
-        return {
-            row["source"]: IndexedFile(
-                row["source"], Stamp(row["size"], row["mtime_ns"]), row["version"], row["passages"]
-            )
-            for row in self.files.to_arrow().to_pylist()
-        }
+        return {row["source"]: indexed_file(row) for row in self.files.to_arrow().to_pylist()}
 
+    @_reading
+    def roots(self) -> dict[str, str]:
+        """Where each folder or file that was indexed by name was last seen, by its name."""
+        rows = [] if self._roots is None else self._roots.to_arrow().to_pylist()
+        return {row["name"]: row["path"] for row in rows}
+
+    def add_roots(self, roots: Mapping[str, str], *, moved: bool = False) -> None:
+        """Remember roots by name. Of two writers with the same new name the first one has it: look which it is."""
+        if self._roots is None:
+            self._committed(lambda: _make(self._connection, "roots", ROOTS))
+            self._roots = self._connection.open_table("roots")
+        kept = self._roots
+        table = pa.table({"name": list(roots), "path": list(roots.values())}, schema=ROOTS)
+
+        def write() -> None:
+            merge = kept.merge_insert("name").when_not_matched_insert_all()
+            (merge.when_matched_update_all() if moved else merge).execute(table)
+
+        self._committed(write)
+
+    def relocate(self, path: str, name: str) -> None:
+        """Call files by their root where an older me5 called them by their absolute paths."""
+        where = f"source = {quoted(path)} OR starts_with(source, {quoted(path + '/')})"
+        values = {"source": f"concat({quoted(name)}, substr(source, {len(path) + 1}))"}
+        for table in (self.passages, self.files):
+            if table.count_rows(where):
+                self._committed(partial(table.update, where=where, values_sql=values))
+
+    def upgrade(self) -> None:
+        """Add to the tables of an older me5 what they lack, before something is written."""
+        if "problems" not in self.files.schema.names:
+            self._committed(self._add_problems)
+
+    def _add_problems(self) -> None:
+        if "problems" not in self.files.schema.names:  # another writer may have been faster
+            self.files.add_columns({"problems": "''"})
+
+    @_reading
     def versions(self) -> dict[str, set[str]]:
         """The versions of every source that passages are there of, files that are not complete among them."""
         found: dict[str, set[str]] = {}
@@ -179,6 +214,7 @@ class Store:
                 found.setdefault(row["source"], set()).add(row["version"])
         return found
 
+    @_reading
     def present(self, source: str, keys: Iterable[str]) -> tuple[set[str], dict[str, list[float]]]:
         """Of passages of a source: the ids that are there, and the vectors by the key of what the model read."""
         listed = ", ".join(map(quoted, keys))
@@ -187,16 +223,19 @@ class Store:
         ids = set(rows["id"].to_pylist())
         return ids, dict(zip(rows["key"].to_pylist(), rows["vector"].to_pylist(), strict=True))
 
+    @_reading
     def count(self) -> int:
         """The number of passages."""
         return int(self.passages.count_rows())
 
+    @_reading
     def counts(self, column: str) -> dict[str, int]:
         """How many passages there are of every value of a column, most frequent first."""
         rows = self.passages.search().select([column]).to_arrow().group_by(column).aggregate([([], "count_all")])
         found = {row[column]: row["count_all"] for row in rows.to_pylist()}
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
+    @_reading
     def nearest(
         self,
         vector: Float32,
@@ -215,6 +254,7 @@ class Store:
         query = self._tuned(self.passages.search(vector, vector_column_name="vector"), exact, tuning or self.tuning)
         return _rows(query.limit(k).select([*COLUMNS, "_distance"]), where, seconds)
 
+    @_reading
     def matching(
         self, text: str, k: int, *, where: Condition | None = None, seconds: float | None = None
     ) -> list[dict[str, Any]]:
@@ -231,6 +271,7 @@ class Store:
         return query if tuning is None else query.nprobes(tuning.probes).refine_factor(tuning.refine)
 
     @property
+    @_reading
     def tuning(self) -> "Tuning | None":
         """How the index over the vectors is searched; None where there is none."""
         kept = self.passages.schema.field("vector").metadata or {}
@@ -239,19 +280,20 @@ class Store:
     def index_vectors(self) -> None:
         """Build the index over the vectors anew, of the kind that the quantization asks for."""
         config = _INDEXES[self.settings.quantization](distance_type="cosine")
-        _committed(lambda: self.passages.create_index("vector", config=config, replace=True))
+        self._committed(lambda: self.passages.create_index("vector", config=config, replace=True))
 
     def keep_tuning(self, tuning: "Tuning") -> None:
         """Remember how the index is to be searched."""
         metadata = {_TUNING_KEY.decode(): json.dumps(asdict(tuning))}
-        _committed(lambda: self.passages.update_field_metadata({"path": "vector", "metadata": metadata}))
+        self._committed(lambda: self.passages.update_field_metadata({"path": "vector", "metadata": metadata}))
 
     def index_text(self) -> None:
         """Build the full-text indexes where there are none; `tidy` keeps them up to date."""
         for column in _TEXTS:
             if not self._indexed(column):
-                _committed(partial(self.passages.create_index, column, config=_NGRAMS))
+                self._committed(partial(self.passages.create_index, column, config=_NGRAMS))
 
+    @_reading
     def has_text_index(self) -> bool:
         """Whether the full text can be searched."""
         return all(map(self._indexed, _TEXTS))
@@ -259,10 +301,12 @@ class Store:
     def _indexed(self, column: str) -> bool:
         return any(index.columns == [column] for index in self.passages.list_indices())
 
+    @_reading
     def index_bytes(self, column: str) -> int:
         """The size of the index over a column, 0 where there is none."""
         return sum(index.size_bytes or 0 for index in self.passages.list_indices() if index.columns == [column])
 
+    @_reading
     def sample(self, count: int, seed: int = 0) -> list[dict[str, Any]]:
         """Passages drawn at random: rows of title and text."""
         rows = self.count()
@@ -275,8 +319,20 @@ class Store:
     def tidy(self) -> None:
         """Put the small pieces that were written together, bring indexes up to date, and let go of old versions."""
         for table in (self.files, self.passages):
-            _committed(partial(table.optimize, cleanup_older_than=_KEEP_VERSIONS))
+            self._committed(partial(table.optimize, cleanup_older_than=_KEEP_VERSIONS))
 
+    def _committed(self, write: Callable[[], T]) -> T:
+        """The result of a write; one that another writer's commit has overtaken is done again on what is there now."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                return write()
+            except _FAILURES as error:
+                if "conflict" not in str(error).lower() or attempt == _ATTEMPTS - 1:
+                    raise StoreError(f"{self.uri} cannot be written to: {_reason(error)}") from error
+                sleep(random.uniform(0, 0.1 * 2**attempt))
+        raise AssertionError("unreachable")
+
+    @_reading
     def size(self) -> int:
         """Bytes on disk; 0 for a store that is elsewhere."""
         return (
@@ -303,71 +359,26 @@ def _rows(query: Any, where: Condition | None, seconds: float | None) -> list[di
     return rows
 
 
-def _committed(write: Callable[[], Any]) -> Any:
-    """The result of a write; one that another writer's commit has overtaken is done again on what is there now."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            return write()
-        except (RuntimeError, OSError, ValueError) as error:
-            if "conflict" not in str(error).lower() or attempt == _ATTEMPTS - 1:
-                raise
-            sleep(random.uniform(0, 0.1 * 2**attempt))
-    raise AssertionError("unreachable")
-
-
 def _connect(uri: str, storage_options: Mapping[str, str] | None) -> Any:
     # 0: every read sees what other processes have written.
     options = dict(storage_options) if storage_options else None
     return lancedb.connect(uri, read_consistency_interval=timedelta(0), storage_options=options)
 
 
-def _made(connection: Any, name: str, schema: pa.Schema) -> Any:
-    """A new table, or the one that another writer has just made."""
+def _tables(connection: Any) -> set[str]:
+    return set(connection.list_tables().tables or ())
+
+
+def _make(connection: Any, name: str, schema: pa.Schema) -> None:
+    """Make a table, unless another writer has just made it."""
     try:
-        return connection.create_table(name, schema=schema)
-    except (OSError, RuntimeError, ValueError):
-        if name not in (connection.list_tables().tables or ()):
+        connection.create_table(name, schema=schema)
+    except _FAILURES:
+        if name not in _tables(connection):
             raise
-        return connection.open_table(name)
 
 
-def _key(name: str) -> pa.Field:
-    """A column of strings that is the primary key, as Lance's format writes it."""
-    return pa.field(name, pa.string(), nullable=False, metadata={"lance-schema:unenforced-primary-key:position": "1"})
-
-
-_FILES = pa.schema(
-    [
-        _key("source"),
-        pa.field("size", pa.int64()),
-        pa.field("mtime_ns", pa.int64()),
-        pa.field("version", pa.string()),
-        pa.field("passages", pa.int64()),
-    ]
-)
-
-
-def _passages(settings: Settings) -> pa.Schema:
-    strings = [pa.field(name, pa.string()) for name in ("key", "source", "version", "title", "text")]
-    return pa.schema(
-        [
-            _key("id"),
-            *strings,
-            pa.field("start", pa.int64()),
-            pa.field("end", pa.int64()),
-            pa.field("at", pa.int64()),
-            pa.field("language", pa.string()),
-            pa.field("kind", pa.string()),
-            pa.field("metadata", pa.json_(pa.string())),
-            pa.field("modified", pa.timestamp("us", "UTC")),
-            pa.field("vector", pa.list_(pa.float32(), settings.dim)),
-        ],
-        metadata={_SETTINGS_KEY: settings.to_json().encode()},
-    )
-
-
-def _read_settings(uri: str, passages: Any) -> Settings:
-    kept = (passages.schema.metadata or {}).get(_SETTINGS_KEY)
-    if kept is None:
-        raise InputError(f"{uri} is a LanceDB database, but not a store that me5 made; choose another place")
-    return Settings.from_json(kept.decode())
+def _reason(error: BaseException) -> str:
+    """What LanceDB says, without the places in its own source."""
+    told = str(error).split(", /")[0].removeprefix("lance error: ")
+    return re.sub(r"^LanceError\(\w+\): ", "", told) or type(error).__name__

@@ -13,6 +13,8 @@ from me5.search.documents import Complain, Document
 from me5.search.readers import docx, html, markdown, pdf, plain, tables
 from me5.search.readers.tables import Columns
 
+# Raised when readers or the splitter make something else of the same file: files that are indexed are then read again.
+VERSION = 2
 Reader = Callable[[Path, Columns, Complain], Iterator[Document]]
 
 

@@ -8,7 +8,7 @@ from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
 from me5.errors import InputError
-from me5.search.documents import Document
+from me5.search.documents import Document, NoTextError
 
 # It tells of every oddity of a file that it can read all the same.
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)
@@ -33,4 +33,4 @@ def read(path: Path) -> Iterator[Document]:
     except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise InputError(f"cannot be read as PDF: {error or type(error).__name__}") from error
     if not seen:
-        raise InputError("holds no text, only pictures of it; run OCR on it first, for example with `ocrmypdf`")
+        raise NoTextError("holds no text, only pictures of it; run OCR on it first, for example with `ocrmypdf`")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -105,15 +106,17 @@ def _document(row: Mapping[str, Any], at: int, columns: Columns, complain: Compl
         title if isinstance(title, str) else "",
         at=at,
         metadata={name: plain(value) for name, value in row.items() if name not in (*columns.text, columns.title)},
-        language=language.lower() if isinstance(language, str) and 2 <= len(language) <= 8 else "",
+        language=language.lower() if isinstance(language, str) else "",
     )
 
 
 def plain(value: Any) -> Any:
     """What JSON can write of a value; dates in ISO form, anything unknown as its string."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
     if isinstance(value, dict):
         return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | set | frozenset):
         return [plain(inner) for inner in value]
     if value is None or isinstance(value, str | bool | int):
         return value

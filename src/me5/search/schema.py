@@ -1,0 +1,129 @@
+"""The tables of a store: their columns, and what stands in a row."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from me5.errors import InputError, StoreError
+from me5.search.files import Stamp
+from me5.search.settings import Settings
+
+_SETTINGS_KEY = b"me5:settings"
+MEND = "If it is damaged, take it from a backup, or index into a new store"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A passage on its way into the store. `key` is the hash of what the model read."""
+
+    id: str
+    key: str
+    source: str
+    version: str
+    title: str
+    text: str
+    start: int
+    end: int
+    at: int | None
+    language: str
+    kind: str
+    metadata: str
+    modified: datetime
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the index over the vectors is searched.
+
+    Of the partitions that `rows` were divided into, the nearest `probes` are read; `refine` times as many candidates as
+    asked for are compared again by their full vectors.
+    """
+
+    probes: int
+    refine: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class IndexedFile:
+    """A file that is completely in the store. `problems` are the rows that could not be used: (at, reason)."""
+
+    source: str
+    stamp: Stamp
+    version: str
+    passages: int
+    problems: tuple[tuple[int | None, str], ...] = ()
+
+
+def _key(name: str) -> pa.Field:
+    """A column of strings that is the primary key, as Lance's format writes it."""
+    return pa.field(name, pa.string(), nullable=False, metadata={"lance-schema:unenforced-primary-key:position": "1"})
+
+
+FILES = pa.schema(
+    [
+        _key("source"),
+        pa.field("size", pa.int64()),
+        pa.field("mtime_ns", pa.int64()),
+        pa.field("version", pa.string()),
+        pa.field("passages", pa.int64()),
+        pa.field("problems", pa.string()),
+    ]
+)
+ROOTS = pa.schema([_key("name"), pa.field("path", pa.string())])
+
+
+def passages_of(settings: Settings) -> pa.Schema:
+    """The columns of the passages, with the settings of the store."""
+    strings = [pa.field(name, pa.string()) for name in ("key", "source", "version", "title", "text")]
+    return pa.schema(
+        [
+            _key("id"),
+            *strings,
+            pa.field("start", pa.int64()),
+            pa.field("end", pa.int64()),
+            pa.field("at", pa.int64()),
+            pa.field("language", pa.string()),
+            pa.field("kind", pa.string()),
+            pa.field("metadata", pa.json_(pa.string())),
+            pa.field("modified", pa.timestamp("us", "UTC")),
+            pa.field("vector", pa.list_(pa.float32(), settings.dim)),
+        ],
+        metadata={_SETTINGS_KEY: settings.to_json().encode()},
+    )
+
+
+def read_settings(uri: str, passages: Any) -> Settings:
+    """How the store was made. Raises `InputError` for another's database."""
+    kept = (passages.schema.metadata or {}).get(_SETTINGS_KEY)
+    if kept is None:
+        raise InputError(f"{uri} is a LanceDB database, but not a store that me5 made; choose another place")
+    return Settings.from_json(kept.decode("utf-8", "replace"))
+
+
+def check_tables(uri: str, passages: Any, files: Any, settings: Settings) -> None:
+    """Raise `StoreError` for tables that are not those of these settings."""
+    for table, schema in ((passages, passages_of(settings)), (files, FILES)):
+        for field in schema:
+            found = table.schema.field(field.name) if field.name in table.schema.names else None
+            if found is None and field.name != "problems":
+                raise StoreError(f"{uri} cannot be opened as a store: a table lacks the column {field.name!r}. {MEND}")
+            # JSON is kept in a form of Lance's own.
+            if found is not None and found.type != field.type and field.name != "metadata":
+                raise StoreError(
+                    f"{uri} cannot be opened as a store: its column {field.name!r} is {found.type}, expected "
+                    f"{field.type}. {MEND}"
+                )
+
+
+def indexed_file(row: Mapping[str, Any]) -> IndexedFile:
+    """A row of the files."""
+    problems = json.loads(row.get("problems") or "[]")
+    return IndexedFile(
+        row["source"], Stamp(row["size"], row["mtime_ns"]), row["version"], row["passages"],
+        tuple((at, reason) for at, reason in problems),
+    )  # fmt: skip
