@@ -75,15 +75,15 @@ def test_markdown(tmp_path):
     assert sections(document) == {
         "": "Before.",
         "First one": "A.",
-        "First one: Deep": "B.\n\n```\n# no heading\n```",
-        "Second": "C.\n> # quoted",
+        "First one: Deep": "B.\n# no heading",
+        "Second": "C.\nquoted",
     }
 
 
 def test_markdown_without_front_matter_is_called_by_its_first_heading(tmp_path):
     (tmp_path / "t.md").write_text("# Title\x0b\n\nA\u2028B\n\n## Part\nC\n")
     (document,) = read(tmp_path / "t.md")
-    assert (document.title, sections(document)) == ("Title", {"": "A\u2028B", "Part": "C"})
+    assert (document.title, sections(document)) == ("Title", {"": "A B", "Part": "C"})
 
 
 def test_html(tmp_path):

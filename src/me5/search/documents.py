@@ -4,8 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from me5.errors import InputError
+
 # Told of a row that cannot be used: its place in the file, and the reason.
 Complain = Callable[[int, str], None]
+
+
+class NoTextError(InputError):
+    """A sound file without text, such as a scan: nothing is wrong that its next reading could mend."""
 
 
 @dataclass(frozen=True)

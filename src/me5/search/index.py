@@ -17,6 +17,7 @@ from me5.search.fusion import WEIGHT
 from me5.search.hits import Hit
 from me5.search.indexing import BadFile, Indexing, Summary, Work, plan
 from me5.search.readers import kind_of
+from me5.search.readers.confined import Confined
 from me5.search.readers.tables import Columns, plain, rows_of
 from me5.search.recall import Recall
 from me5.search.searching import Question, find, highlighted, sentences_of
@@ -102,13 +103,14 @@ class Index:
         size = sum(found.files[source].size for source in todo.changed)
         with (
             track(size, show=show_progress_bar, description="Indexing", unit="bytes") as advance,
+            Confined() as confined,
             Indexing(self.store, self.embedder, advance) as indexing,
         ):
             summary = indexing.summary
             summary.bad += [BadFile(path, None, reason) for path, reason in found.unreadable.items()]
             for source in todo.changed:
                 try:
-                    work = _work(source, found, columns or Columns(), summary.bad)
+                    work = _work(source, found, columns or Columns(), summary.bad, confined)
                 except (InputError, OSError) as error:
                     summary.bad.append(BadFile(source, None, str(error)))
                     continue
@@ -207,7 +209,7 @@ def _check_asked(settings: Settings, passage_tokens: int | None, quantization: s
             )
 
 
-def _work(source: str, found: Found, columns: Columns, bad: list[BadFile]) -> Work:
+def _work(source: str, found: Found, columns: Columns, bad: list[BadFile], confined: Confined) -> Work:
     """A file and how to read it. Raises `InputError` or `OSError` for one that cannot be."""
     kind = kind_of(Path(source))
     content = content_hash(source)
@@ -221,6 +223,6 @@ def _work(source: str, found: Found, columns: Columns, bad: list[BadFile]) -> Wo
         kind.name,
         version,
         found.files[source],
-        kind.read(Path(source), columns, complain),
+        confined.read(Path(source), columns, complain),
         rows_of(source, kind.name),
     )

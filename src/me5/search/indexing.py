@@ -32,7 +32,7 @@ from me5.tokenizer import Prepared, Report
 # A batch takes about this long, whatever the model and the machine: it is what a kill loses.
 _BATCH_SECONDS = 10.0
 # Kinds whose line breaks mean something; in the others they may only fill a page.
-_LINES = ("code", "html", "docx")
+_LINES = ("code", "html", "docx", "markdown", "notebook")
 _FIRST_BATCH, _LARGEST_BATCH = 64, 4096
 
 

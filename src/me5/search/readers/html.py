@@ -7,7 +7,7 @@ from pathlib import Path
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from me5.errors import InputError
-from me5.search.documents import Document
+from me5.search.documents import Document, NoTextError
 from me5.search.readers import charset
 from me5.search.readers.outline import Outline
 from me5.search.readers.plain import load
@@ -36,8 +36,8 @@ def read(path: Path) -> Iterator[Document]:
     yield page(charset.decode(load(path)))
 
 
-def page(source: str, title: str = "") -> Document:
-    """A page as a document, called `title` rather than as it calls itself."""
+def page(source: str, title: str = "", lead: str = "") -> Document:
+    """A page as a document, called `title` rather than as it calls itself, with `lead` before its own text."""
     tree = LexborHTMLParser(source)
     if tree.body is None:
         raise InputError("holds no page")
@@ -45,19 +45,19 @@ def page(source: str, title: str = "") -> Document:
     title = title or (" ".join(titled.text().split()) if titled is not None else "")
     stated = tree.root.attributes.get("lang") if tree.root is not None else None
     language = (stated or "").split("-")[0].lower()
-    document = _Walk(title, _UNSEEN | _AROUND).over(tree.body).document(language=language)
+    document = _Walk(Outline(title, lead), _UNSEEN | _AROUND).over(tree.body).document(language=language)
     if not document.text.strip():  # a page that is all navigation, such as a table of contents
-        document = _Walk(title, _UNSEEN).over(tree.body).document(language=language)
+        document = _Walk(Outline(title, lead), _UNSEEN).over(tree.body).document(language=language)
     if not document.text.strip() and tree.css_first("script") is not None:
-        raise InputError("holds no text: its scripts make it when a browser shows it; save the page from a browser")
+        raise NoTextError("holds no text: its scripts make it when a browser shows it; save the page from a browser")
     return document
 
 
 class _Walk:
     """Writes what stands under a node into an outline."""
 
-    def __init__(self, title: str, unseen: frozenset[str]) -> None:
-        self._outline = Outline(title)
+    def __init__(self, outline: Outline, unseen: frozenset[str]) -> None:
+        self._outline = outline
         self._unseen = unseen
         self._as_written = 0
         self._heading: list[str] | None = None

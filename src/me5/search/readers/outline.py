@@ -11,11 +11,12 @@ class Outline:
     """Text in the making. Soft hyphens are left out, for a word with one in it is another word to a model.
 
     A heading's text belongs to the titles of what stands below it. Where nothing does it is text of the section before,
-    so that it can be found.
+    so that it can be found. `lead` is written before the first text that is no heading.
     """
 
-    def __init__(self, title: str = "") -> None:
+    def __init__(self, title: str = "", lead: str = "") -> None:
         self.title = title
+        self._lead = lead
         self._parts: list[str] = []
         self._length = 0
         self._path: list[tuple[int, str]] = []
@@ -35,6 +36,10 @@ class Outline:
 
     def write(self, text: str) -> None:
         """Text as it is."""
+        if self._lead and text.strip():
+            lead, self._lead = self._lead, ""
+            self.write(lead)
+            self.end_line()
         if text := text.replace(SOFT_HYPHEN, ""):
             self._parts.append(text)
             self._length += len(text)
@@ -63,8 +68,17 @@ class Outline:
         self._length += len(text) + 1
         self._start, self._empty = self._length, True
 
+    def leave_headings(self) -> None:
+        """End the section; what follows stands under no heading."""
+        self.end_line()
+        self._close(0)
+        self._path, self._start, self._empty = [], self._length, True
+
     def document(self, *, language: str = "") -> Document:
-        """The whole. Without a title of its own it is called by its first heading of level 1, where it has one."""
+        """The whole, in the language that it states."""
+        if self._lead:
+            lead, self._lead = self._lead, ""
+            self.write(f"{lead}\n")
         self._close(0)
         return Document("".join(self._parts), self.title, sections=tuple(self._sections), language=language)
 
