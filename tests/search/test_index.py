@@ -15,6 +15,7 @@ import pytest
 from me5 import Embedder, InputError
 from me5.search import Document, Index, Settings
 from me5.search.indexing import Indexing
+from me5.search.readers import markdown
 from me5.search.store import Store
 
 FACTS = {

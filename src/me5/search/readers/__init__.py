@@ -15,8 +15,9 @@ from me5.search.readers.tables import Columns
 
 Reader = Callable[[Path, Columns, Complain], Iterator[Document]]
 
-# Bytes from which a library may take long over what was made to harm: 64 KiB of nested HTML or Markdown take a second.
-_SAFE = 1 << 16
+# Bytes from which a library may take long over what was made to harm: 8 KiB of nested quotes in Markdown take half a
+# second, 60 KiB half a minute.
+_SAFE = 1 << 13
 
 
 class Kind(NamedTuple):

@@ -6,6 +6,7 @@ Documents come as lines of JSON; the kernel keeps the limits: memory that the pr
 refused to it, and after its time it is ended.
 """
 
+import contextlib
 import json
 import os
 import resource
@@ -23,10 +24,10 @@ from me5.search.readers import kind_of, read
 from me5.search.readers.plain import MOST
 from me5.search.readers.tables import Columns
 
-# Measured: 64 MiB of HTML take 1.1 GiB, a DOCX with 128 MiB of XML 1.4 GiB.
+# 64 MiB of HTML in small elements take more, and are refused; what people write takes a tenth of it.
 MEMORY = 2 << 30
-# Processor time for a file: 500 pages of PDF, some 5 MB, take half a minute.
-SECONDS, SECONDS_PER_MIB = 60, 20
+# Processor time for each MiB of a file, one at least. As PDF it is some 200 pages, and they take ten seconds.
+SECONDS = 30
 # A document as JSON: each character in up to six bytes, and as much again for what is around it.
 _LONGEST_MESSAGE = 12 * MOST
 _ERRORS = {error.__name__: error for error in (InputError, NoTextError)}
@@ -70,16 +71,16 @@ class Confined:
     def _replies(self, path: Path, columns: Columns) -> Iterator[tuple[str, Any]]:
         """What the process says of a file, up to its end."""
         memory, seconds = self._limits
-        seconds += SECONDS_PER_MIB * path.stat().st_size >> 20
+        seconds *= 1 + (path.stat().st_size >> 20)
         request = {"path": str(path), "columns": asdict(columns), "seconds": seconds}
+        if self._process is not None and self._process.poll() is not None:
+            self._end()  # it ended between two files: none of them is to blame
         process = self._process = self._process or _start(memory)
         assert process.stdin is not None
         assert process.stdout is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # how it ended is told below
             process.stdin.write(json.dumps(request).encode("ascii") + b"\n")
             process.stdin.flush()
-        except BrokenPipeError:
-            pass  # how it ended is told below
         kind = ""
         while kind != "end":
             line = process.stdout.readline(_LONGEST_MESSAGE)
@@ -99,8 +100,10 @@ class Confined:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-            with process:  # closes the pipes and waits
-                pass
+            for pipe in filter(None, (process.stdin, process.stdout)):
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+            process.wait()
 
 
 def _start(memory: int) -> "subprocess.Popen[bytes]":
@@ -140,7 +143,9 @@ def _read(path: Path, columns: dict[str, Any]) -> tuple[str, str] | None:
         for document in read(path, wanted, complain):
             if len(document.text) > MOST:
                 raise InputError(f"holds more than {MOST:,} characters of text, the most that is read; split it up")
-            _send("document", {**vars(document), "sections": [tuple(vars(part).values()) for part in document.sections]})
+            _send(
+                "document", {**vars(document), "sections": [tuple(vars(part).values()) for part in document.sections]}
+            )
     except InputError as error:
         return type(error).__name__, str(error)
     except MemoryError:

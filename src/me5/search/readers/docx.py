@@ -55,7 +55,9 @@ def _check_size(path: Path) -> None:
     with ZipFile(path) as archive:
         size = sum(entry.file_size for entry in archive.infolist() if entry.filename.endswith((".xml", ".rels")))
     if size > 2 * MOST:
-        raise InputError(f"unpacks to {size:,} bytes of XML, and at most {2 * MOST:,} are read; split it into several files")
+        raise InputError(
+            f"unpacks to {size:,} bytes of XML, and at most {2 * MOST:,} are read; split it into several files"
+        )
 
 
 def _levels(file: Any) -> dict[str, tuple[int, str]]:

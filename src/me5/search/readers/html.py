@@ -90,8 +90,8 @@ class _Walk:
                 self._heading = None
         elif tag in _BLOCKS:
             self._end_line()
-        elif tag in _CELLS and entering and not self._outline.at_start:
-            self._outline.write("\t")
+        elif tag in _CELLS and entering and self._heading is None:
+            self._outline.cell()
 
     def _end_line(self) -> None:
         if self._heading is None:

@@ -20,6 +20,8 @@ from me5.search.readers.tables import plain
 
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(?P<yaml>.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 _LONGEST_FRONT_MATTER = 1 << 16
+# Lists and quotes within each other; the parser leaves out what is deeper, at 20 by default.
+_DEEPEST = 100
 _KEY = re.compile(r"[\w.-]+[ \t]*:(?:[ \t]|$)")
 # Keys of front matter that tell a site's builder what to do; the values of all others are searched.
 _TECHNICAL = frozenset(
@@ -55,7 +57,7 @@ def document(text: str, *, components: bool = False) -> Document:
     """Markdown as a document. `components` reads MDX, which begins with lines of JavaScript."""
     front, body = _front_matter(text)
     lines = directives.without(body.split("\n"), components=components)
-    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    parser = MarkdownIt("commonmark", {"maxNesting": _DEEPEST}).enable(["table", "strikethrough"])
     tokens = parser.parse("\n".join(lines))
     _clean(tokens, _closed(tokens))
     title = front.get("title")
@@ -126,7 +128,7 @@ def _closed(tokens: list[Token]) -> set[str]:
 
 def _clean(tokens: list[Token], closed: set[str]) -> None:
     """Take out of text tokens what is no text, and make text of tags that are none."""
-    for token, after in zip(tokens, [*tokens[1:], None], strict=True):
+    for token, after in zip(tokens, [*tokens[1:], None], strict=False):
         if token.type in ("html_block", "html_inline"):
             token.content = _TAG.sub(lambda tag: _literal(tag, closed), token.content)
         elif token.type == "text":

@@ -45,8 +45,16 @@ class Outline:
             self._length += len(text)
             self._empty = self._empty and text.isspace()
 
+    def cell(self) -> None:
+        """The next cell of a row."""
+        if not self.at_start:
+            self._trim()
+            self._parts.append("\t")
+            self._length += 1
+
     def end_line(self) -> None:
         """A line feed, where the line holds something."""
+        self._trim()
         if not self.at_start:
             self._parts.append("\n")
             self._length += 1
@@ -81,6 +89,15 @@ class Outline:
             self.write(f"{lead}\n")
         self._close(0)
         return Document("".join(self._parts), self.title, sections=tuple(self._sections), language=language)
+
+    def _trim(self) -> None:
+        """Take back the spaces before what comes."""
+        while self._parts and self._parts[-1].endswith(" "):
+            part = self._parts.pop()
+            kept = part.rstrip(" ")
+            self._length -= len(part) - len(kept)
+            if kept:
+                self._parts.append(kept)
 
     def _close(self, level: int) -> None:
         """End the section at hand; a heading of `level` follows, 0 at the end of the document."""

@@ -28,7 +28,9 @@ def load(path: Path) -> bytes:
         raw = file.read(MOST + 1)
     if len(raw) > MOST:
         size = path.stat().st_size
-        raise InputError(f"has {size:,} bytes, and at most {MOST:,} are read as one document; split it into several files")
+        raise InputError(
+            f"has {size:,} bytes, and at most {MOST:,} are read as one document; split it into several files"
+        )
     return raw
 
 

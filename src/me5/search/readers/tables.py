@@ -146,7 +146,9 @@ def _document(row: Mapping[str, Any], at: int, columns: Columns, complain: Compl
             return
     text = "\n".join(row[name] for name in columns.text)
     if len(text) > LONGEST:
-        complain(at, f"its text has {len(text):,} characters, and at most {LONGEST:,} are read; split it into several rows")
+        complain(
+            at, f"its text has {len(text):,} characters, and at most {LONGEST:,} are read; split it into several rows"
+        )
         return
     title = row.get(columns.title)
     language = row.get("language", row.get("lang"))
