@@ -35,12 +35,11 @@ def test_another_process_reads_what_this_one_would(confined, tmp_path):
     (tmp_path / "b.html").write_text("<html lang=de><title>T</title><h1>Höhe</h1>" + "<p>Ein Satz.</p>" * 1000)
     pq.write_table(pa.table({"text": ["a", None], "n": [1, 2]}), tmp_path / "c.parquet")
     for name in ("a.pdf", "b.html", "c.parquet"):
-        here, there = [], []
-        path = tmp_path / name
+        here, there, path = [], [], tmp_path / name
         assert kind_of(path).safe is not None
         assert path.stat().st_size > kind_of(path).safe
-        expected = list(read(path, Columns(), lambda *what: here.append(what)))
-        assert documents(confined, path, lambda *what: there.append(what)) == expected
+        expected = list(read(path, Columns(), lambda *what, told=here: told.append(what)))
+        assert documents(confined, path, lambda *what, told=there: told.append(what)) == expected
         assert there == here
     (tmp_path / "d.pdf").write_bytes(pdf_of(""))
     with pytest.raises(NoTextError, match="holds no text"):
@@ -171,7 +170,7 @@ def test_short_pieces_join_their_neighbours(embedder):
 
 @pytest.mark.parametrize("text", [
     "[" * 8000, "*a_ " * 2000, "[a](b" * 1600, "{{" * 4000, "{ #a" * 2000, "[[" * 4000, "<a " * 2700, "`" * 8000,
-    "---\n" + "a: b\n" * 1600, "- " * 4000, ">" * 8000, ":" * 8000, "!!! " * 2000, "\n".join("```" for _ in range(2000)),
+    "---\n" + "a: b\n" * 1600, "- " * 4000, ">" * 8000, ":" * 8000, "!!! " * 2000, "```\n" * 2000,
 ], ids=range(14))  # fmt: skip
 def test_markdown_that_is_read_here_takes_no_minutes(text):
     markdown.document(text)

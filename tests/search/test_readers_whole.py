@@ -1,4 +1,4 @@
-"""All that a reader of a file would see is read: DOCX, HTML, charsets, Markdown, notebooks, PDF; what is not is told."""
+"""All that one would see in a file is read: DOCX, HTML, charsets, Markdown, notebooks, PDF; what is not is told."""
 
 import json
 
@@ -122,7 +122,7 @@ def test_charsets_are_those_of_browsers(tmp_path, raw, text):
 
 @pytest.mark.parametrize(("text", "expected"), [
     ("---\n\nFirst.\n\n---\n\nSecond.\n", ("", [("", "First.\nSecond.")])),
-    ("---\nfirst: it is a colon\n\nno key\n---\nSecond.\n", ("", [("", "first: it is a colon"), ("no key", "Second.")])),
+    ("---\nfirst: a colon\n\nno key\n---\nSecond.\n", ("", [("", "first: a colon"), ("no key", "Second.")])),
     ("# Glossary\n\n## API\n\n## REST\n", ("Glossary", [("", "API\nREST")])),
     ("# Title\n", ("Title", [("", "Title")])),
     ("# T\n\nIntro.\n\n## A\n\n### B\n\ntext\n\n## C\n", ("T", [("", "Intro."), ("A: B", "text\nC")])),
@@ -159,7 +159,7 @@ DIRECTIVES = {
     "```{code-block} python\nx = 1\n```": "x = 1",
     "A {{ macro }} {% if x %}and{% endif %} b{ .cls #id }": "A and b",
     "[![CI](a.svg)](b) ![A chart](c.png){ width=50% }": "A chart",
-    "<!-- sponsors -->\n\nText <!-- x -->here. {* ../a.py *}\n\n{* ../../b.py hl[1] *}\n\n--8<-- \"c.md\"": "Text here. {* ../a.py *}",
+    '<!-- sponsors -->\n\nText <!-- x -->here.\n\n{* ../../b.py hl[1] *}\n\n--8<-- "c.md"\n\n{!a.md!}': "Text here.",
     '<div align="center" markdown>\n<b>Bold</b> &amp; more<br>next\n</div>': "Bold & more\nnext",
     "> [!WARNING] Mind\n> the gap": "Mind the gap",
     "- [ ] open\n- [x] done :material-check:": "open\ndone",
@@ -212,8 +212,8 @@ def test_pages_without_text_are_told(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "text"), [
-    ("a.html", '<body><div id="app"></div><script src="a.js"></script>'), ("a.md", "<!-- nothing -->"), ("a.txt", " \n"),
-    ("a.jsonl", '{"text": ""}\n'), ("a.ipynb", '{"cells": []}'), ("a.csv", "text\n"),
+    ("a.html", '<body><div id="app"></div><script src="a.js"></script>'), ("a.md", "<!-- nothing -->"),
+    ("a.txt", " \n"), ("a.jsonl", '{"text": ""}\n'), ("a.ipynb", '{"cells": []}'), ("a.csv", "text\n"),
 ])  # fmt: skip
 def test_a_file_without_text_is_told(tmp_path, name, text):
     (tmp_path / name).write_text(text)

@@ -29,7 +29,7 @@ HOMES = {
     ),
     "rensa": ("data/duplicates.py",),
     "peft": ("training/start.py",),
-    "yaml": ("evaluation/readers/dataset.py",),
+    "yaml": ("evaluation/readers/dataset.py", "search/readers/markdown.py"),
     "langcodes": ("evaluation/languages.py",),
     "lancedb": ("search/store.py",),
     "semantic_text_splitter": ("search/splitting.py",),

@@ -100,8 +100,8 @@ def _csv(source: Source) -> Iterator[_Row]:
             yield at, [cells[column] for column in picked]
     except RecordError as error:
         raise source.error(
-            error.line, f"the record that starts here cannot be read as {source.format.upper()} ({error}); look for a quote "
-            "that is not closed or not doubled"
+            error.line, f"the record that starts here cannot be read as {source.format.upper()} ({error}); look for a "
+            "quote that is not closed or not doubled"
         ) from error  # fmt: skip
 
 

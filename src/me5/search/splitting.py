@@ -104,7 +104,7 @@ def _cut(passage: Passage, characters: int) -> Iterator[Passage]:
     text = passage.text
     if len(text) <= characters:
         start = len(text) - len(text.lstrip())
-        spans = [(start, start + len(text.strip()))] if text.strip() else []
+        spans = iter([(start, start + len(text.strip()))] if text.strip() else [])
     else:
         spans = _joined(_spans(_WRAP.sub(" ", text) if passage.wrapped else text, characters), characters)
     for start, end in spans:

@@ -141,6 +141,6 @@ def _title_of(info: str) -> str:
     """What a `:::` line shows: the title of a box, or the name of an object whose documentation stands there."""
     if (myst := _MYST.match(info)) is not None:
         return myst["title"]
-    name, title = (found := _COLON.match(info)) and (found["name"], found["title"]) or ("", "")
+    name, title = ((found := _COLON.match(info)) and (found["name"], found["title"])) or ("", "")
     title = re.sub(r"\{[^{}]{0,300}\}", "", title).strip().removesuffix(":" * 3)
     return " ".join(filter(None, (name if "." in name else "", title.removeprefix("[").removesuffix("]").strip())))

@@ -6,6 +6,7 @@ place. What sites write beyond CommonMark is taken out before: see `directives`.
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,8 @@ _DUNDERS = frozenset(
     """.split()  # noqa: SIM905
 )
 _TAG = re.compile(r"<(?P<close>/?)(?P<name>[A-Za-z][\w.-]{0,60})(?P<rest>(?:\s[^<>]{0,2000})?/?)>")
-# Elements that need no closing tag. One of the others that has none is text about HTML, or a placeholder such as <name>;
-# left as it is, <script> or <title> would hide the rest of the file.
+# Elements that need no closing tag. Others that have none are text about HTML, or placeholders such as <name>; left as
+# they are, <script> or <title> would hide the rest of the file.
 _UNCLOSED = frozenset(
     """
     area base br col embed hr img input link meta param source track wbr
@@ -106,9 +107,8 @@ def _by_line(front: str) -> dict[str, str]:
 def _told(front: Mapping[str, Any]) -> Iterator[str]:
     """The values of front matter that a reader may look for, a line per key."""
     for name, value in front.items():
-        if name.lower() not in _TECHNICAL:
-            if words := ", ".join(_words(value)):
-                yield words
+        if name.lower() not in _TECHNICAL and (words := ", ".join(_words(value))):
+            yield words
 
 
 def _words(value: Any) -> Iterator[str]:
@@ -164,15 +164,15 @@ def _without_badges(children: list[Token]) -> None:
 def _keep_dunders(children: list[Token]) -> None:
     """`__init__` is a name and not "init" in bold."""
     for opened, inner, closed in zip(children, children[1:], children[2:], strict=False):
-        if opened.type == "strong_open" and opened.markup == "__" and closed.type == "strong_close":
-            if inner.content in _DUNDERS:
-                for token in (opened, closed):
-                    token.type, token.tag, token.nesting, token.content = "text", "", 0, "__"
+        marked = opened.type == "strong_open" and opened.markup == "__" and closed.type == "strong_close"
+        if marked and inner.content in _DUNDERS:
+            for token in (opened, closed):
+                token.type, token.tag, token.nesting, token.content = "text", "", 0, "__"
 
 
 def _first_heading(tokens: list[Token], parser: MarkdownIt) -> str:
     """The first heading of level 1 that is no part of a quote or list, as text."""
-    for token, inline in zip(tokens, tokens[1:], strict=False):
+    for token, inline in pairwise(tokens):
         if token.type == "heading_open" and token.tag == "h1" and token.level == 0:
             shown = parser.renderer.render([inline], parser.options, {})
             return " ".join(html.page(shown).text.split())
