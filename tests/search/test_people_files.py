@@ -49,11 +49,13 @@ The cache lies in your home folder.
     options:
         members: false
 """
-GERMAN = """<!doctype html><html lang="de-DE"><head><meta charset="iso-8859-1"><title>Garantie &amp; Rückgabe</title></head>
-<body><nav>Start Kontakt</nav><form><h1>Garantie<br>und Rückgabe</h1><p>Die Garantie gilt f\u00fcr zwei Jahre ab dem Kauf.</p>
+GERMAN = """<!doctype html><html lang="de-DE"><head><meta charset="iso-8859-1">
+<title>Garantie &amp; Rückgabe</title></head>
+<body><nav>Start Kontakt</nav><form><h1>Garantie<br>und Rückgabe</h1>
+<p>Die Garantie gilt f\u00fcr zwei Jahre ab dem Kauf.</p>
 <h2><button>Wie gebe ich Ware zur&uuml;ck?</button><a href="#r">¶</a></h2><details><summary>Frist</summary>Innerhalb von
 vierzehn Tagen, ohne Angabe von Gr&uuml;n&shy;den.</details></form><script>var x = 1;</script></body></html>"""
-JAPANESE = "# 富士山\n\n富士山は日本で一番高い山です。高さは三千七百七十六メートルあります。\n\n## 登山\n\n夏に登ることができます。\n"
+JAPANESE = "# 富士山\n\n富士山は日本で一番高い山です。とても有名です。\n\n## 登山\n\n夏に登れます。\n"
 
 
 @pytest.fixture
@@ -90,9 +92,10 @@ def test_people_files_become_clean_passages(index, folder):
         ("analisis.ipynb", "Análisis",
          "Leemos los datos de ventas y hacemos un gráfico.\nventas = leer('ventas.csv')"),
         ("contrat.docx", "Contrat", "Le loyer est de 250 euros par mois."),
-        ("fuji.md", "富士山", "富士山は日本で一番高い山です。高さは三千七百七十六メートルあります。"),
-        ("fuji.md", "富士山: 登山", "夏に登ることができます。"),
-        ("garantie.html", "Garantie & Rückgabe: Garantie und Rückgabe", "Die Garantie gilt für zwei Jahre ab dem Kauf."),
+        ("fuji.md", "富士山", "富士山は日本で一番高い山です。とても有名です。"),
+        ("fuji.md", "富士山: 登山", "夏に登れます。"),
+        ("garantie.html", "Garantie & Rückgabe: Garantie und Rückgabe",
+         "Die Garantie gilt für zwei Jahre ab dem Kauf."),
         ("garantie.html", "Garantie & Rückgabe: Garantie und Rückgabe: Wie gebe ich Ware zurück?",
          "Frist\nInnerhalb von vierzehn Tagen, ohne Angabe von Gründen."),
         ("kunden.csv", "", "Der Kunde wohnt in Wien."),
