@@ -30,7 +30,7 @@ HOMES = {
     ),
     "rensa": ("data/duplicates.py",),
     "peft": ("training/start.py",),
-    "yaml": ("evaluation/readers/dataset.py",),
+    "yaml": ("evaluation/readers/dataset.py", "search/readers/markdown.py"),
     "langcodes": ("evaluation/languages.py", "search/language.py"),
     "pathspec": ("search/files.py",),
     "lancedb": ("search/store.py",),

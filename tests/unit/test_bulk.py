@@ -231,12 +231,14 @@ class _Lines:
     """Standard input that makes its lines when they are asked for, and calls back with their number."""
 
     def __init__(self, count, seen):
-        self.buffer, self._count, self._seen = self, count, seen
+        self.buffer, self._count, self._seen, self._at = self, count, seen, 0
 
-    def __iter__(self):
-        for number in range(self._count):
-            self._seen(number)
-            yield b"text %d\n" % number
+    def readline(self, size):
+        number, self._at = self._at, self._at + 1
+        if number >= self._count:
+            return b""
+        self._seen(number)
+        return b"text %d\n" % number
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])

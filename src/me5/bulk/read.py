@@ -4,7 +4,6 @@ Nothing is skipped: what cannot be used is an `InputError` that names the file, 
 A blank line of plain text is an empty text, so that line n of the file is always row n of the result.
 """
 
-import csv
 import json
 import zlib
 from collections import Counter
@@ -13,10 +12,9 @@ from typing import Any, NamedTuple
 
 from me5.bulk.source import Source
 from me5.errors import InputError
+from me5.lines import TOO_LONG, RecordError, csv_records, lines
 
 _UTF8_BOM = b"\xef\xbb\xbf"
-# An unclosed quote makes the rest of a CSV file one field: at this many characters it is an error, not a full memory.
-_LONGEST_FIELD = 1 << 27
 _PARQUET_ROWS = 1024
 
 # A row as its format gives it: its place, and the values of `Source.wanted` (of plain text: the line).
@@ -85,29 +83,25 @@ def _jsonl(source: Source) -> Iterator[_Row]:
 
 
 def _csv(source: Source) -> Iterator[_Row]:
-    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
     delimiter, separator = ("\t", "tab") if source.format == "tsv" else (",", "comma")
-    # strict: a quote that never closes is an error and not one very long field.
-    reader = csv.reader((line for _, line in _lines(source)), delimiter=delimiter, strict=True)
-    at = 1
+    rows = csv_records((line for _, line in _lines(source)), delimiter)
     try:
-        if (header := next(reader, None)) is None:
+        if (first := next(rows, None)) is None:
             return
+        _, header = first
         _check_columns(source, header)
         picked = [header.index(name) for name in source.wanted]
-        at = reader.line_num + 1
-        for cells in reader:
+        for at, cells in rows:
             if len(cells) != len(header):
                 raise source.error(
                     at, f"a row of {len(cells)} columns, the header has {len(header)}; quote fields that hold a "
                     f"{separator} or a line break, or repair the row"
                 )  # fmt: skip
             yield at, [cells[column] for column in picked]
-            at = reader.line_num + 1
-    except csv.Error as error:
+    except RecordError as error:
         raise source.error(
-            at, f"the record that starts here cannot be read as {source.format.upper()} ({error}); look for a quote "
-            "that is not closed or not doubled"
+            error.line, f"the record that starts here cannot be read as {source.format.upper()} ({error}); look for a "
+            "quote that is not closed or not doubled"
         ) from error  # fmt: skip
 
 
@@ -136,7 +130,9 @@ def _lines(source: Source) -> Iterator[tuple[int, str]]:
     at = 0
     try:
         with source.open() as file:
-            for at, raw in enumerate(file, 1):
+            for at, raw in enumerate(lines(file, source.name, source.packed), 1):
+                if raw is None:
+                    raise source.error(at, TOO_LONG)
                 yield at, (raw.removeprefix(_UTF8_BOM) if at == 1 else raw).decode()
     except UnicodeDecodeError as error:
         byte = error.object[error.start]

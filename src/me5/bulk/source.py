@@ -3,11 +3,11 @@
 import gzip
 import stat
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal, cast
 
 from me5.errors import InputError
 
@@ -42,11 +42,16 @@ class Source:
         """Whether it can be read twice, unlike a pipe."""
         return self.path is not None and self.path.is_file()
 
-    def open(self) -> AbstractContextManager[Iterable[bytes]]:
-        """The lines of the file as bytes, unpacked."""
+    @property
+    def packed(self) -> int | None:
+        """The bytes of a compressed file, None for another."""
+        return self.path.stat().st_size if self.path is not None and _gzipped(self.path) else None
+
+    def open(self) -> AbstractContextManager[IO[bytes]]:
+        """The file as bytes, unpacked."""
         if self.path is None:
             return nullcontext(sys.stdin.buffer)
-        return gzip.open(self.path, "rb") if _gzipped(self.path) else self.path.open("rb")
+        return cast(IO[bytes], gzip.open(self.path, "rb")) if _gzipped(self.path) else self.path.open("rb")
 
     def where(self, at: int) -> str:
         """The place of a record in words."""

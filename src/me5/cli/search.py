@@ -1,6 +1,5 @@
 """`me5 search`: questions to a store, or to a service that searches one; one question or many."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from me5.cli import options
+from me5.cli import options, terminal
 from me5.cli.index import StorageOption, Trusted, open_index
 from me5.errors import InputError, ServiceError
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 _AROUND = 300
 # Other places of a passage, and languages of a store, that are named.
 _COPIES, _LANGUAGES = 3, 12
-# Control characters in other people's texts would steer the terminal.
-_SHOWN = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 # A question -> hits; the passages of each language.
 Ask = Callable[[str], list[dict[str, Any]]]
@@ -136,7 +133,7 @@ def _answer(question: str | None, ask: Ask, languages: Languages, *, as_json: bo
             continue
         if as_json:
             told = {"question": asked, "hits": [{**hit, "best_sentence": _best_sentence(hit)} for hit in hits]}
-            typer.echo(json.dumps(told, ensure_ascii=False, indent=2 if question is not None else None))
+            typer.echo(terminal.as_json(told, indent=2 if question is not None else None))
         else:
             _show(hits, languages)
 
@@ -177,8 +174,8 @@ def _show(hits: list[dict[str, Any]], languages: Languages) -> None:
         head.append(f"  {hit['language'] or '?'}  ", style="magenta")
         head.append(_near(hit["place"]), style="cyan")
         if hit["title"]:
-            head.append(f"  {hit['title'].translate(_SHOWN)}", style="bold")
-        body = Text(hit["text"].translate(_SHOWN))
+            head.append(f"  {terminal.line(hit['title'])}", style="bold")
+        body = Text(terminal.body(hit["text"]))
         if hit["best"] is not None:
             body.stylize("bold yellow", *hit["best"])
         console.print(head, soft_wrap=True)
@@ -197,7 +194,7 @@ def _there(languages: Mapping[str, int]) -> str:
 
 def _near(place: str) -> str:
     """A place, relative to here where it lies below."""
-    return place.removeprefix(str(Path.cwd()) + "/").translate(_SHOWN)
+    return terminal.line(place.removeprefix(str(Path.cwd()) + "/"))
 
 
 def _copies(also: list[dict[str, str]]) -> str:

@@ -6,26 +6,39 @@
 `Index` is the whole of it as one object.
 """
 
+import importlib
 import importlib.util
+from typing import TYPE_CHECKING, Any
 
 from me5.errors import MissingExtraError
+from me5.search.postponed import postpone
+
+if TYPE_CHECKING:
+    from me5.search.documents import Document, Section
+    from me5.search.hits import Hit
+    from me5.search.index import Index
+    from me5.search.planning import BadFile, Summary
+    from me5.search.recall import Recall
+    from me5.search.settings import Settings
 
 _LIBRARIES = (
     "lancedb", "semantic_text_splitter", "langcodes", "pathspec", "py3langid", "pypdf", "docx", "selectolax",
-    "markdown_it",
+    "markdown_it", "yaml",
 )  # fmt: skip
 if any(importlib.util.find_spec(name) is None for name in _LIBRARIES):
     raise MissingExtraError("search needs more libraries: pip install 'me5[search]'")
 
-from me5.search.postponed import postpone  # noqa: E402
-
 postpone("lance_namespace_urllib3_client")
 
-from me5.search.documents import Document, Section  # noqa: E402
-from me5.search.hits import Hit  # noqa: E402
-from me5.search.index import Index  # noqa: E402
-from me5.search.planning import BadFile, Summary  # noqa: E402
-from me5.search.recall import Recall  # noqa: E402
-from me5.search.settings import Settings  # noqa: E402
-
 __all__ = ["BadFile", "Document", "Hit", "Index", "Recall", "Section", "Settings", "Summary"]
+_HOMES = {
+    "BadFile": "planning", "Document": "documents", "Hit": "hits", "Index": "index", "Recall": "recall",
+    "Section": "documents", "Settings": "settings", "Summary": "planning",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """What is asked for, with the libraries that it needs: the readers' own process needs neither store nor engine."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"me5.search.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,6 +24,7 @@ from me5.search.hits import Hit
 from me5.search.indexing import Indexing
 from me5.search.planning import BadFile, Forecast, Summary, Work, plan, unwritable, way_of_reading
 from me5.search.readers import BY_SUFFIX, VERSION, kind_of
+from me5.search.readers.confined import Confined
 from me5.search.readers.tables import Columns, plain, rows_of
 from me5.search.recall import Recall
 from me5.search.schema import IndexedFile
@@ -180,11 +181,12 @@ class Index:
         forecast = Forecast(sizes)
         with (
             track(sizes.total(), show=show, description="Indexing", unit="bytes", left=forecast.tokens) as advance,
+            Confined() as confined,
             Indexing(self.store, self.embedder, versions, advance, forecast) as indexing,
         ):
             for source, path in changed:
                 try:
-                    work = _work(source, path, found.files[path], columns)
+                    work = _work(source, path, found.files[path], columns, confined)
                 except (InputError, OSError) as error:
                     indexing.summary.bad.append(BadFile(path, None, str(error)))
                     continue
@@ -319,13 +321,13 @@ def load(settings: Settings, model: str | None = None, *, threads: int | None = 
     return Embedder.load(model or settings.model, precision=precision, threads=threads)
 
 
-def _work(source: str, path: str, stamp: Stamp, columns: Columns) -> Work:
+def _work(source: str, path: str, stamp: Stamp, columns: Columns, confined: Confined) -> Work:
     """A file and how to read it. Raises `InputError` or `OSError` for one that cannot be."""
     kind = kind_of(Path(path))
     version = f"{content_hash(path)}-{way_of_reading(kind.name, columns)}"
     problems: list[tuple[int | None, str]] = []
     work = Work(source, kind.name, version, stamp, (), rows_of(path, kind.name), path, problems)
-    return replace(work, documents=kind.read(Path(path), columns, work.complain))
+    return replace(work, documents=confined.read(Path(path), columns, work.complain))
 
 
 def _kind_name(path: str) -> str:

@@ -36,7 +36,7 @@ T = TypeVar("T")
 # A batch takes about this long, whatever the model and the machine: it is what a kill loses.
 _BATCH_SECONDS = 10.0
 # Kinds whose line breaks mean something; in the others they may only fill a page.
-_LINES = ("code", "html", "docx")
+_LINES = ("code", "html", "docx", "markdown", "notebook")
 _FIRST_BATCH, _LARGEST_BATCH = 64, 4096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_TEXT = "holds no text"
@@ -146,7 +146,8 @@ class Indexing:
         code = language.declared(document.language)
         if not code and work.kind != "code":
             code = language.detect(document.text if len(document.text) >= 40 else f"{document.title} {document.text}")
-        origin = _Origin(work, document, code, metadata)
+        # Not with its text: a batch would hold whole documents.
+        origin = _Origin(work, replace(document, text="", sections=()), code, metadata)
         for passage in self._splitter.split(document, wrapped=work.kind not in _LINES):
             self._next.pairs.append((origin, passage))
             if len(self._next.pairs) >= self._size:

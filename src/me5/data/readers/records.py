@@ -1,6 +1,5 @@
 """Files of lines and of records, compressed or not -> one after the other, each record with its place for errors."""
 
-import csv
 import io
 import json
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ import pyarrow.parquet as pq
 
 from me5.data.contract import explained
 from me5.errors import InputError
+from me5.lines import TOO_LONG, RecordError, csv_records
+from me5.lines import lines as lines_of
 from me5.progress import Advance
 
 Record = dict[str, Any]
@@ -19,7 +20,6 @@ _TABLES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", 
 _PACKED = (".gz", ".zst")
 # Lines or rows between two moves of the progress bar.
 _AT_ONCE = 1024
-_LONGEST_FIELD = 1 << 27
 
 
 def bare_name(path: Path) -> str:
@@ -37,7 +37,10 @@ def lines(path: Path, advance: Advance) -> Iterator[tuple[int, str]]:
     number = done = 0
     try:
         with path.open("rb") as raw, _unpacked(raw, path) as file:
-            for number, line in enumerate(file, 1):
+            packed = path.stat().st_size if path.suffix in _PACKED else None
+            for number, line in enumerate(lines_of(file, str(path), packed), 1):
+                if line is None:
+                    raise InputError(f"{path}, line {number}: {TOO_LONG}")
                 yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
                 if number % _AT_ONCE == 0:
                     advance(-done + (done := raw.tell()), 0)
@@ -89,21 +92,18 @@ def _jsonl(path: Path, advance: Advance) -> Iterator[tuple[str, Record]]:
 
 
 def _csv(path: Path, advance: Advance, delimiter: str) -> Iterator[tuple[str, Record]]:
-    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
-    # strict: a quote that never closes is an error and not one very long field.
-    rows = csv.reader((line for _, line in lines(path, advance)), delimiter=delimiter, strict=True)
-    number = 1
+    rows = csv_records((line for _, line in lines(path, advance)), delimiter)
     try:
-        header = next(rows, [])
-        for cells in rows:
-            number, place = rows.line_num, f"{path}, line {rows.line_num}"
+        _, header = next(rows, (1, []))
+        for number, cells in rows:
+            place = f"{path}, line {number}"
             if not cells:
                 continue
             if len(cells) != len(header):
                 raise InputError(f"{place}: {len(cells)} columns where the header has {len(header)}; quote the fields")
             yield place, dict(zip(header, cells, strict=True))
-    except csv.Error as error:
-        raise InputError(f"{path}, after line {number}: cannot be read ({error}); look at its quotes") from error
+    except RecordError as error:
+        raise InputError(f"{path}, line {error.line}: cannot be read ({error}); look at its quotes") from error
 
 
 def _parquet(path: Path, advance: Advance) -> Iterator[tuple[str, Record]]:

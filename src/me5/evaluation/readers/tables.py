@@ -4,12 +4,14 @@ import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from me5.errors import InputError
+from me5.lines import TOO_LONG
+from me5.lines import lines as lines_of
 
 Numbered = Iterator[tuple[int, dict[str, Any]]]
 _ROWS_AT_ONCE = 1024
@@ -31,8 +33,11 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
         raise InputError(f"{path} is missing")
     number = 0
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            for number, raw in enumerate(file, 1):
+        packed = path.stat().st_size if path.suffix == ".gz" else None
+        with cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb") as file:
+            for number, raw in enumerate(lines_of(file, str(path), packed), 1):
+                if raw is None:
+                    raise InputError(f"{path}, line {number}: {TOO_LONG}")
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 if line:
                     yield number, line

@@ -1,7 +1,7 @@
 """Readers: a file → documents, one module per kind of format, chosen by suffix.
 
-A file that cannot be read at all is an `InputError`; a row that cannot be used is told to `complain`, and the rest of
-its file goes on.
+A file that cannot be read at all is an `InputError`; a row or page that cannot be used is told to `complain`, and the
+rest of its file goes on.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -9,25 +9,37 @@ from pathlib import Path
 from typing import NamedTuple
 
 from me5.errors import InputError
-from me5.search.documents import Complain, Document
-from me5.search.readers import docx, html, markdown, pdf, plain, tables
+from me5.search.documents import Complain, Document, NoTextError
+from me5.search.readers import docx, html, markdown, notebook, pdf, plain, tables
 from me5.search.readers.tables import Columns
 
 # Raised when readers or the splitter make something else of the same file: files that are indexed are then read again.
 VERSION = 2
 Reader = Callable[[Path, Columns, Complain], Iterator[Document]]
 
+# Bytes from which a library may take long over what was made to harm: 8 KiB of nested quotes in Markdown take half a
+# second, 60 KiB half a minute.
+_SAFE = 1 << 13
+
 
 class Kind(NamedTuple):
-    """A kind of file: what `Hit.kind` calls it, and its reader."""
+    """A kind of file: what `Hit.kind` calls it, and its reader.
+
+    Files of more than `safe` bytes are read in a process of its own, None for formats that need none.
+    """
 
     name: str
     read: Reader
+    safe: int | None = None
 
 
 def _whole(read: Callable[[Path], Iterator[Document]]) -> Reader:
     """A reader for formats that know neither columns nor rows."""
     return lambda path, columns, complain: read(path)  # noqa: ARG005
+
+
+def _read_pdf(path: Path, columns: Columns, complain: Complain) -> Iterator[Document]:  # noqa: ARG001
+    return pdf.read(path, complain)
 
 
 _CODE = """
@@ -36,13 +48,14 @@ _CODE = """
 """
 _KINDS: Mapping[Kind, str] = {
     Kind("text", _whole(plain.read_text)): ".txt .text .rst .adoc .org .tex",
-    Kind("markdown", _whole(markdown.read)): ".md .markdown .mdx .qmd .rmd",
-    Kind("html", _whole(html.read)): ".html .htm .xhtml",
-    Kind("pdf", _whole(pdf.read)): ".pdf",
-    Kind("docx", _whole(docx.read)): ".docx",
+    Kind("markdown", _whole(markdown.read), _SAFE): ".md .markdown .mdx .qmd .rmd",
+    Kind("html", _whole(html.read), _SAFE): ".html .htm .xhtml",
+    Kind("notebook", _whole(notebook.read), _SAFE): ".ipynb",
+    Kind("pdf", _read_pdf, 0): ".pdf",
+    Kind("docx", _whole(docx.read), 0): ".docx",
     Kind("jsonl", tables.read_jsonl): ".jsonl .ndjson",
     Kind("csv", tables.read_csv): ".csv .tsv",
-    Kind("parquet", tables.read_parquet): ".parquet",
+    Kind("parquet", tables.read_parquet, 0): ".parquet",
     Kind("code", _whole(plain.read_code)): _CODE,
 }
 BY_SUFFIX: Mapping[str, Kind] = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suffixes.split()}
@@ -54,3 +67,23 @@ def kind_of(path: Path) -> Kind:
         named = [suffix for suffix in BY_SUFFIX if suffix not in _CODE]
         raise InputError(f"no reader for {path.suffix or 'files without a suffix'}; known are {', '.join(named)}, code")
     return kind
+
+
+def read(path: Path, columns: Columns, complain: Complain) -> Iterator[Document]:
+    """The documents of a file, here and now. Raises `NoTextError` for a file without any text.
+
+    Empty source files are usual, and no error.
+    """
+    kind = kind_of(path)
+    empty, complained = True, False
+
+    def told(at: int, reason: str) -> None:
+        nonlocal complained
+        complained = True
+        complain(at, reason)
+
+    for document in kind.read(path, columns, told):
+        empty = empty and not document.text.strip()
+        yield document
+    if empty and not complained and kind.name != "code":
+        raise NoTextError("holds no text; nothing of it can be found")

@@ -1,51 +1,171 @@
-"""DOCX: paragraphs and tables in their order, cut at the paragraphs whose style is a heading."""
+"""DOCX: all that Word shows, in its order, cut at the paragraphs whose style is a heading.
+
+Paragraphs are walked as XML and not by python-docx's `paragraphs`, which knows no tracked insertions, content controls,
+text boxes and fields, and whose tables repeat a merged cell for each of its columns.
+"""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import docx
+from docx.opc.constants import RELATIONSHIP_TYPE
 from docx.opc.exceptions import PackageNotFoundError
-from docx.table import Table
+from docx.opc.oxml import parse_xml
+from docx.oxml.ns import qn
 
 from me5.errors import InputError
-from me5.search.documents import Document, Section
+from me5.search.documents import Document
+from me5.search.readers.outline import Outline
+from me5.search.readers.plain import MOST
 
 _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
+_BODY_LEVEL = 9  # what Word calls "body text" in an outline
+_LONGEST_CHAIN = 10  # styles that are based on each other
+_MARKS = {qn("w:tab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakHyphen"): "-"}
+_GONE = {qn(name) for name in ("w:del", "w:moveFrom", "w:instrText", "w:delText", "w:pPr", "w:rPr", "w:sectPr")} | {
+    "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"  # the same once more, for older programs
+}
+_P, _T, _ROW, _CELL = (qn(name) for name in ("w:p", "w:t", "w:tr", "w:tc"))
+# What stands beside the body: before it, and after it.
+_BEFORE, _AFTER = ("HEADER",), ("FOOTNOTES", "ENDNOTES", "COMMENTS", "FOOTER")
 
 
 def read(path: Path) -> Iterator[Document]:
     """The file as one document. Offsets count characters of its paragraphs, joined by line feeds."""
     try:
+        _check_size(path)
         file = docx.Document(str(path))
-    except (PackageNotFoundError, BadZipFile, KeyError, ValueError) as error:
-        raise InputError(f"cannot be read as DOCX: {error}") from error
-    title = (file.core_properties.title or "").strip()
-    lines: list[str] = []
-    path_of: list[tuple[int, str]] = []
-    sections: list[Section] = []
-    start = length = 0
-    for block in file.iter_inner_content():
-        line = _table(block) if isinstance(block, Table) else block.text
-        style = "" if isinstance(block, Table) or block.style is None else block.style.name or ""
-        if style == "Title" and not title:
-            title = line.strip()
-        if (heading := _HEADING.match(style)) is not None:
-            sections.append(Section(_joined(path_of), start, length))
-            level = int(heading[1])
-            path_of = [*(above for above in path_of if above[0] < level), (level, line.strip())]
-            start = length + len(line) + 1
-        lines.append(line)
-        length += len(line) + 1
-    text = "\n".join(lines)
-    sections.append(Section(_joined(path_of), min(start, len(text)), len(text)))
-    yield Document(text, title, sections=tuple(sections))
+        walk = _Walk(Outline((file.core_properties.title or "").strip()), _levels(file))
+        for part in _beside(file, _BEFORE):
+            walk.over(part)
+        walk.over(file.element.body)
+        walk.outline.leave_headings()
+        for part in _beside(file, _AFTER):
+            walk.over(part)
+    except (PackageNotFoundError, BadZipFile, KeyError, ValueError, SyntaxError) as error:  # lxml's is a SyntaxError
+        raise error if isinstance(error, InputError) else InputError(f"cannot be read as DOCX: {error}") from error
+    yield walk.outline.document()
 
 
-def _joined(path: list[tuple[int, str]]) -> str:
-    return ": ".join(title for _, title in path if title)
+def _check_size(path: Path) -> None:
+    """Refuse a file whose text unpacks to more than is read. `zipfile` reads no more than the size that is stated."""
+    with ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist() if entry.filename.endswith((".xml", ".rels")))
+    if size > 2 * MOST:
+        raise InputError(
+            f"unpacks to {size:,} bytes of XML, and at most {2 * MOST:,} are read; split it into several files"
+        )
 
 
-def _table(table: Table) -> str:
-    return "\n".join("\t".join(cell.text for cell in row.cells) for row in table.rows)
+def _levels(file: Any) -> dict[str, tuple[int, str]]:
+    """The level (0 for none) and the name of each paragraph style, by its id."""
+    styles = {style.get(qn("w:styleId")): style for style in file.styles.element.iter(qn("w:style"))}
+    return {name: (_level(style, styles), _value(style, "w:name")) for name, style in styles.items()}
+
+
+def _level(style: Any, styles: dict[str, Any]) -> int:
+    """By name, by outline level, or as the style that it is based on."""
+    for _ in range(_LONGEST_CHAIN):
+        if (named := _HEADING.match(_value(style, "w:name"))) is not None:
+            return int(named[1])
+        if outline := _value(style.find(qn("w:pPr")), "w:outlineLvl"):
+            return int(outline) + 1 if int(outline) < _BODY_LEVEL else 0
+        style = styles.get(_value(style, "w:basedOn"))
+        if style is None:
+            break
+    return 0
+
+
+def _value(element: Any, child: str) -> str:
+    found = None if element is None else element.find(qn(child))
+    return "" if found is None else found.get(qn("w:val")) or ""
+
+
+def _beside(file: Any, kinds: tuple[str, ...]) -> Iterator[Any]:
+    """The roots of the parts of these kinds; headers that repeat each other's text are walked once."""
+    seen: set[str] = set()
+    for kind in kinds:
+        for relationship in file.part.rels.values():
+            if relationship.is_external or relationship.reltype != getattr(RELATIONSHIP_TYPE, kind):
+                continue
+            part = relationship.target_part
+            root = getattr(part, "element", None)
+            root = parse_xml(part.blob) if root is None else root
+            text = "".join(node.text or "" for node in root.iter(_T))
+            if text not in seen:
+                seen.add(text)
+                yield root
+
+
+class _Walk:
+    """Writes paragraphs and tables under an element into an outline."""
+
+    def __init__(self, outline: Outline, levels: dict[str, tuple[int, str]]) -> None:
+        self.outline = outline
+        self._levels = levels
+
+    def over(self, root: Any) -> None:
+        """Blocks at any depth: in content controls, insertions, nested tables and text boxes too."""
+        for element in root:
+            if element.tag in _GONE:
+                continue
+            if element.tag == _P:
+                self._paragraph(element)
+            elif element.tag == _ROW:
+                self._row(element)
+            else:
+                self.over(element)
+
+    def _paragraph(self, paragraph: Any) -> None:
+        boxes: list[Any] = []
+        text = "".join(_inline(paragraph, boxes))
+        properties = paragraph.find(qn("w:pPr"))
+        level, style = self._levels.get(_value(properties, "w:pStyle"), (0, ""))
+        if style.lower() == "title" and not self.outline.title:
+            self.outline.title = " ".join(text.split())
+        outline = _value(properties, "w:outlineLvl")
+        level = int(outline) + 1 if outline and int(outline) < _BODY_LEVEL else level
+        if level:
+            self.outline.heading(level, text)
+        else:
+            self.outline.write(text)
+            self.outline.end_line()
+        for box in boxes:
+            self.over(box)
+
+    def _row(self, row: Any) -> None:
+        """Cells beside each other. What a merged cell covers holds no text of its own."""
+        self.outline.write("\t".join(map(self._cell, _cells(row))))
+        self.outline.end_line()
+
+    def _cell(self, cell: Any) -> str:
+        inner = _Walk(Outline(), {})
+        inner.over(cell)
+        return inner.outline.document().text.strip("\n")
+
+
+def _cells(row: Any) -> Iterator[Any]:
+    """The cells of a row, also those in content controls, but not those of nested tables."""
+    for element in row:
+        if element.tag == _CELL:
+            yield element
+        elif element.tag not in _GONE:
+            yield from _cells(element)
+
+
+def _inline(element: Any, boxes: list[Any]) -> Iterator[str]:
+    """The text within a paragraph; the blocks of its text boxes are put aside, to follow it."""
+    for child in element:
+        if child.tag in _GONE:
+            continue
+        if child.tag == _T:
+            yield child.text or ""
+        elif child.tag in _MARKS:
+            yield _MARKS[child.tag]
+        elif child.tag == qn("w:txbxContent"):
+            boxes.append(child)
+        else:
+            yield from _inline(child, boxes)

@@ -7,130 +7,112 @@ from pathlib import Path
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from me5.errors import InputError
-from me5.search.documents import Document, Section
+from me5.search.documents import Document, NoTextError
+from me5.search.readers import charset
+from me5.search.readers.outline import Outline
+from me5.search.readers.plain import load
 
-_UNSEEN = ["script", "style", "noscript", "template", "svg", "nav", "footer", "form", "iframe", "button"]
+_UNSEEN = frozenset({"script", "style", "template", "svg", "iframe", "head"})
+_AROUND = frozenset({"nav", "footer"})
 _BLOCKS = frozenset(
-    [
-        "address",
-        "article",
-        "aside",
-        "blockquote",
-        "body",
-        "br",
-        "dd",
-        "div",
-        "dl",
-        "dt",
-        "fieldset",
-        "figcaption",
-        "figure",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "header",
-        "hr",
-        "li",
-        "main",
-        "ol",
-        "p",
-        "pre",
-        "section",
-        "table",
-        "td",
-        "th",
-        "tr",
-        "ul",
-    ]
+    """
+    address article aside blockquote body br button caption center dd details dialog dir div dl dt fieldset figcaption
+    figure footer form header hgroup hr label legend li main menu nav noscript ol optgroup option p pre search section
+    select summary table tbody textarea tfoot thead tr ul
+    """.split()  # noqa: SIM905 - as a list it would be 50 lines
 )
+_CELLS = frozenset({"td", "th"})
+_AS_WRITTEN = frozenset({"pre", "textarea"})
 _HEADING = re.compile(r"h[1-6]")
-_CHARSET = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?([A-Za-z0-9_:.-]+)""", re.IGNORECASE)
+_SPACE = re.compile(r"\s+")
+# Links to a heading from itself.
+_ANCHORS = frozenset("¶ # § 🔗 ⚓".split())  # noqa: SIM905
+# What stands in <noscript> beside a page that is there without scripts.
+_LONGEST_REQUEST = 300
 
 
 def read(path: Path) -> Iterator[Document]:
     """The page as one document, with the language that it states."""
-    tree = LexborHTMLParser(_decode(path.read_bytes()))
+    yield page(charset.decode(load(path)))
+
+
+def page(source: str, title: str = "", lead: str = "") -> Document:
+    """A page as a document, called `title` rather than as it calls itself, with `lead` before its own text."""
+    tree = LexborHTMLParser(source)
     if tree.body is None:
         raise InputError("holds no page")
-    titled = tree.css_first("title")
-    title = " ".join(titled.text().split()) if titled is not None else ""
+    titled = tree.css_first("head > title")
+    title = title or (" ".join(titled.text().split()) if titled is not None else "")
     stated = tree.root.attributes.get("lang") if tree.root is not None else None
-    tree.body.strip_tags(_UNSEEN)
-    text, sections = _Walk(title).over(tree.body)
-    yield Document(text, title, sections=sections, language=(stated or "").split("-")[0].lower())
-
-
-def _decode(raw: bytes) -> str:
-    """By byte order mark, else what the page states in its first 1,024 bytes (as browsers look), else UTF-8."""
-    stated = _CHARSET.search(raw[:1024])
-    encoding = (
-        "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else stated[1].decode("ascii") if stated else "utf-8-sig"
-    )
-    try:
-        return raw.decode(encoding)
-    except (UnicodeDecodeError, LookupError) as error:
-        raise InputError(f"cannot be decoded as {encoding}: {error}; state its charset, or convert it") from error
+    language = (stated or "").split("-")[0].lower()
+    document = _Walk(Outline(title, lead), _UNSEEN | _AROUND).over(tree.body).document(language=language)
+    if not document.text.strip():  # a page that is all navigation, such as a table of contents
+        document = _Walk(Outline(title, lead), _UNSEEN).over(tree.body).document(language=language)
+    if not document.text.strip() and tree.css_first("script") is not None:
+        raise NoTextError("holds no text: its scripts make it when a browser shows it; save the page from a browser")
+    return document
 
 
 class _Walk:
-    """Collects the text under a node, and where its headings stand."""
+    """Writes what stands under a node into an outline."""
 
-    def __init__(self, title: str) -> None:
-        self._document = title
-        self._parts: list[str] = []
-        self._length = 0
-        self._path: list[tuple[int, str]] = []
-        self._start = 0
-        self._sections: list[Section] = []
+    def __init__(self, outline: Outline, unseen: frozenset[str]) -> None:
+        self._outline = outline
+        self._unseen = unseen
+        self._as_written = 0
+        self._heading: list[str] | None = None
 
-    def over(self, body: LexborNode) -> tuple[str, tuple[Section, ...]]:
-        self._visit(body)
-        self._close()
-        return "".join(self._parts), tuple(self._sections)
-
-    def _visit(self, root: LexborNode) -> None:
+    def over(self, body: LexborNode) -> Outline:
         # By hand and not by recursion: pages are nested deeper than Python's stack.
-        stack: list[tuple[LexborNode, bool]] = [(root, True)]
+        stack: list[tuple[LexborNode, bool]] = [(body, True)]
         while stack:
             node, entering = stack.pop()
             if node.is_text_node:
-                self._write(node.text_content or "")
+                self._text(node)
                 continue
             tag = node.tag or ""
-            if tag in _BLOCKS:
-                self._break()
-            if not entering:
+            if entering and (tag in self._unseen or (tag == "noscript" and _asks_for_scripts(node))):
                 continue
-            if _HEADING.fullmatch(tag):
-                self._head(int(tag[1]), " ".join(node.text().split()))
-                continue
-            stack.append((node, False))
-            stack += [(child, True) for child in reversed(list(node.iter(include_text=True)))]
+            self._element(tag, entering=entering)
+            if entering:
+                stack.append((node, False))
+                stack += [(child, True) for child in reversed(list(node.iter(include_text=True)))]
+        return self._outline
 
-    def _head(self, level: int, title: str) -> None:
-        self._close()
-        self._path = [*(above for above in self._path if above[0] < level), (level, title)]
-        self._write(title)
-        self._break()
-        self._start = self._length
+    def _element(self, tag: str, *, entering: bool) -> None:
+        if tag in _AS_WRITTEN:
+            self._as_written += 1 if entering else -1
+        if _HEADING.fullmatch(tag):
+            if entering and self._heading is None:
+                self._heading = []
+            elif not entering and self._heading is not None:
+                self._outline.heading(int(tag[1]), "".join(self._heading))
+                self._heading = None
+        elif tag in _BLOCKS:
+            self._end_line()
+        elif tag in _CELLS and entering and self._heading is None:
+            self._outline.cell()
 
-    def _close(self) -> None:
-        titles = [title for _, title in self._path if title and title != self._document]
-        self._sections.append(Section(": ".join(titles), self._start, self._length))
+    def _end_line(self) -> None:
+        if self._heading is None:
+            self._outline.end_line()
+        else:
+            self._heading.append(" ")
 
-    def _write(self, text: str) -> None:
-        """White space is one space, and none at the start of a line."""
-        words = re.sub(r"\s+", " ", text)
-        if not self._parts or self._parts[-1].endswith(("\n", " ")):
-            words = words.removeprefix(" ")
-        if words:
-            self._parts.append(words)
-            self._length += len(words)
+    def _text(self, node: LexborNode) -> None:
+        """Outside of <pre> white space is one space, and none at the start of a line."""
+        text = node.text_content or ""
+        if self._heading is not None:
+            parent = node.parent
+            if not (text.strip() in _ANCHORS and parent is not None and parent.tag == "a"):
+                self._heading.append(text)
+        elif self._as_written:
+            self._outline.write(text)
+        else:
+            words = _SPACE.sub(" ", text)
+            self._outline.write(words.removeprefix(" ") if self._outline.after_space else words)
 
-    def _break(self) -> None:
-        if self._parts and not self._parts[-1].endswith("\n"):
-            self._parts.append("\n")
-            self._length += 1
+
+def _asks_for_scripts(noscript: LexborNode) -> bool:
+    text = noscript.text()
+    return len(text) < _LONGEST_REQUEST and "javascript" in text.lower()

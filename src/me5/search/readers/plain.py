@@ -6,21 +6,42 @@ from pathlib import Path
 
 from me5.errors import InputError
 from me5.search.documents import Document
+from me5.search.readers.outline import SOFT_HYPHEN
+
+# Bytes of a file that is read as a whole, and characters of a document; the largest Bible is a tenth of it.
+MOST = 1 << 26
 
 
 def read_text(path: Path) -> Iterator[Document]:
-    """The file as one document without a title."""
-    yield Document(decode(path.read_bytes()))
+    """The file as one document without a title, and without the soft hyphens of its words."""
+    yield Document(decode(load(path)).replace(SOFT_HYPHEN, ""))
 
 
 def read_code(path: Path) -> Iterator[Document]:
     """The file as one document under its name: code seldom says what it is."""
-    yield Document(decode(path.read_bytes()), title=path.name)
+    yield Document(decode(load(path)), title=path.name)
+
+
+def load(path: Path) -> bytes:
+    """The bytes of a file. Raises `InputError` for one that is too large to be read as a whole."""
+    with path.open("rb") as file:
+        raw = file.read(MOST + 1)
+    if len(raw) > MOST:
+        size = path.stat().st_size
+        raise InputError(
+            f"has {size:,} bytes, and at most {MOST:,} are read as one document; split it into several files"
+        )
+    return raw
+
+
+def encoding_of(raw: bytes) -> str:
+    """By byte order mark, else UTF-8."""
+    return "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
 
 
 def decode(raw: bytes) -> str:
     """The text of a file, with line feeds as its only line ends. Raises `InputError` for anything but Unicode."""
-    encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    encoding = encoding_of(raw)
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:

@@ -1,25 +1,29 @@
 """JSONL, CSV, TSV and Parquet: every row is a document; columns that are neither text nor title are its metadata."""
 
 import contextlib
-import csv
 import datetime
-import io
+import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from me5.errors import InputError
+from me5.lines import LONGEST, TOO_LONG, RecordError, csv_records, lines
 from me5.search.documents import Complain, Document
-from me5.search.readers.plain import decode
+from me5.search.readers.plain import decode, encoding_of
 
-_LONGEST_FIELD = 1 << 27
 _PARQUET_ROWS = 1024
+# Characters of a row's metadata as JSON: every passage of the row holds them, and a batch is 4,096 passages.
+_MOST_METADATA = 1 << 16
+# What may stand between the columns of a CSV file, in the order in which its header is tried.
+_DELIMITERS = (",", ";", "\t", "|")
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,10 @@ class Columns:
 def read_jsonl(path: Path, columns: Columns, complain: Complain) -> Iterator[Document]:
     """A JSON object per line; a blank line is passed over."""
     with path.open("rb") as file:
-        for at, raw in enumerate(file, 1):
+        for at, raw in enumerate(lines(file, str(path)), 1):
+            if raw is None:
+                complain(at, TOO_LONG)
+                continue
             try:
                 line = decode(raw)
                 row = json.loads(line) if line.strip() else {}
@@ -50,46 +57,85 @@ def read_jsonl(path: Path, columns: Columns, complain: Complain) -> Iterator[Doc
 
 
 def read_csv(path: Path, columns: Columns, complain: Complain) -> Iterator[Document]:
-    """The first row names the columns; commas, or tabs in `.tsv`."""
-    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
-    lines = io.StringIO(decode(path.read_bytes()), newline="")
-    reader = csv.reader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
-    at = 1
-    try:
-        header = next(reader, None)
-        if header is None:
+    """The first row names the columns; between them stand commas (or semicolons, tabs, bars), or tabs in `.tsv`."""
+    with path.open("rb") as raw:
+        encoding = encoding_of(raw.read(4))
+    with path.open(encoding=encoding) as file:
+        text = _decoded(file)
+        first = next(text, None)
+        if first is None:
             raise InputError("is empty")
-        _check(columns, header)
-        at = reader.line_num + 1
-        for cells in reader:
-            if len(cells) == len(header):
-                yield from _document(dict(zip(header, cells, strict=True)), at, columns, complain)
-            elif cells:
-                complain(at, f"{len(cells)} columns, the header has {len(header)}")
-            at = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(f"cannot be read from line {at} on ({error}); look for a quote that is not closed") from error
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(first, columns)
+        rows = csv_records(itertools.chain([first], text), delimiter)
+        try:
+            _, header = next(rows)
+            _check(columns, header)
+            for at, cells in rows:
+                if len(cells) == len(header):
+                    yield from _document(dict(zip(header, cells, strict=True)), at, columns, complain)
+                elif cells:
+                    complain(at, f"{len(cells)} columns, the header has {len(header)}")
+        except RecordError as error:
+            raise InputError(
+                f"cannot be read from line {error.line} on ({error}); look for a quote that is not closed"
+            ) from error
+
+
+def _decoded(file: TextIO) -> Iterator[str]:
+    """The lines of a file with line feeds as their ends. Raises `InputError` for one that is too long, or no text."""
+    at = 0
+    try:
+        for at in itertools.count(1):
+            line = file.readline(LONGEST + 1)
+            if len(line) > LONGEST:
+                raise InputError(f"line {at}: {TOO_LONG}")
+            if "\0" in line:
+                raise InputError(f"line {at} holds NUL characters, so it is no text")
+            if not line:
+                return
+            yield line
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"line {at} or one of those after it is not valid {error.encoding.upper()} ({error.reason}); "
+            "convert the file, for example with `iconv -f WINDOWS-1252 -t UTF-8`"
+        ) from error
+
+
+def _delimiter(header: str, columns: Columns) -> str:
+    """The first delimiter by which the header has the columns that are wanted."""
+    for delimiter in _DELIMITERS:
+        with contextlib.suppress(RecordError, StopIteration):
+            _, names = next(csv_records([header], delimiter))
+            if all(name in names for name in columns.text):
+                return delimiter
+    return max(_DELIMITERS, key=header.count)
 
 
 def read_parquet(path: Path, columns: Columns, complain: Complain) -> Iterator[Document]:
     """Every row; rows are counted from 0."""
     at = 0
     try:
-        with pq.ParquetFile(path) as file:
-            _check(columns, file.schema_arrow.names)
+        # Of equal strings one is held: a file of a few kilobytes may hold a million long ones.
+        schema = pq.read_schema(path)
+        names = schema.names
+        strings = [field.name for field in schema if field.type in (pa.string(), pa.large_string())]
+        with pq.ParquetFile(path, read_dictionary=strings) as file:
+            _check(columns, names)
             for batch in file.iter_batches(_PARQUET_ROWS):
-                for row in batch.to_pylist():
-                    yield from _document(row, at, columns, complain)
+                for row in range(batch.num_rows):
+                    values = {name: batch.column(index)[row].as_py() for index, name in enumerate(names)}
+                    yield from _document(values, at, columns, complain)
                     at += 1
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read as Parquet: {error}") from error
 
 
 def _check(columns: Columns, names: Sequence[str]) -> None:
-    if missing := [name for name in columns.text if name not in names]:
+    counts = Counter(names)
+    if wrong := [name for name in columns.text if counts[name] != 1]:
+        found = f"{counts[wrong[0]]} columns" if counts[wrong[0]] else "no column"
         raise InputError(
-            f"has no column {missing[0]!r}; its columns are {', '.join(map(repr, names[:12]))}. "
-            "Name the text with --field"
+            f"has {found} {wrong[0]!r}; its columns are {', '.join(map(repr, names[:12]))}. Name the text with --field"
         )
 
 
@@ -99,15 +145,41 @@ def _document(row: Mapping[str, Any], at: int, columns: Columns, complain: Compl
             what = "is null" if name in row and row[name] is None else "is no string" if name in row else "is missing"
             complain(at, f"the field {name!r} {what}; the fields are {', '.join(map(repr, row))}")
             return
+    text = "\n".join(row[name] for name in columns.text)
+    if len(text) > LONGEST:
+        complain(
+            at, f"its text has {len(text):,} characters, and at most {LONGEST:,} are read; split it into several rows"
+        )
+        return
     title = row.get(columns.title)
     language = row.get("language", row.get("lang"))
     yield Document(
-        "\n".join(row[name] for name in columns.text),
+        text,
         title if isinstance(title, str) else "",
         at=at,
-        metadata={name: plain(value) for name, value in row.items() if name not in (*columns.text, columns.title)},
-        language=language.lower() if isinstance(language, str) else "",
+        metadata=_metadata(row, at, columns, complain),
+        language=language if isinstance(language, str) else "",
     )
+
+
+def _metadata(row: Mapping[str, Any], at: int, columns: Columns, complain: Complain) -> dict[str, Any]:
+    """The other columns as JSON can write them; what is too long for every passage to hold is left out, and told."""
+    kept: dict[str, Any] = {}
+    left = _MOST_METADATA
+    for name, value in row.items():
+        if name in (*columns.text, columns.title):
+            continue
+        made = plain(value)
+        size = len(made) if isinstance(made, str) else len(json.dumps(made)) if isinstance(made, dict | list) else 8
+        if size > left:
+            complain(
+                at, f"the column {name!r} is left out of its metadata: with it the row has more than "
+                f"{_MOST_METADATA:,} characters beside the text; the text is indexed"
+            )  # fmt: skip
+            continue
+        kept[name] = made
+        left -= size
+    return kept
 
 
 def plain(value: Any) -> Any:
