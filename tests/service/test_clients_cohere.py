@@ -68,7 +68,7 @@ def test_cohere_reads_our_errors(cohere_client, locked_server, narrow_server):
     with cohere.ClientV2(base_url=narrow_server.url, api_key=LIMITED[5], max_retries=0) as client:
         client.embed(**{**ask, "texts": ALL_OF_IT, "input_type": "search_document"})
         with pytest.raises(cohere.TooManyRequestsError, match="of its 900 tokens per minute left"):
-            client.embed(**{**ask, "texts": TEXTS})
+            client.embed(**{**ask, "texts": ALL_OF_IT, "input_type": "search_document"})
 
 
 def test_cohere_asyncio(server):

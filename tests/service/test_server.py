@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -92,12 +93,16 @@ def line_of(client, metric):
     return next(line for line in client.get("/metrics").text.splitlines() if line.startswith(f"{metric} "))
 
 
+def children(pid):
+    return list(map(int, subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()))
+
+
 @pytest.mark.usefixtures("interruptible")
 def test_a_signal_while_it_loads_ends_it_at_once():
     process = subprocess.Popen(
         [sys.executable, "-m", "me5", "serve", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    time.sleep(0.5)
+    until(lambda: children(process.pid))  # the engine's process, which it starts first
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=PATIENCE)
     assert process.returncode in (0, 130, -signal.SIGINT)
@@ -107,10 +112,7 @@ def test_a_crash_of_the_engine_is_survived_and_health_tells_the_truth(launch):
     server = launch()
     with server.client() as client:
         assert client.get("/health").status_code == 200
-        worker = int(
-            subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True).stdout.split()[0]
-        )
-        os.kill(worker, signal.SIGKILL)
+        os.kill(children(server.process.pid)[0], signal.SIGKILL)
         assert client.post("/v1/embeddings", json=BODY).status_code == 200
         until(lambda: client.get("/health").status_code == 200)
         until(lambda: line_of(client, "me5_worker_restarts_total").endswith(" 1.0"))
@@ -121,7 +123,7 @@ def test_a_crash_of_the_engine_is_survived_and_health_tells_the_truth(launch):
 def strict(launch):
     """A service with small limits."""
     return launch(
-        "--receive-timeout", "0.5", "--max-body-bytes", "2000", "--keep-alive", "1", "--request-timeout", "20",
+        "--receive-timeout", "3", "--max-body-bytes", "2000", "--keep-alive", "1", "--request-timeout", "20",
         "--max-queue-tokens", "3000", "--max-request-tokens", "1000",
     )  # fmt: skip
 
@@ -242,8 +244,15 @@ def test_the_work_of_a_client_that_hung_up_is_dropped(launch):
             assert 'status="499"' in client.get("/metrics").text
 
 
+def is_open(port, peer):
+    """Whether a server's end of a connection is open: `1` in the system's table is an established one."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ends = {tuple(int(end.rpartition(":")[2], 16) for end in row[1:3]): int(row[3], 16) for row in rows}
+    return ends.get((port, peer)) == 1
+
+
 def test_a_client_that_does_not_read_its_reply_is_cut_off(launch):
-    server = launch("--receive-timeout", "0.5")
+    server = launch("--receive-timeout", "2")
     body = b'{"inputs": [' + b",".join([b'"a"'] * 2048) + b"]}"  # vectors of 6 MB, more than the kernel holds
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -255,7 +264,7 @@ def test_a_client_that_does_not_read_its_reply_is_cut_off(launch):
         connection.sendall(head.encode() + body)
         with server.client() as client:
             until(lambda: 'me5_requests_total{method="POST",route="/embed"' in client.get("/metrics").text)
-        time.sleep(2)
+        until(lambda: not is_open(int(server.url.rpartition(":")[2]), connection.getsockname()[1]))
         received = 0
         with contextlib.suppress(ConnectionError):
             while part := connection.recv(1 << 16):

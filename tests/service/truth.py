@@ -14,8 +14,8 @@ TEXTS = ["how much protein should a female eat", "南瓜的家常做法", "Quell
 SIDES = ("query", "document", "both")
 
 # Keys of `narrow_server`, which fill by 15 tokens a second up to 900; one a test, for what is used is used. After these
-# documents, of 900 tokens, `TEXTS` as queries, of 87, are refused for 5.8 seconds: clients that do not heed Retry-After
-# are back within one.
+# documents, of 900 tokens, the same are refused for a minute, which no machine is too slow for, and `TEXTS` as queries,
+# of 87, for 5.8 seconds: clients that do not heed Retry-After are back within one.
 LIMITED = tuple(f"sk-limited-{number}" for number in range(6))
 ALL_OF_IT = ["a " * 448] * 2
 

@@ -45,7 +45,7 @@ const errors = {
 
 await connect(narrow).encodeDocument(debt);
 warned();
-errors.limit = await failure(connect(narrow, { retries: 0 }).encodeQuery(texts));
+errors.limit = await failure(connect(narrow, { retries: 0 }).encodeDocument(debt));
 vectors["query after Retry-After"] = await connect(narrow, { retries: 1 }).encodeQuery(texts);
 const retryWarnings = warned();
 await connect(narrow, { model: "other", retries: 1 }).encodeQuery("a");

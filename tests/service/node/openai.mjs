@@ -33,7 +33,7 @@ const errors = {
 };
 
 await ask(connect(narrow), { input: debt });
-errors.limit = await failure(ask(connect(narrow), { model: "me5-mini:query" }));
+errors.limit = await failure(ask(connect(narrow), { input: debt }));
 vectors["query by name, after Retry-After"] = vectorsOf(
   await ask(connect(narrow, { maxRetries: 1 }), { model: "me5-mini:query" }),
 );
