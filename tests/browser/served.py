@@ -20,7 +20,8 @@ ARGUMENTS = [
 @contextlib.contextmanager
 def served(*flags: str, keys: str = "") -> Iterator[str]:
     """The address of a service, such as http://127.0.0.1:49152/; it ends with the context."""
-    command = [sys.executable, "-m", "me5", "serve", "--port", "0", "--threads", "1", "--log-level", "warning", *flags]
+    options = ["--port", "0", "--threads", "1", "--log-format", "text", "--log-level", "warning"]
+    command = [sys.executable, "-m", "me5", "serve", *options, *flags]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ME5_")}
     if keys:
         environment["ME5_KEYS"] = keys
