@@ -24,7 +24,8 @@ from me5.notices import Notices
 from me5.probes import probes
 from me5.progress import Advance, track
 from me5.prompts import Prompts, Side
-from me5.tokenizer import TRUNCATIONS, Prepared, Report, Tokenizer, Truncation, texts_of
+from me5.texts import texts_of
+from me5.tokenizer import TRUNCATIONS, Prepared, Report, Tokenizer, Truncation
 
 Float32 = npt.NDArray[np.float32]
 

@@ -13,7 +13,7 @@ hundredth of the memory. Where a `reach` is given, no more parts are made than t
 
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice, pairwise
 from pathlib import Path
@@ -24,6 +24,7 @@ import numpy.typing as npt
 import tokenizers
 
 from me5.errors import CheckpointError, InputError
+from me5.texts import check_text
 
 Truncation = Literal["end", "start", "chunk", "error"]
 TRUNCATIONS: tuple[Truncation, ...] = ("end", "start", "chunk", "error")
@@ -375,43 +376,3 @@ class _Plan:
     def part(self, at: int, end: int) -> str:
         """The characters from one place to another; the first of all behind the prompt."""
         return self.text[at:end] if at else self.prefix + self.text[:end]
-
-
-def texts_of(texts: str | Iterable[str]) -> Iterable[str]:
-    """What is to be embedded; a string is one text.
-
-    Raises `InputError` for what is no iterable of texts, or gives its names where its texts are meant.
-    """
-    if isinstance(texts, str):
-        return [texts]
-    kind = type(texts).__name__
-    if isinstance(texts, Mapping):
-        raise InputError(f"expected texts, got a {kind}, which gives its keys; pass its values: list(texts.values())")
-    if hasattr(texts, "columns"):  # of pandas, polars, Arrow and others, which need not be installed
-        raise InputError(f"expected texts, got a {kind}, a table; pass one of its columns, such as table['text']")
-    if not isinstance(texts, Iterable) or isinstance(texts, bytes | bytearray):
-        raise InputError(f"expected a string or an iterable of strings, got {kind}")
-    return texts
-
-
-def check_text(text: object, index: int) -> None:
-    """Raise `InputError` naming the item unless it is a string of valid Unicode."""
-    if not isinstance(text, str):
-        raise InputError(
-            f"text {index} is {_describe(text)}, expected a string; drop it, or convert it with str() if that is meant"
-        )
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"text {index} holds a lone surrogate, U+{ord(text[error.start]):04X} at character {error.start}, which is "
-            "no valid Unicode; the file was probably decoded with errors='surrogateescape'. Replace it, for example "
-            "with text.encode('utf-8', 'replace').decode()"
-        ) from error
-
-
-def _describe(value: object) -> str:
-    if value is None:
-        return "None"
-    shown = repr(value)
-    return f"{type(value).__name__} ({shown if len(shown) <= 40 else shown[:37] + '...'})"

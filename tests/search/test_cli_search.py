@@ -88,7 +88,7 @@ def test_check_tells_what_is_there_and_measures_the_index(run):
 def test_nothing_found_tells_the_languages_there_are(run):
     run("index", "docs", "--into", "my.lance")
     code, output, _ = run("search", "my.lance", "bread", "--filter", "language = 'xx'")
-    assert (code, output) == (0, "nothing found; the store has passages in: de 1, en 1\n")
+    assert (code, output) == (0, "nothing found; the store has passages in de 1, en 1\n")
     code, output, _ = run("search", "my.lance", "bread", "--filter", "language = 'xx'", "--json")
     assert (code, json.loads(output)["hits"]) == (0, [])
 

@@ -100,7 +100,7 @@ def test_keys_are_read_again_and_what_they_used_is_kept(tmp_path, caplog):
     settings = Settings(keys_file=file, keys="fixed")
     keys = read_keys(file, settings.keys, None)
     spent = keys.find({"x-api-key": "secret"})
-    keys.allowance(spent).pay(1000)
+    keys.allowance(spent).take(60)
     file.write_text(f"# changed\nnew-key\nsearch:{HASH}:60\n")
     with caplog.at_level("INFO"):
         reload_keys(keys, settings)
@@ -131,7 +131,7 @@ def test_a_bad_key_file_changes_nothing(tmp_path, caplog, content):
 
 def test_a_key_with_another_limit_begins_anew():
     keys = Keys((Key("one", b"", 60),))
-    keys.allowance(Key("one", b"", 60)).pay(1000)
+    keys.allowance(Key("one", b"", 60)).take(60)
     keys.become(Keys((Key("one", b"", 6000),)))
     keys.allowance(Key("one", b"", 6000)).admit()
 

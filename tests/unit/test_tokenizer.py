@@ -216,7 +216,7 @@ def test_what_is_no_text_is_refused_by_its_place(xlmr: Path, item, message: str)
 
 @pytest.mark.parametrize(
     ("texts", "message"),
-    [(None, "got NoneType"), (5, "got int"), (b"ab", "text 0 is int"), ([["a"]], "text 0 is list")],
+    [(None, "got NoneType"), (5, "got int"), (b"ab", "got bytes"), ([["a"]], "text 0 is list")],
     ids=["None", "int", "bytes", "nested"],
 )
 def test_arguments_that_hold_no_texts_are_refused(xlmr: Path, texts, message: str) -> None:

@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from me5.errors import InputError, Me5Error, Me5Warning, ServiceError, TruncationWarning
-from me5.tokenizer import Report, check_text, texts_of
+from me5.texts import check_text, texts_of
+from me5.tokenizer import Report
 
 Float32 = npt.NDArray[np.float32]
 Texts = str | Iterable[str]

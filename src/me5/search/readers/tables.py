@@ -158,7 +158,7 @@ def _document(row: Mapping[str, Any], at: int, columns: Columns, complain: Compl
         title if isinstance(title, str) else "",
         at=at,
         metadata=_metadata(row, at, columns, complain),
-        language=language if isinstance(language, str) else "",
+        language=language.lower() if isinstance(language, str) else "",
     )
 
 
