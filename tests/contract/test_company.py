@@ -89,13 +89,12 @@ def test_any_neighbours_at_any_place_of_a_row(engine: str) -> None:
     stride = embedder.engine.stride
     (one,) = sequences_of(embedder, [101])
     (expected,) = alone(embedder.engine, [one])
-    for cells in (*range(1, 18), 31, 32, 33, 47, 63, 64, 65):
+    for cells in (1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64):
         offset = cells * stride
         left, right, other = sequences_of(embedder, [offset, 12, 200], seed=offset)
         width = -(-(offset + 102 + 12) // WIDTH_STEP) * WIDTH_STEP
-        for row in ([left, one, right], [left, one]):
-            found = embedder.engine.embed([row, [other[:width]]], width)
-            np.testing.assert_array_equal(found[1], expected)
+        found = embedder.engine.embed([[left, one, right], [other[:width]]], width)
+        np.testing.assert_array_equal(found[1], expected)
 
 
 @pytest.mark.parametrize("engine", FAST_ENGINES)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from me5 import Embedder, InputError
-from me5.search import Document, Index, Settings
+from me5.search import Document, Index, Settings, recall
 from me5.search.indexing import Indexing
 from me5.search.readers import markdown
 from me5.search.store import Store
@@ -268,6 +268,13 @@ def many(count, dim, seed=0):
     return rows, vectors
 
 
+@pytest.fixture
+def fewer_questions(monkeypatch):
+    """Each costs a search per tuning that is tried."""
+    monkeypatch.setattr(recall, "_QUESTIONS", 60)
+
+
+@pytest.mark.usefixtures("fewer_questions")
 @pytest.mark.parametrize("quantization", ["none", "int8", "binary"])
 def test_recall_is_what_exact_search_says(tmp_path, embedder, quantization):
     index = Index.open(tmp_path / "s", embedder, create=True, quantization=quantization)
@@ -295,6 +302,7 @@ def test_recall_is_what_exact_search_says(tmp_path, embedder, quantization):
         assert np.mean(shares) >= (0.99 if exact else 0.85)
 
 
+@pytest.mark.usefixtures("fewer_questions")
 def test_rows_added_later_are_found_and_the_index_is_renewed_when_it_has_doubled(tmp_path, embedder):
     index = Index.open(tmp_path / "s", embedder, create=True)
     rows, vectors = many(1000, embedder.dim)
