@@ -108,15 +108,20 @@ def test_a_signal_while_it_loads_ends_it_at_once():
     assert process.returncode in (0, 130, -signal.SIGINT)
 
 
-def test_a_crash_of_the_engine_is_survived_and_health_tells_the_truth(launch):
-    server = launch()
-    with server.client() as client:
+@pytest.fixture(scope="module")
+def own(launch):
+    """A service whose figures nobody else changes."""
+    return launch()
+
+
+def test_a_crash_of_the_engine_is_survived_and_health_tells_the_truth(own):
+    with own.client() as client:
         assert client.get("/health").status_code == 200
-        os.kill(children(server.process.pid)[0], signal.SIGKILL)
+        os.kill(children(own.process.pid)[0], signal.SIGKILL)
         assert client.post("/v1/embeddings", json=BODY).status_code == 200
         until(lambda: client.get("/health").status_code == 200)
         until(lambda: line_of(client, "me5_worker_restarts_total").endswith(" 1.0"))
-    assert "another takes its place" in server.log()
+    assert "another takes its place" in own.log()
 
 
 @pytest.fixture(scope="module")
@@ -229,15 +234,14 @@ def test_overload_is_told_with_the_seconds_to_wait(strict):
     assert int(refused.headers["retry-after"]) >= 1
 
 
-def test_the_work_of_a_client_that_hung_up_is_dropped(launch):
-    server = launch()
+def test_the_work_of_a_client_that_hung_up_is_dropped(own):
     body = b'{"input": [' + b",".join([b'"' + b"one two three " * 100 + b'"'] * 200) + b"]}"
-    with raw(server) as connection:
+    with raw(own) as connection:
         head = (
             f"POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
         )
         connection.sendall(head.encode() + b"\r\n\r\n" + body)
-        with server.client() as client:
+        with own.client() as client:
             until(lambda: " 0.0" not in line_of(client, "me5_queue_tokens"))
             connection.close()
             until(lambda: line_of(client, "me5_queue_tokens").endswith(" 0.0"))
