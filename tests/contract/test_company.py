@@ -20,7 +20,7 @@ from me5.engine.base import Engine, Float32, TokenIds
 
 Sequences = list[TokenIds]
 # A pool of lengths: the shortest and the longest that models read, and both sides of where kernels change their ways.
-LENGTHS = (3, 4, 5, 7, 8, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 127, 129, 200, 255, 256, 257, 400, 511, 512)
+LENGTHS = (3, 4, 5, 8, 15, 16, 17, 32, 33, 47, 64, 65, 100, 129, 255, 256, 511, 512)
 
 
 def sequences_of(embedder: Embedder, lengths: Sequence[int], seed: int = 0) -> Sequences:
