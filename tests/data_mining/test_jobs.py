@@ -9,13 +9,13 @@ import numpy as np
 import planted
 import pytest
 
-from me5.atomic import is_draft
 from me5.data import mining, vectors
 from me5.data.choosing import MiningSettings
 from me5.data.contract import Dataset
 from me5.data.jobs import Workplace, open_job
 from me5.data.mining import mine
 from me5.errors import InputError
+from me5.files.atomic import is_draft
 
 
 def begin(folder, *, restart=False, rows=10, inputs=None, **settings):

@@ -11,7 +11,7 @@ import pytest
 from madepdf import pdf_of
 
 from me5 import InputError
-from me5.lines import LONGEST
+from me5.files.lines import LONGEST
 from me5.search.documents import Document, NoTextError
 from me5.search.readers import Columns, directives, kind_of, markdown, read
 from me5.search.readers.confined import Confined

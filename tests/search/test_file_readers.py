@@ -69,7 +69,7 @@ def test_html(tmp_path):
     <div><h2>Höhe</h2><ul><li>eins<li>zwei</ul>Rest</div></body></html>"""
     (tmp_path / "t.html").write_bytes(page.encode("latin-1"))
     (document,) = read(tmp_path / "t.html")
-    assert (document.title, document.language) == ("Die Übersicht", "de")
+    assert (document.title, document.language) == ("Die Übersicht", "de-AT")
     assert document.text == "Die Übersicht\nEin fetter Satz.\nNoch einer.\nHöhe\neins\nzwei\nRest\n"
     assert sections(document)["Höhe"] == "eins\nzwei\nRest"
     assert sections(document)[""] == "Ein fetter Satz.\nNoch einer."
@@ -123,7 +123,7 @@ def test_jsonl_names_its_bad_lines_and_goes_on(tmp_path):
     complaints = []
     documents = read(tmp_path / "t.jsonl", complain=lambda *told: complaints.append(told))
     assert [(document.at, document.text) for document in documents] == [(1, "a"), (4, "b"), (7, "c")]
-    assert (documents[0].title, documents[0].metadata, documents[0].language) == ("T", {"n": 1, "lang": "DE"}, "de")
+    assert (documents[0].title, documents[0].metadata, documents[0].language) == ("T", {"n": 1, "lang": "DE"}, "DE")
     assert [at for at, _ in complaints] == [2, 3, 5]
     assert "the field 'text' is missing; the fields are 'title'" in complaints[0][1]
 

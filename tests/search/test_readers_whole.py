@@ -144,7 +144,7 @@ def test_markdown_loses_no_words(text, expected):
 def test_front_matter_is_metadata():
     document = markdown.document("---\ntitle: T\ndate: 2024-02-29\ntags: [a, b]\nlang: de-AT\n---\nx")
     assert document.metadata == {"date": "2024-02-29", "tags": ["a", "b"], "lang": "de-AT"}
-    assert document.language == "de"
+    assert document.language == "de-AT"
 
 
 DIRECTIVES = {

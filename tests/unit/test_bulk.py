@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from me5 import Embedder, InputError
-from me5.atomic import is_draft
 from me5.bulk.job import embed_file
 from me5.bulk.read import check, records
 from me5.bulk.source import source_of
 from me5.bulk.write import target_of
 from me5.checkpoint import resolve
 from me5.engine.fake import FakeEngine
+from me5.files.atomic import is_draft
 from me5.flow import WINDOW_TEXTS
 
 TEXTS = ["one, two", "", "Gr\u00fc\u00dfe \u2013 \u4f60\u597d", 'say "hi"', "inner\ttab", "line\u2028separator"]

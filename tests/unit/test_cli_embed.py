@@ -16,8 +16,8 @@ import pytest
 from typer.testing import CliRunner
 
 from me5 import Embedder
-from me5.atomic import is_draft
 from me5.cli import app, main
+from me5.files.atomic import is_draft
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from me5.bulk.source import Source
 from me5.errors import InputError
-from me5.lines import TOO_LONG, RecordError, csv_records, lines
+from me5.files.lines import TOO_LONG, RecordError, csv_records, lines
 
 _UTF8_BOM = b"\xef\xbb\xbf"
 _PARQUET_ROWS = 1024

@@ -18,9 +18,9 @@ from typing import IO, Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from me5.atomic import explained, replacing
 from me5.bulk.read import Record
 from me5.errors import InputError
+from me5.files.atomic import explained, replacing
 
 Dtype = Literal["float32", "float16"]
 Write = Callable[[Sequence[Record], npt.NDArray[np.float32]], None]

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from me5.atomic import explained
+from me5.files.atomic import explained
 
 if TYPE_CHECKING:
     from rich.console import Console

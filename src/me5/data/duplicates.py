@@ -17,11 +17,11 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from me5.atomic import explained
 from me5.data.contract import Dataset, Document, Query, Relation
 from me5.data.letters import figures, key, letters
 from me5.data.writing import Item, write_dataset
 from me5.errors import InputError, MissingExtraError
+from me5.files.atomic import explained
 from me5.progress import Advance, track
 
 try:

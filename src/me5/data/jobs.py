@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from me5._version import __version__
-from me5.atomic import explained, is_draft, replacing
 from me5.errors import InputError
+from me5.files.atomic import explained, is_draft, replacing
 from me5.progress import Advance, track
 
 FORMAT = 1

@@ -16,9 +16,9 @@ from unicodedata import normalize
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from me5.atomic import new_folder
 from me5.data.contract import Dataset
 from me5.errors import InputError
+from me5.files.atomic import new_folder
 from me5.progress import Advance
 
 # In the order of fairseq and XLM-RoBERTa: ids 0 to 3; <mask> is the last id.

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from me5._version import __version__
-from me5.atomic import new_folder
 from me5.data.contract import FORMAT, KINDS, SCHEMAS, Dataset, Document, Example, Query, Relation, Table
 from me5.errors import InputError
+from me5.files.atomic import new_folder
 
 Item = Document | Query | Relation | Example
 SHARD_ROWS = 1_000_000

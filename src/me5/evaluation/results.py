@@ -8,10 +8,10 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from me5._version import __version__
-from me5.atomic import explained, replacing
 from me5.errors import InputError
 from me5.evaluation.encoders.base import Prompt
 from me5.evaluation.task import Outcome, Subset
+from me5.files.atomic import explained, replacing
 
 _BY_SUBSET = ("main", "intervals", "seconds", "samples", "paired", "shown")
 

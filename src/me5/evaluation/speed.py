@@ -8,13 +8,13 @@ from time import perf_counter
 
 import numpy as np
 
-from me5.atomic import scratch
 from me5.errors import InputError
 from me5.evaluation.encoders.base import Encoder, Prompt
 from me5.evaluation.encoders.cached import CachedEncoder
 from me5.evaluation.encoders.reduced import Kind, ReducedEncoder, Reduction
 from me5.evaluation.protocols import TYPES, evaluate, prompts_of
 from me5.evaluation.task import Classification, Clustering, Reranking, Retrieval, Task
+from me5.files.atomic import scratch
 from me5.progress import Advance
 
 ROUNDS = 3

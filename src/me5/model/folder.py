@@ -8,8 +8,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from me5.atomic import new_folder
 from me5.checkpoint import Checkpoint
+from me5.files.atomic import new_folder
 from me5.layout import write_layout
 from me5.model.encoder import Encoder, Linear
 from me5.prompts import Prompts

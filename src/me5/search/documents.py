@@ -6,6 +6,8 @@ from typing import Any
 
 from me5.errors import InputError
 
+# The kinds of files in which every row is a document; a page of a PDF is none.
+TABLES = ("jsonl", "csv", "parquet")
 # Told of a row that cannot be used: its place in the file, and the reason.
 Complain = Callable[[int, str], None]
 

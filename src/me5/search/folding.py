@@ -14,6 +14,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from me5.data.letters import figures, letters
+from me5.search.documents import TABLES
 from me5.search.hits import Copy, Hit
 
 Group = Literal["document"]
@@ -22,8 +23,6 @@ _SHORTEST_PART = 40
 # Hashes of pieces; of two texts that are near, the eight smallest have one in common (all but 0.2 ** 8 of the time).
 _MULTIPLIERS = np.random.default_rng(0).integers(1 << 63, size=_PIECE, dtype=np.uint64) * 2 + 1
 _SKETCH = 8
-# Kinds of files in which every row is a document; a page of a PDF is none.
-_ROWS = ("jsonl", "csv", "parquet")
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def folded(hits: Iterable[Hit], k: int, *, fold: bool, group: Group | None) -> l
     kept: list[tuple[Hit, _Text | None]] = []
     shown: set[tuple[str, int | None]] = set()
     for hit in hits:
-        document = (hit.source, hit.at if hit.kind in _ROWS else None)
+        document = (hit.source, hit.at if hit.kind in TABLES else None)
         if group == "document" and document in shown:
             continue
         shown.add(document)

@@ -5,14 +5,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from me5.search.documents import Document
+from me5.search.documents import TABLES, Document
 from me5.search.files import Stamp
 from me5.search.readers import VERSION
 from me5.search.readers.tables import Columns
 from me5.search.schema import IndexedFile
 
-# Kinds that are read by the columns that are asked for.
-_TABLES = ("jsonl", "csv", "parquet")
 # Of the rows of one file that cannot be used so many are named, and the others counted.
 _NAMED = 100
 _LONGEST_REASON = 500
@@ -107,7 +105,7 @@ class Work:
 
 def way_of_reading(kind: str, columns: Columns) -> str:
     """A hash of what decides, beside its content, which documents a file becomes: the end of its version."""
-    told = f"{VERSION} {columns if kind in _TABLES else ''}"
+    told = f"{VERSION} {columns if kind in TABLES else ''}"
     return hashlib.blake2b(told.encode(), digest_size=4).hexdigest()
 
 

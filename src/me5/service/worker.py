@@ -14,7 +14,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -31,6 +30,7 @@ from me5.embedder import probe_sequences
 from me5.engine import Precision, open_engine
 from me5.engine.base import Engine, Float32, TokenIds
 from me5.errors import EngineError, Me5Error
+from me5.interpreter import start
 from me5.service.queue import OUTPUTS, Output
 
 # How often a process that works is looked at, in seconds.
@@ -84,12 +84,9 @@ class Worker:
     def __init__(self, plan: Plan) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            # `-P`: the folder in which someone starts the service is no place to import from.
-            command = [sys.executable, "-P", "-c", f"from me5.service.worker import serve; serve({theirs.fileno()})"]
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                pass_fds=[theirs.fileno()], start_new_session=True,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            self._process = start(
+                f"from me5.service.worker import serve; serve({theirs.fileno()})",
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=[theirs.fileno()],
             )  # fmt: skip
         self.pid = self._process.pid
         if self._process.stderr:

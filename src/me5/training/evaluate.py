@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from me5.atomic import new_folder
+from me5.files.atomic import new_folder
 from me5.training.recipe import Evaluation
 
 Judge = Callable[[Path, Path], dict[str, float]]

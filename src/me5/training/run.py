@@ -23,8 +23,8 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from me5._version import __version__
-from me5.atomic import explained, replacing
 from me5.errors import InputError
+from me5.files.atomic import explained, replacing
 
 _LIBRARIES = ("torch", "numpy", "tokenizers", "safetensors", "pyarrow")
 

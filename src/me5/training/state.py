@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from me5.atomic import replacing
 from me5.errors import InputError
+from me5.files.atomic import replacing
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 

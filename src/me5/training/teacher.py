@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from me5.atomic import explained
 from me5.checkpoint import resolve
 from me5.data.contract import Dataset
 from me5.embedder import Embedder
+from me5.files.atomic import explained
 from me5.progress import Advance
 from me5.prompts import NONE
 

@@ -26,9 +26,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from me5.atomic import new_folder
 from me5.data.contract import Dataset
 from me5.errors import InputError
+from me5.files.atomic import new_folder
 from me5.progress import Advance
 from me5.tokenizer import Tokenizer
 

@@ -23,10 +23,10 @@ def report(
     me5 eval report results other-results -o report.html
     me5 eval report results -o table.md
     """
-    from me5.atomic import replacing
     from me5.errors import InputError
     from me5.evaluation.report import as_html, as_markdown
     from me5.evaluation.results import read
+    from me5.files.atomic import replacing
 
     if out.suffix not in (".html", ".md"):
         raise InputError(f"{out} is neither .html nor .md, which are what a report can be written as")

@@ -70,7 +70,7 @@ def speed(
     name = next(iter(encoders.values())).name.rpartition(" (")[0]
     content = told(found, name, texts=texts)
     if out is not None:
-        from me5.atomic import replacing
+        from me5.files.atomic import replacing
 
         for suffix, text in (
             (".json", json.dumps(content, indent=1) + "\n"),

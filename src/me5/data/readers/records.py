@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from me5.data.contract import explained
 from me5.errors import InputError
-from me5.lines import TOO_LONG, RecordError, csv_records
-from me5.lines import lines as lines_of
+from me5.files.lines import TOO_LONG, RecordError, csv_records
+from me5.files.lines import lines as lines_of
 from me5.progress import Advance
 
 Record = dict[str, Any]

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from me5.errors import InputError
-from me5.lines import TOO_LONG
-from me5.lines import lines as lines_of
+from me5.files.lines import TOO_LONG
+from me5.files.lines import lines as lines_of
 
 Numbered = Iterator[tuple[int, dict[str, Any]]]
 _ROWS_AT_ONCE = 1024

@@ -8,7 +8,6 @@ refused to it, and after its time it is ended.
 
 import contextlib
 import json
-import os
 import resource
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from me5.errors import InputError
+from me5.interpreter import start
 from me5.search.documents import Complain, Document, NoTextError, Section
 from me5.search.readers import kind_of, read
 from me5.search.readers.plain import MOST
@@ -107,12 +107,8 @@ class Confined:
 
 
 def _start(memory: int) -> "subprocess.Popen[bytes]":
-    # `-P`: the folder in which someone indexes is no place to import from.
-    command = [sys.executable, "-P", "-c", f"from me5.search.readers.confined import serve; serve({memory})"]
-    return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )  # fmt: skip
+    code = f"from me5.search.readers.confined import serve; serve({memory})"
+    return start(code, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
 def _document(value: dict[str, Any]) -> Document:

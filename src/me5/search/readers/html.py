@@ -43,8 +43,7 @@ def page(source: str, title: str = "", lead: str = "") -> Document:
         raise InputError("holds no page")
     titled = tree.css_first("head > title")
     title = title or (" ".join(titled.text().split()) if titled is not None else "")
-    stated = tree.root.attributes.get("lang") if tree.root is not None else None
-    language = (stated or "").split("-")[0].lower()
+    language = (tree.root.attributes.get("lang") if tree.root is not None else None) or ""
     document = _Walk(Outline(title, lead), _UNSEEN | _AROUND).over(tree.body).document(language=language)
     if not document.text.strip():  # a page that is all navigation, such as a table of contents
         document = _Walk(Outline(title, lead), _UNSEEN).over(tree.body).document(language=language)

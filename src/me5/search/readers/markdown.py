@@ -70,7 +70,7 @@ def document(text: str, *, components: bool = False) -> Document:
         title,
         sections=shown.sections,
         metadata={name: plain(value) for name, value in front.items() if name != "title"},
-        language=language.split("-")[0].lower() if isinstance(language, str) else shown.language,
+        language=language if isinstance(language, str) else shown.language,
     )
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from me5.errors import InputError
-from me5.lines import LONGEST, TOO_LONG, RecordError, csv_records, lines
+from me5.files.lines import LONGEST, TOO_LONG, RecordError, csv_records, lines
 from me5.search.documents import Complain, Document
 from me5.search.readers.plain import decode, encoding_of
 
@@ -158,7 +158,7 @@ def _document(row: Mapping[str, Any], at: int, columns: Columns, complain: Compl
         title if isinstance(title, str) else "",
         at=at,
         metadata=_metadata(row, at, columns, complain),
-        language=language.lower() if isinstance(language, str) else "",
+        language=language if isinstance(language, str) else "",
     )
 
 

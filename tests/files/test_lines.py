@@ -11,7 +11,7 @@ from me5.bulk.read import records
 from me5.bulk.source import source_of
 from me5.data.readers.records import records as data_records
 from me5.evaluation.readers.tables import lines as evaluation_lines
-from me5.lines import LONGEST, RecordError, csv_records, lines
+from me5.files.lines import LONGEST, RecordError, csv_records, lines
 
 
 class Endless(io.RawIOBase):
@@ -37,7 +37,7 @@ def test_a_long_line_is_passed_over_without_being_held():
 
 
 def test_what_unpacks_to_far_more_than_it_is_packed_is_an_error(monkeypatch):
-    monkeypatch.setattr("me5.lines._ALWAYS_UNPACKED", 1000)
+    monkeypatch.setattr("me5.files.lines._ALWAYS_UNPACKED", 1000)
     with pytest.raises(InputError, match=r"x\.gz unpacks to more than 1,000 bytes, 200 times its size"):
         list(lines(io.BytesIO(b"line\n" * 300), "x.gz", 4))
     assert len(list(lines(io.BytesIO(b"line\n" * 300), "x.gz", 100))) == 300

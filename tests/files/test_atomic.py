@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from me5.atomic import is_draft, new_folder, replacing, scratch
 from me5.errors import InputError
+from me5.files.atomic import is_draft, new_folder, replacing, scratch
 
-FILE = "from me5.atomic import replacing as make"
-FOLDER = "from me5.atomic import new_folder as make"
+FILE = "from me5.files.atomic import replacing as make"
+FOLDER = "from me5.files.atomic import new_folder as make"
 
 
 def at_work(kind, place):
@@ -66,7 +66,7 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_makes_is_no
 
 
 def test_scratch_folders_of_killed_processes_are_removed(tmp_path, monkeypatch):
-    monkeypatch.setattr("me5.atomic.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("me5.files.atomic.gettempdir", lambda: str(tmp_path))
     left = tmp_path / ".me5-eval.me5-01234567"
     (left / "deep").mkdir(parents=True)
     with scratch("me5-eval") as folder:
