@@ -83,7 +83,7 @@ def folder(docs):
 
 def test_people_files_become_clean_passages(index, folder):
     summary = index.add([folder])
-    told = [bad.source for bad in [*summary.bad, *getattr(summary, "textless", [])]]
+    told = [bad.source for bad in [*summary.bad, *summary.textless]]
     assert [source.rpartition("/")[2] for source in told] == ["app.html"]
     columns = ["source", "title", "text"]
     rows = index.store.passages.search().select(columns).to_list()

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import engines
 import httpx
 import pytest
 from truth import LIMITED
@@ -81,6 +82,13 @@ def stop(server: Server) -> None:
     except subprocess.TimeoutExpired:
         server.process.kill()
         server.process.wait(STOP_SECONDS)
+
+
+@pytest.fixture
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file without which the engines of `engines` run nothing: `gate.touch()` lets them."""
+    monkeypatch.setenv(engines.GATE, str(tmp_path / "gate"))
+    return tmp_path / "gate"
 
 
 @pytest.fixture(scope="session")

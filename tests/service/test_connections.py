@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import httpx
 import pytest
+from waiting import PATIENCE, until
 
 from me5 import InputError
 from me5.service import connection, server
@@ -22,17 +23,9 @@ from me5.service.record import Record
 from me5.service.settings import Settings
 from me5.service.wire.call import _header
 
-PATIENCE = 30
 MOST, OF_ONE, BODY_BYTES = 12, 6, 20_000
 POST = b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 CHUNKED = POST + b"transfer-encoding: chunked\r\n\r\n"
-
-
-def until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import engines
 import numpy as np
 import pytest
 from engines import ids
+from waiting import PATIENCE, until
 
 from me5.engine.fake import FakeEngine
 from me5.errors import CheckpointError, EngineError
@@ -19,8 +19,6 @@ from me5.service.dispatch import Dispatcher, Ticket
 from me5.service.errors import Overloaded, Unhealthy
 from me5.service.queue import Job
 from me5.service.worker import Plan
-
-PATIENCE = 30
 
 
 @dataclass
@@ -82,20 +80,6 @@ def started(tmp_path, seen):
     yield start
     for one in made:
         one.stop(0)
-
-
-@pytest.fixture
-def gate(tmp_path, monkeypatch):
-    """A file without which the engine runs nothing: `gate.touch()` lets it."""
-    monkeypatch.setenv(engines.GATE, str(tmp_path / "gate"))
-    return tmp_path / "gate"
-
-
-def until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.01)
 
 
 def expected(*sequences):

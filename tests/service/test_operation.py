@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import warnings
 from hashlib import sha256
 
@@ -16,6 +15,7 @@ import pytest
 from engines import ids
 from prometheus_client.parser import text_string_to_metric_families
 from test_logs import logging_to_memory
+from waiting import PATIENCE, until
 
 from me5 import InputError
 from me5.cli import serve
@@ -31,15 +31,7 @@ from me5.service.server import reload_keys
 from me5.service.settings import Settings
 from me5.service.worker import Plan
 
-PATIENCE = 30
 HASH = sha256(b"secret").hexdigest()
-
-
-def until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("listed", ["", ",", " ", " , ,", "\t\n", "#secret", "#", "good,#commented", " #a , #b"])

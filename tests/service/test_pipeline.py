@@ -5,7 +5,6 @@ import threading
 import warnings
 from contextlib import asynccontextmanager
 
-import engines
 import numpy as np
 import pytest
 from checkpoints import SENTENCES, passages
@@ -41,13 +40,6 @@ def run(use, **options):
             return await use(pipeline)
 
     return asyncio.run(body())
-
-
-@pytest.fixture
-def gate(tmp_path, monkeypatch):
-    """A file without which a fake engine runs nothing: `gate.touch()` lets it."""
-    monkeypatch.setenv(engines.GATE, str(tmp_path / "gate"))
-    return tmp_path / "gate"
 
 
 @pytest.fixture(scope="module")

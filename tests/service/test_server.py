@@ -8,25 +8,17 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import httpx
 import pytest
+from waiting import PATIENCE, until
 
 from me5 import InputError
 from me5.service.server import bound
 from me5.service.settings import OPTIONS, Settings
 
 BODY = {"input": "how tall is K2?"}
-PATIENCE = 30
-
-
-def until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.02)
 
 
 def serve(*flags, **environment):
