@@ -26,8 +26,7 @@ from me5.progress import Advance, track
 from me5.prompts import Prompts, Side
 from me5.texts import texts_of
 from me5.tokenizer import TRUNCATIONS, Prepared, Report, Tokenizer, Truncation
-
-Float32 = npt.NDArray[np.float32]
+from me5.vectors import Float32, cosines, join, normalized
 
 
 class Embedder:
@@ -224,11 +223,7 @@ class Embedder:
 
         E5 models put them between about 0.7 and 1 (temperature 0.01 in training): only their order means something.
         """
-        left, right = np.atleast_2d(np.asarray(a, np.float32)), np.atleast_2d(np.asarray(b, np.float32))
-        if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[1]:
-            raise InputError(f"vectors of shapes {left.shape} and {right.shape} cannot be compared")
-        cosines: Float32 = _unit(left) @ _unit(right).T
-        return cosines
+        return cosines(a, b)
 
     def _encode(
         self, texts: str | Iterable[str], side: Side, task: str | None, report: Report | None, show: bool
@@ -237,26 +232,13 @@ class Embedder:
         count = len(texts) if isinstance(texts, Sized) else None
         with track(count, show=show) as advance:
             blocks = list(self.stream(texts, side, task=task, report=report, advance=advance))
-        return _join(blocks, self.dim)
+        return join(blocks, self.dim)
 
     def __repr__(self) -> str:
         return (
             f"Embedder({self.checkpoint.name!r}, dim={self.dim}, precision={self.precision!r}, "
             f"prompts={self.prompts.style!r}, max_seq_length={self.max_seq_length})"
         )
-
-
-def _join(blocks: list[Float32], dim: int) -> Float32:
-    """One array from blocks, freeing each as it is copied: the result is never held twice."""
-    if len(blocks) == 1:
-        return blocks[0]
-    joined = np.empty((sum(map(len, blocks)), dim), np.float32)
-    at = len(joined)
-    while blocks:
-        block = blocks.pop()
-        joined[at - len(block) : at] = block
-        at -= len(block)
-    return joined
 
 
 def _whole(vectors: Float32, prepared: Prepared) -> Float32:
@@ -271,18 +253,12 @@ def merge_chunks(vectors: Float32, prepared: Prepared, *, normalize: bool = True
     np.add.at(merged, prepared.owners, vectors * lengths[:, None])
     alone = np.array(prepared.report.chunks) == 1
     if normalize:
-        merged = _unit(merged)
+        merged = normalized(merged)
     else:
         merged /= np.bincount(prepared.owners, lengths)[:, None]
     # A text of one chunk keeps its vector to the last bit.
     merged[alone] = vectors[np.isin(prepared.owners, np.flatnonzero(alone))]
     return merged
-
-
-def _unit(vectors: Float32) -> Float32:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Float32 = vectors / np.maximum(norms, np.float32(1e-12))
-    return unit
 
 
 def probe_sequences(checkpoint: Checkpoint) -> list[TokenIds]:

@@ -247,14 +247,14 @@ def test_names_of_devices(monkeypatch) -> None:
 )
 def test_precision_follows_the_gpu(monkeypatch, capability, asked, given) -> None:
     pretend(monkeypatch, gpus=1, capability=capability)
-    assert gpu._resolve(asked, devices_of("cuda")) == given
+    assert gpu.available(asked, devices_of("cuda")) == given
 
 
 @pytest.mark.parametrize(("capability", "asked"), [((7, 5), "bf16"), ((8, 6), "fp8")])
 def test_a_precision_that_a_gpu_lacks_is_refused(monkeypatch, capability, asked) -> None:
     pretend(monkeypatch, gpus=1, capability=capability)
     with pytest.raises(EngineError, match=rf"a pretended GPU \(compute capability .*\) has no {asked} in hardware"):
-        gpu._resolve(asked, devices_of("cuda"))
+        gpu.available(asked, devices_of("cuda"))
 
 
 def test_without_torch_the_error_is_the_command() -> None:

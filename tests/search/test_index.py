@@ -458,11 +458,11 @@ def test_a_reader_sees_what_another_process_writes(docs, filled, tmp_path):
 
 def test_settings_differ_by_every_weight_block(tmp_path, copy_of, xlmr):
     from me5.checkpoint import resolve
-    from me5.search.settings import fingerprint
+    from me5.fingerprint import of_checkpoint
 
     same, other = copy_of(xlmr), copy_of(xlmr)
     path = other / "model.safetensors"
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1
     path.write_bytes(raw)
-    assert fingerprint(resolve(same)) == fingerprint(resolve(xlmr)) != fingerprint(resolve(other))
+    assert of_checkpoint(resolve(same)) == of_checkpoint(resolve(xlmr)) != of_checkpoint(resolve(other))

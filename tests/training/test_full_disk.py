@@ -7,10 +7,11 @@ import tiny
 from typer.testing import CliRunner
 
 from me5 import InputError
+from me5.checkpoint import resolve
 from me5.cli import app
 from me5.data.contract import Dataset
 from me5.training.run import Run
-from me5.training.teacher import open_vectors
+from me5.training.teacher import open_vectors, path_of
 
 
 def test_logs_on_a_full_disk(tmp_path) -> None:
@@ -21,13 +22,13 @@ def test_logs_on_a_full_disk(tmp_path) -> None:
         run.log({"step": 1, "loss": 1.0})
 
 
-def test_a_teachers_vectors_on_a_full_disk(tmp_path, monkeypatch) -> None:
+def test_a_teachers_vectors_on_a_full_disk(tmp_path) -> None:
     dataset = tiny.write_data(tmp_path / "data")
-    monkeypatch.setattr("me5.training.teacher._fingerprint", lambda *_: "x")
     cache = tmp_path / "cache"
     cache.mkdir()
-    (cache / "teacher-x.f16").symlink_to("/dev/full")
-    with pytest.raises(InputError, match=r"teacher-x\.f16 cannot be written: No space left on device"):
+    path = path_of(cache, dataset, resolve("me5-mini"), "cpu")
+    path.symlink_to("/dev/full")
+    with pytest.raises(InputError, match=rf"{path.name} cannot be written: No space left on device"):
         open_vectors(dataset, "me5-mini", cache, advance=lambda texts, tokens: None)
 
 

@@ -1,7 +1,5 @@
 """Who scores pairs of query and document: any me5 checkpoint, any cross-encoder of sentence-transformers."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from me5 import fingerprint
 from me5.data.contract import Document, Query
 from me5.embedder import Embedder
 from me5.engine import Precision
@@ -56,15 +55,15 @@ class CheckpointTeacher:
             embedder.prompts.prefix("query", task)  # one that does not fit is refused before any work
         self._task = task
         self.name = f"{embedder.checkpoint.name} ({embedder.precision})"
-        checkpoint = embedder.checkpoint
-        settings = (
-            checkpoint.config, embedder.precision, embedder.max_seq_length, embedder.truncation, embedder.prompts, task,
-        )  # fmt: skip
-        digest = hashlib.sha256(repr(settings).encode())
-        for path in (checkpoint.tokenizer, *checkpoint.weights):
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        self.version = f"cosine-{embedder.precision}-{digest.hexdigest()[:16]}"
+        vectors = fingerprint.of_vectors(
+            embedder.checkpoint,
+            precision=embedder.precision,
+            max_tokens=embedder.max_seq_length,
+            truncation=embedder.truncation,
+            prompts=embedder.prompts,
+            task=task,
+        )
+        self.version = f"cosine-{embedder.precision}-{vectors[:16]}"
 
     def embed_queries(self, queries: Sequence[Query], advance: Advance | None = None) -> Float32:
         """See `EmbeddingTeacher.embed_queries`."""
@@ -126,7 +125,12 @@ class CrossEncoderTeacher:
             )
         self._batch_size = batch_size
         self.name = f"{Path(model).name if Path(model).is_dir() else model} (cross-encoder)"
-        self.version = f"logit-{_fingerprint(self._model)}"
+        config = {name: value for name, value in self._model.config.to_dict().items() if not name.startswith("_")}
+        tokenizer = self._model.tokenizer
+        settings = {
+            "config": config, "max_tokens": tokenizer.model_max_length, "vocabulary": tokenizer.get_vocab(),
+        }  # fmt: skip
+        self.version = f"logit-{fingerprint.of_network(settings, self._model.state_dict().items())[:16]}"
 
     def score(self, pairs: Sequence[Pair], advance: Advance | None = None) -> Float32:
         """See `Teacher.score`. A query's instruction is not read: rerankers know none."""
@@ -178,15 +182,3 @@ def whole_text(document: Document) -> str:
 
 def _raw(logits: Any) -> Any:
     return logits
-
-
-def _fingerprint(model: Any) -> str:
-    """A hash over whatever changes a score: weights with their precision, tokenizer, configuration, length."""
-    config = {name: value for name, value in model.config.to_dict().items() if not name.startswith("_")}
-    settings = [config, model.tokenizer.model_max_length]
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    digest.update(json.dumps(sorted(model.tokenizer.get_vocab().items())).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(np.ascontiguousarray(tensor.detach().cpu().float().numpy()).data)
-    return digest.hexdigest()[:16]

@@ -32,6 +32,26 @@ def precisions(device: str) -> tuple[Precision, ...]:
     )
 
 
+def resolve_precision(device: str, precision: Precision = "auto") -> str:
+    """The precision that an engine on a device would compute in, without opening one. Raises as `open_engine` does."""
+    _check(device, precision)
+    if device == "cpu":
+        from me5.engine.openvino import available
+
+        return available(precision)
+    import me5.model  # noqa: F401  where torch is missing, this says how to install it
+    from me5.engine.torch import available as available_to_torch
+    from me5.engine.torch import devices_of
+
+    return available_to_torch(precision, devices_of(device))
+
+
+def _check(device: str, precision: Precision) -> None:
+    known = ("auto", *precisions(device))
+    if precision not in known:
+        raise InputError(f"unknown precision {precision!r} for {device}; expected one of {', '.join(known)}")
+
+
 def open_engine(
     checkpoint: Checkpoint,
     *,
@@ -45,9 +65,7 @@ def open_engine(
     `probes` are token sequences of real texts, on which fp8 is measured before it is used. Raises `MissingExtraError`
     where a device needs torch and it is not installed.
     """
-    known = ("auto", *precisions(device))
-    if precision not in known:
-        raise InputError(f"unknown precision {precision!r} for {device}; expected one of {', '.join(known)}")
+    _check(device, precision)
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, got {threads}")
     # The door: libraries load only when a model does.

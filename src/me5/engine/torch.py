@@ -79,7 +79,7 @@ class TorchEngine(Engine):
         compiled: bool | None = None,
     ) -> None:
         on_gpu = devices[0].type == "cuda"
-        self.precision = _resolve(precision, devices)
+        self.precision = available(precision, devices)
         self.dim = checkpoint.config.hidden_size
         self._config = checkpoint.config
         self._process = os.getpid()
@@ -277,7 +277,8 @@ def use_threads(device: str, threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _resolve(precision: str, devices: Sequence[torch.device]) -> str:
+def available(precision: str, devices: Sequence[torch.device]) -> str:
+    """The precision that a name stands for on these devices. Raises `EngineError` where the hardware has it not."""
     if devices[0].type == "cpu":
         return "f32" if precision == "auto" else precision
     capability = min(torch.cuda.get_device_capability(device) for device in devices)

@@ -1,13 +1,12 @@
 """What a store remembers of the model that its vectors came from, so that no other is ever compared with them."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from me5 import catalog
+from me5 import catalog, fingerprint
 from me5.checkpoint import Checkpoint
 from me5.errors import InputError, StoreError
 from me5.prompts import Prompts, Side
@@ -16,8 +15,6 @@ Quantization = Literal["none", "int8", "binary"]
 QUANTIZATIONS: tuple[Quantization, ...] = ("none", "int8", "binary")
 # 1 called files by their absolute paths; the first run of `me5 index` over them calls them otherwise.
 FORMAT, _FORMATS = 2, (1, 2)
-# Blocks of the weights that the fingerprint reads: training of any kind changes all of them.
-_BLOCKS, _BLOCK = 64, 4096
 # Vectors at the other precisions agree to a cosine of 0.9999, and may be compared with each other.
 LOSSY = frozenset({"int8", "fp8"})
 _TYPES: Mapping[str, type] = {"prompts": dict, "dim": int, "passage_tokens": int, "format": int}
@@ -69,7 +66,7 @@ class Settings:
             raise InputError(f"unknown quantization {quantization!r}; expected one of {', '.join(QUANTIZATIONS)}")
         return cls(
             model=_loadable(model.checkpoint),
-            fingerprint=fingerprint(model.checkpoint),
+            fingerprint=fingerprint.of_checkpoint(model.checkpoint),
             prompts={side: model.prompts.prefix(side) for side in _SIDES},
             precision=model.precision,
             dim=model.dim,
@@ -125,28 +122,6 @@ class Settings:
             )
         if came.precision != self.precision and {came.precision, self.precision} & LOSSY:
             raise InputError(f"this store was made at precision {self.precision}, got {came.precision}; use the same")
-
-
-def fingerprint(checkpoint: Checkpoint) -> str:
-    """A hash of what makes the vectors: tokenizer, shape, pooling, and 64 blocks of each file of weights."""
-    digest = hashlib.blake2b(digest_size=16)
-    # By name and not the whole configuration: a later me5 may know more of it, and the store must still be its own.
-    config = checkpoint.config
-    shape = (config.body, config.layers, config.heads, config.hidden_size, config.pooling, config.lower_case)
-    digest.update(json.dumps(shape).encode())
-    digest.update(checkpoint.tokenizer.read_bytes())
-    for path in checkpoint.weights:
-        _sample(path, digest)
-    return digest.hexdigest()
-
-
-def _sample(path: Path, digest: hashlib.blake2b) -> None:
-    size = path.stat().st_size
-    digest.update(str(size).encode())
-    with path.open("rb") as file:
-        for block in range(_BLOCKS):
-            file.seek(block * max(size - _BLOCK, 0) // (_BLOCKS - 1))
-            digest.update(file.read(_BLOCK))
 
 
 def _loadable(checkpoint: Checkpoint) -> str:

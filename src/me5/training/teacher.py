@@ -1,19 +1,20 @@
 """A teacher's vectors of a dataset's queries, made once and mapped; a run that is stopped goes on where it was."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from me5.checkpoint import resolve
+from me5.checkpoint import Checkpoint, resolve
 from me5.data.contract import Dataset
 from me5.embedder import Embedder
+from me5.engine import resolve_precision
 from me5.files.atomic import explained
+from me5.fingerprint import of_vectors
 from me5.progress import Advance
-from me5.prompts import NONE
+from me5.prompts import NONE, Prompts
 
 
 def open_vectors(
@@ -24,13 +25,13 @@ def open_vectors(
     The teacher reads bare texts, or those with its own prompt for symmetric use where it has one.
     """
     checkpoint = resolve(model)
-    path = folder / f"teacher-{_fingerprint(dataset, checkpoint.weights)}.f16"
+    path = path_of(folder, dataset, checkpoint, device)
     width, rows = checkpoint.config.hidden_size, dataset.counts["queries"]
     done = path.stat().st_size // (2 * width) if path.exists() else 0
     if done < rows:
         with explained(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
-        embedder = Embedder.load(checkpoint.folder, device=device, prompts=checkpoint.prompts or NONE)
+        embedder = Embedder.load(checkpoint.folder, device=device, prompts=_prompts(checkpoint))
         with path.open("r+b" if path.exists() else "wb") as file:
             file.seek(done * 2 * width)  # over a row that was cut short
             for vectors in embedder.stream(_texts(dataset, done), "both", advance=advance):
@@ -48,9 +49,17 @@ def _texts(dataset: Dataset, first: int) -> Iterator[str]:
         at += len(texts)
 
 
-def _fingerprint(dataset: Dataset, weights: tuple[Path, ...]) -> str:
-    made_of = [dataset.fingerprint]
-    for path in weights:
-        with path.open("rb") as file:
-            made_of.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
+def path_of(folder: Path, dataset: Dataset, checkpoint: Checkpoint, device: str) -> Path:
+    """The file of a dataset's vectors, named by everything that decides them."""
+    vectors = of_vectors(
+        checkpoint,
+        precision=resolve_precision(device),
+        max_tokens=checkpoint.config.max_tokens,
+        truncation="end",
+        prompts=_prompts(checkpoint),
+    )
+    return folder / f"teacher-{hashlib.sha256(f'{dataset.fingerprint} {vectors}'.encode()).hexdigest()[:16]}.f16"
+
+
+def _prompts(checkpoint: Checkpoint) -> Prompts:
+    return checkpoint.prompts or NONE

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from me5 import fingerprint
 from me5._version import __version__
 from me5.embedder import Embedder
 from me5.evaluation.encoders.base import Float32, Prompt, prompt_of
@@ -23,22 +24,16 @@ class CheckpointEncoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """See `Encoder.fingerprint`. Reads all files of the model once."""
-        checkpoint, embedder = self._embedder.checkpoint, self._embedder
-        engine = type(embedder.engine).__name__
-        settings = (
-            __version__,
-            engine,
-            embedder.precision,
-            embedder.max_seq_length,
-            embedder.truncation,
-            checkpoint.config,
+        """See `Encoder.fingerprint`. The version and the engine count too: two may differ in the last bits."""
+        embedder = self._embedder
+        vectors = fingerprint.of_vectors(
+            embedder.checkpoint,
+            precision=embedder.precision,
+            max_tokens=embedder.max_seq_length,
+            truncation=embedder.truncation,
+            prompts=None,
         )
-        digest = hashlib.sha256(repr(settings).encode())
-        for path in (checkpoint.tokenizer, *checkpoint.weights):
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()[:32]
+        return hashlib.sha256(f"{__version__} {type(embedder.engine).__name__} {vectors}".encode()).hexdigest()[:32]
 
     def prompt(self, side: Side, task: str) -> Prompt:
         """See `Encoder.prompt`."""

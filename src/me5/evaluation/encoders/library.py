@@ -1,13 +1,12 @@
 """A model of the sentence-transformers library under test, with me5's prompts on the right side."""
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from me5 import catalog
+from me5 import catalog, fingerprint
 from me5.embedder import unknown_prompts
 from me5.errors import CheckpointError, MissingExtraError
 from me5.evaluation.encoders.base import Float32, Prompt, prompt_of, unit
@@ -39,13 +38,12 @@ class LibraryEncoder:
     @cached_property
     def fingerprint(self) -> str:
         """See `Encoder.fingerprint`."""
-        settings = (sentence_transformers.__version__, str(self._model.max_seq_length), str(self._model))
-        digest = hashlib.sha256(repr(settings).encode())
-        for name, tensor in sorted(self._model.state_dict().items()):
-            raw = tensor.detach().cpu().contiguous()
-            digest.update(f"{name} {raw.dtype} {tuple(raw.shape)}".encode())
-            digest.update(np.ascontiguousarray(raw.float().numpy()).tobytes())
-        return digest.hexdigest()[:32]
+        settings = {
+            "library": sentence_transformers.__version__,
+            "max_seq_length": self._model.max_seq_length,
+            "modules": str(self._model),
+        }
+        return fingerprint.of_network(settings, self._model.state_dict().items())
 
     def prompt(self, side: Side, task: str) -> Prompt:
         """See `Encoder.prompt`."""

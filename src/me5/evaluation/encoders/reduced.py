@@ -10,6 +10,7 @@ from me5.errors import InputError
 from me5.evaluation.encoders.base import Encoder, Float32, Prompt
 from me5.progress import Advance
 from me5.prompts import Side
+from me5.vectors import normalized
 
 Kind = Literal["float32", "int8", "binary"]
 _BITS = {"float32": 32, "int8": 8, "binary": 1}
@@ -40,9 +41,7 @@ class Reduction:
             cut = np.round(cut * (127 / np.maximum(np.abs(cut).max(axis=1, keepdims=True), 1e-12)))
         elif self.kind == "binary":
             cut = np.where(cut > 0, np.float32(1), np.float32(-1))
-        norms = np.linalg.norm(cut, axis=1, keepdims=True)
-        unit: Float32 = (cut / np.maximum(norms, 1e-12)).astype(np.float32)
-        return unit
+        return normalized(cut)
 
 
 class ReducedEncoder:

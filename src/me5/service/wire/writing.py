@@ -18,6 +18,7 @@ from me5.service.errors import FieldError
 from me5.service.pipeline import Float32
 from me5.service.record import Record
 from me5.service.settings import Settings
+from me5.vectors import normalized
 
 OCTETS = "application/octet-stream"
 # Numbers that are written where they are; more go to a thread, which costs as much as writing about this many.
@@ -44,7 +45,7 @@ def shortened(vectors: Float32, dimensions: int | None, *, unit: bool = True) ->
         return vectors
     short: Float32 = np.ascontiguousarray(vectors[:, :dimensions])
     if unit:
-        short /= np.maximum(np.linalg.norm(short, axis=1, keepdims=True), np.float32(1e-12))
+        return normalized(short)
     return short
 
 
