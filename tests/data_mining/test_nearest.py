@@ -4,11 +4,11 @@ import numpy as np
 import planted
 import pytest
 
-from me5.data import nearest as searching
+from me5 import nearest
+from me5.data import vectors as stored
 from me5.data.jobs import Workplace
-from me5.data.nearest import NONE, nearest
 from me5.data.rows import lay_out, number_relations, text_key
-from me5.data.vectors import Vectors
+from me5.data.vectors import NONE, Vectors
 
 
 def kept(folder, vectors, *, size=11):
@@ -20,13 +20,13 @@ def kept(folder, vectors, *, size=11):
 
 @pytest.mark.parametrize("k", [1, 5, 40])
 def test_nearest_is_exact_in_any_blocks(tmp_path, monkeypatch, k):
-    monkeypatch.setattr(searching, "_BLOCK", 9)
-    monkeypatch.setattr(searching, "_SCORES", 9 * 4)
+    monkeypatch.setattr(stored, "BLOCK", 9)
+    monkeypatch.setattr(nearest, "_SCORES", 9 * 4)
     rng = np.random.default_rng(k)
     documents = rng.normal(size=(60, 8)).astype(np.float16)
     queries = rng.normal(size=(10, 8)).astype(np.float32)
     pool = np.sort(rng.choice(60, 30, replace=False))
-    rows, scores = nearest(queries, kept(tmp_path, documents), pool, k)
+    rows, scores = kept(tmp_path, documents).nearest(queries, pool, k)
     truth = queries @ documents[pool].astype(np.float32).T
     for query in range(10):
         best = sorted(range(30), key=lambda place: -truth[query, place])[:k]
@@ -37,15 +37,18 @@ def test_nearest_is_exact_in_any_blocks(tmp_path, monkeypatch, k):
 
 
 def test_nearest_when_all_later_blocks_are_better(tmp_path, monkeypatch):
-    monkeypatch.setattr(searching, "_BLOCK", 4)
+    monkeypatch.setattr(stored, "BLOCK", 4)
     documents = np.stack([np.arange(30.0), np.ones(30)], axis=1).astype(np.float32)
-    rows, _ = nearest(np.array([[1, 0], [-1, 0]], np.float32), kept(tmp_path, documents), np.arange(30), 3)
+    rows, _ = kept(tmp_path, documents).nearest(np.array([[1, 0], [-1, 0]], np.float32), np.arange(30), 3)
     assert rows.tolist() == [[29, 28, 27], [0, 1, 2]]
 
 
-def test_equal_scores_rank_by_row(tmp_path):
+def test_equal_scores_rank_by_row_also_at_the_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(stored, "BLOCK", 3)
     documents = np.ones((20, 2), np.float32)
-    rows, _ = nearest(np.ones((1, 2), np.float32), kept(tmp_path, documents), np.arange(5), 5)
+    rows, _ = kept(tmp_path, documents).nearest(np.ones((1, 2), np.float32), np.arange(2, 20), 5)
+    assert rows.tolist() == [[2, 3, 4, 5, 6]]
+    rows, _ = kept(tmp_path, documents).nearest(np.ones((1, 2), np.float32), np.arange(5), 5)
     assert rows.tolist() == [[0, 1, 2, 3, 4]]
 
 

@@ -55,7 +55,7 @@ def test_nearest_equals_argmax_both_ways(data: st.DataObject) -> None:
     numbers = st.lists(st.integers(-1, 1), min_size=2, max_size=2)
     left, right = (np.array(data.draw(st.lists(numbers, min_size=1, max_size=9)), np.float32) for _ in range(2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("me5.evaluation.exact._SCORES", data.draw(st.integers(1, 30)))
+        patch.setattr("me5.nearest._SCORES", data.draw(st.integers(1, 30)))
         forth, back = nearest(left, right)
     scores = left @ right.T
     assert forth.tolist() == scores.argmax(axis=1).tolist()

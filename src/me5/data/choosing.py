@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from me5.data.jobs import Shard
-from me5.data.nearest import NONE
 from me5.data.rows import IGNORE, NEGATIVE, POSITIVE, Int64
 from me5.data.teachers import Pair, Teacher
-from me5.data.vectors import Embedded, Sharded
+from me5.data.vectors import NONE, Embedded, Sharded
 from me5.errors import InputError
 from me5.progress import Advance
 

@@ -16,10 +16,9 @@ import numpy.typing as npt
 
 from me5.data.contract import Dataset
 from me5.data.jobs import Job, Shard, Workplace, check_free
-from me5.data.nearest import NONE, nearest
 from me5.data.rows import IGNORE, POSITIVE, Int64, Relations, Texts
 from me5.data.teachers import EmbeddingTeacher
-from me5.data.vectors import Embedded, Sharded, embed_dataset
+from me5.data.vectors import NONE, Embedded, Sharded, embed_dataset
 from me5.data.writing import Item, write_dataset
 from me5.errors import InputError
 
@@ -142,7 +141,7 @@ def count_better(embedded: Embedded, pairs: Int64, pool: Int64) -> npt.NDArray[n
     depth = min(len(pool), DEEPEST + 1 + max(map(len, spared)))
     vectors = embedded.query_vectors.vectors(queries)
     own = np.einsum("pd,pd->p", vectors, embedded.document_vectors.vectors(positives))
-    rows, scores = nearest(vectors, embedded.document_vectors, pool, depth)
+    rows, scores = embedded.document_vectors.nearest(vectors, pool, depth)
     beaten = (scores > own[:, None] + _NOISE) & (rows != NONE)
     for at in np.flatnonzero(beaten.any(axis=1)).tolist():
         same = [*keys[spared[at]].tolist(), int(embedded.queries.keys[queries[at]])]

@@ -20,7 +20,6 @@ import numpy.typing as npt
 from me5.data.choosing import FIGURES, Miner, MiningSettings, Within
 from me5.data.contract import Dataset, Relation
 from me5.data.jobs import Job, Shard, Workplace, check_free
-from me5.data.nearest import nearest
 from me5.data.rows import POSITIVE, Int64, Relations
 from me5.data.teachers import EmbeddingTeacher, Teacher
 from me5.data.vectors import Embedded, Sharded, embed_dataset
@@ -114,7 +113,7 @@ def _search(job: Job, embedded: Embedded, asking: Int64, settings: MiningSetting
             found = np.empty((len(queries), settings.depth), _FOUND)
             for pool, places in groups.of(queries):
                 vectors = embedded.query_vectors.vectors(queries[places])
-                rows, scores = nearest(vectors, embedded.document_vectors, pool, settings.depth)
+                rows, scores = embedded.document_vectors.nearest(vectors, pool, settings.depth)
                 found["row"][places], found["score"][places] = rows, scores
                 advance(len(places), 0)
             np.save(file, found, allow_pickle=False)

@@ -11,12 +11,16 @@ from me5.data.contract import Dataset
 from me5.data.jobs import Job, Shard, Workplace
 from me5.data.rows import Int64, Relations, Texts, lay_out, number_relations, table_hash
 from me5.data.teachers import EmbeddingTeacher
+from me5.nearest import Float32, top_k
 from me5.progress import Advance
 
-Float32 = npt.NDArray[np.float32]
 _TABLES: tuple[Literal["documents", "queries"], ...] = ("documents", "queries")
 # Texts per shard: what a kill may cost. 34 MB of float16 at 1,024 dimensions, some minutes on a CPU.
 SHARD_TEXTS = 16_384
+# Documents whose vectors are in memory at once while all are searched: 64 MB at 1,024 dimensions.
+BLOCK = 16_384
+# No document: fewer than k are there.
+NONE = -1
 
 
 class Sharded:
@@ -43,6 +47,17 @@ class Vectors(Sharded):
     def vectors(self, rows: Int64) -> Float32:
         """Those of some rows, float32 (rows, dim)."""
         return self.take(rows).astype(np.float32, copy=False)
+
+    def nearest(self, queries: Float32, pool: Int64, k: int) -> tuple[Int64, Float32]:
+        """The rows and scores of each query's k best of the rows in `pool`, best first: two (queries, k).
+
+        Of equal scores the lower row comes first. Where the pool is smaller than k the rest is `NONE` and -inf.
+        """
+        starts = range(0, len(pool), BLOCK)
+        # Rows are negated, for of equal scores the greater name comes first.
+        blocks = ((-rows, self.vectors(rows)) for rows in (pool[start : start + BLOCK] for start in starts))
+        names, scores = top_k(queries, blocks, k)
+        return np.where(np.isneginf(scores), NONE, -names), scores
 
 
 @dataclass(frozen=True)
