@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import ROOT, blocks
 from truth import ALL_OF_IT, LIMITED, SIDES, TEXTS, assert_same, embedder, expected
 from vectors import ROUNDING
 
-ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "node"
 PACKAGE = ROOT / "clients" / "node"
 EXAMPLES = ROOT / "examples" / "clients"
@@ -240,15 +240,10 @@ def test_examples_find_the_right_document(node, workplace, server, name):
     assert "南瓜的家常做法  →  清炒南瓜丝" in told
 
 
-@pytest.mark.parametrize("page", ["README.md", "clients/node/README.md"])
-def test_javascript_to_copy_runs(node, workplace, server, page):
-    text = (ROOT / page).read_text("utf-8")
-    (block,) = re.findall(r"^```js(?: served)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    block = block.replace("http://127.0.0.1:8080", server.url)
-    told = run([node, "--input-type=module", "--eval", block], workplace)
-    if page == "README.md":
-        assert int(told) == embedder().dim
-    else:
-        (a, b), (c, d) = re.findall(r"\[ (-?[\d.]+), (-?[\d.]+) \]", told)
-        assert float(a) > float(b)
-        assert float(d) > float(c)
+def test_javascript_to_copy_runs(node, workplace, server):
+    (block,) = blocks("clients/node/README.md", "js")
+    code = block.code.replace("http://127.0.0.1:8080", server.url)
+    told = run([node, "--input-type=module", "--eval", code], workplace)
+    (a, b), (c, d) = re.findall(r"\[ (-?[\d.]+), (-?[\d.]+) \]", told)
+    assert float(a) > float(b)
+    assert float(d) > float(c)

@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from pages import ROOT, assert_prints, blocks
 
 import me5
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_public_names_are_these():
@@ -44,28 +43,30 @@ def test_changelog_tells_this_version():
     assert f"\n## {me5.__version__} " in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
-def blocks(language: str, page: str = "README.md") -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
-
-
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md", "docs/search.md", "docs/data.md"])
 @pytest.mark.filterwarnings("ignore::me5.TruncationWarning")
-def test_python_in_the_documents_runs(page, capsys):
-    code = blocks("python", page)
+def test_python_in_the_documents_runs_and_prints_what_they_say(page, capsys):
+    code, names = blocks(page, "python"), {}
     assert code
-    exec(compile("\n".join(code), page, "exec"), {})
-    assert capsys.readouterr().out
+    printed = ""
+    for block in code:
+        exec(compile(block.code, page, "exec"), names)
+        output = capsys.readouterr().out
+        assert_prints(block, output)
+        printed += output
+    assert printed
 
 
-def test_readme_commands_run(tmp_path):
-    commands = [block for block in blocks("bash") if "git clone" not in block]
-    assert commands
+def test_readme_commands_run_and_print_what_it_says(tmp_path):
+    commands = [block for block in blocks("README.md", "bash") if "git clone" not in block.code]
+    assert [block for block in commands if block.printed]
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HF_HUB_OFFLINE": "1"}
     for block in commands:
-        script = f"set -e\n{block}"
+        script = f"set -e\n{block.code}"
         result = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
-    assert (tmp_path / "vectors.npy").exists()
+        assert_prints(block, result.stdout)
 
 
 def test_readme_links_lead_somewhere():
