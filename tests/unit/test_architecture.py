@@ -2,11 +2,14 @@
 
 import ast
 import re
+import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "src" / "me5"
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "me5"
 FILES = sorted(SOURCE.rglob("*.py"))
 NAMES = [str(path.relative_to(SOURCE)) for path in FILES]
 
@@ -140,7 +143,7 @@ def test_third_party_packages_stay_in_their_homes(path):
     name = str(path.relative_to(SOURCE))
     packages = {module.partition(".")[0] for module in imports(run_time_tree(path))} - standard_library()
     for package in packages - ALLOWED_ANYWHERE:
-        assert package in HOMES, f"{name} imports {package}, which ARCHITECTURE.md does not know"
+        assert package in HOMES, f"{name} imports {package}, which has no home in HOMES"
         assert name.startswith(HOMES[package]), f"{name} imports {package}, whose home is {HOMES[package]}"
 
 
@@ -221,8 +224,28 @@ def test_files_and_functions_stay_small(path):
             assert (node.end_lineno or 0) - node.lineno < 75, f"{node.name} is too long"
 
 
-def test_every_room_of_the_source_is_told_in_architecture():
-    told = (SOURCE.parents[1] / "ARCHITECTURE.md").read_text("utf-8")
+def table_rows(page: str) -> list[str]:
+    """The first cell of every row of the tables on a page."""
+    return re.findall(r"^\| (.+?) \| .+ \|$", (ROOT / page).read_text("utf-8"), re.MULTILINE)
+
+
+def test_every_room_of_the_source_has_its_row():
+    rows = {name for row in table_rows("ARCHITECTURE.md") for name in re.findall(r"`(.+?)`", row)}
     rooms = {path.name + ("/" if path.is_dir() else "") for path in SOURCE.iterdir() if path.name[0] not in "_."}
-    missing = {room for room in rooms if room not in ("py.typed", "models/") and f"`{room}`" not in told}
-    assert not missing
+    assert rows == rooms - {"py.typed"}, "ARCHITECTURE.md has a row per file and folder at the top, and no others"
+
+
+def test_every_dependency_has_its_sentence():
+    listed = {name for row in table_rows("docs/dependencies.md") for name in re.findall(r"[\w.-]+", row)}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    wanted = {re.match(r"[\w.-]+", line)[0] for line in chain(project["dependencies"], *extras)} - {"me5"}
+    assert not wanted - listed, "each needs a row in docs/dependencies.md"
+
+
+def test_every_module_says_what_it_is_for():
+    for path in FILES:
+        if path.stat().st_size:
+            docstring = ast.get_docstring(ast.parse(path.read_text("utf-8")))
+            assert docstring, f"{path} has no docstring"
+            assert docstring.splitlines()[0][-1] in ".:", f"{path}: the first line is no sentence"
