@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test avx2 emulated check lint format types package clean
+.PHONY: help demo test avx2 emulated check lint format types docs package clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,7 +24,7 @@ avx2: $(VENV)/dev  ## Run the engine's tests limited to AVX2
 emulated: $(VENV)/dev  ## Run the engine's tests on an emulated AVX2 processor (needs qemu-user)
 	qemu-x86_64 -cpu Haswell $(BIN)/python -m pytest -p no:cacheprovider tests/contract/test_company.py -k "not torch"
 
-check: lint types test package  ## Everything that CI runs
+check: lint types docs test package  ## Everything that CI runs
 
 lint: $(VENV)/dev  ## Check style
 	$(BIN)/ruff check .
@@ -32,6 +32,10 @@ lint: $(VENV)/dev  ## Check style
 
 types: $(VENV)/dev  ## Check types
 	$(BIN)/mypy
+
+docs: $(VENV)/dev  ## Build the documentation's site, strictly, into build/site
+	$(BIN)/python docs/site.py build/pages
+	$(BIN)/zensical build --strict
 
 format: $(VENV)/dev  ## Fix style where a tool can
 	$(BIN)/ruff check --fix .
