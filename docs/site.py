@@ -3,8 +3,8 @@
     python docs/site.py build/pages
 
 In the repository a link is relative to its own file, so that readers there can follow it. On the site, links to other
-pages become links between pages, and links to other files of the repository become plain text. A link that leads nowhere
-is an error; anchors are checked by the builder.
+pages become links between pages, and links to other files of the repository become plain text. A link that leads
+nowhere is an error; anchors are checked by the builder.
 """
 
 from __future__ import annotations
