@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -120,6 +121,7 @@ def is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
+@cache
 def run_time_tree(path: Path) -> ast.Module:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if not is_type_checking(node)]
@@ -127,9 +129,8 @@ def run_time_tree(path: Path) -> ast.Module:
 
 
 def top_level_imports(path: Path) -> set[str]:
-    tree = run_time_tree(path)
-    tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    return imports(tree)
+    body = [node for node in run_time_tree(path).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return imports(ast.Module(body, []))
 
 
 def standard_library() -> set[str]:
