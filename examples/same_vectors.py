@@ -20,7 +20,7 @@ TEXTS = ["how much protein should a female eat", "南瓜的家常做法"]
 
 def main() -> None:
     embedder = Embedder.load(sys.argv[1] if len(sys.argv) > 1 else None, precision="f32")
-    folder = str(embedder.checkpoint.folder)
+    folder = str(embedder.checkpoint.path)
     prompt = embedder.prompts.prefix("query")
     ours = embedder.encode_query(TEXTS)
 

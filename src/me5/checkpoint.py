@@ -1,14 +1,15 @@
-"""A folder, the bundled name or a hub id -> verified local files and what they say about the network.
+"""A folder, a GGUF file, the bundled name or a hub id -> verified local files and what they say about the network.
 
 The published layout of sentence-transformers is the one interchange format: config.json, model.safetensors (or shards
 with an index), tokenizer.json, modules.json, 1_Pooling/config.json, sentence_*_config.json and
-config_sentence_transformers.json. A plain `transformers` folder (no modules.json) is read with mean pooling.
+config_sentence_transformers.json. A plain `transformers` folder (no modules.json) is read with mean pooling. A GGUF
+file says the same in its own terms, which `gguf.network` translates.
 """
 
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +36,7 @@ _SIZES: Mapping[str, tuple[str, int, int]] = {
 }
 # The special tokens around a text, and one token of it.
 _SHORTEST = 3
+GGUF = ".gguf"
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,13 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified model folder. `prompts` is None where neither the folder nor the catalogue knows them."""
+    """A verified model folder or GGUF file. `prompts` is None where neither it nor the catalogue knows them.
+
+    `path` is the folder, or the file, which then holds weights and tokenizer too.
+    """
 
     name: str
-    folder: Path
+    path: Path
     config: ModelConfig
     weights: tuple[Path, ...]
     tokenizer: Path
@@ -76,27 +81,32 @@ class Checkpoint:
 
 
 def resolve(model: str | Path | None = None, *, revision: str | None = None, progress: bool = True) -> Checkpoint:
-    """Find a model by folder, bundled name (or None), or hub id, download it if need be, and read its layout.
+    """Find a model by folder, GGUF file, bundled name (or None) or hub id; download it if need be; read its layout.
 
-    Raises `CheckpointError` for a folder that is incomplete or not supported, `DownloadError` for an unreachable hub.
+    Raises `CheckpointError` for one that is incomplete or not supported, `DownloadError` for an unreachable hub.
     """
     if model is None or str(model).lower() == catalog.BUNDLED:
         return read_folder(Path(__file__).parent / "models" / "mini", name=catalog.BUNDLED)
     folder = Path(model).expanduser()
-    if folder.is_dir():
-        return read_folder(folder)
+    if folder.is_dir() or (folder.suffix.lower() == GGUF and folder.is_file()):
+        return read(folder)
     known = catalog.find(str(model))
     if known is None and (isinstance(model, Path) or str(model).count("/") != 1 or folder.is_absolute()):
         raise CheckpointError(
-            f"no model {str(model)!r}: it is not a folder here, not the bundled {catalog.BUNDLED}, "
+            f"no model {str(model)!r}: it is not a folder or .gguf file here, not the bundled {catalog.BUNDLED}, "
             "and not a hub id of the form owner/name. `me5 models` lists the known ones"
         )
     model_id = known.id if known is not None else str(model)
     return read_folder(hub.download(model_id, revision, progress=progress), name=model_id)
 
 
+def read(path: Path, *, name: str | None = None) -> Checkpoint:
+    """Read a folder of the published layout or a GGUF file; the weights themselves are not opened here."""
+    return read_folder(path, name=name) if path.is_dir() else read_gguf(path, name=name)
+
+
 def read_folder(folder: Path, *, name: str | None = None) -> Checkpoint:
-    """Read a local folder of the published layout; the weights themselves are not opened here."""
+    """Read a local folder of the published layout."""
     config = _read_json(folder / "config.json")
     if config is None:
         raise CheckpointError(f"{folder} has no config.json, so it is no model folder")
@@ -109,11 +119,30 @@ def read_folder(folder: Path, *, name: str | None = None) -> Checkpoint:
     known = catalog.find(name) if name is not None else catalog.recognise(folder.resolve())
     return Checkpoint(
         name=name or _name_of(folder),
-        folder=folder,
+        path=folder,
         config=_model_config(folder, config),
         weights=_weight_files(folder),
         tokenizer=tokenizer,
         prompts=_prompts(folder) or (known.prompts if known is not None else None),
+        known=known,
+    )
+
+
+def read_gguf(path: Path, *, name: str | None = None) -> Checkpoint:
+    """Read a GGUF file's settings."""
+    # Imported here: most models are folders, and the gguf package takes 0.08 s.
+    from me5.gguf import header
+    from me5.gguf.network import network
+
+    found = network(header.read(path))
+    known = next((model for each in (name, *found.names) if each and (model := catalog.find(each))), None)
+    return Checkpoint(
+        name=name or path.stem,
+        path=path,
+        config=replace(_encoder(path, found.config, found.max_tokens), pooling=found.pooling),
+        weights=(path,),
+        tokenizer=path,
+        prompts=from_sentence_transformers(found.prompts) or (known.prompts if known is not None else None),
         known=known,
     )
 
@@ -150,14 +179,20 @@ def _model_config(folder: Path, config: dict[str, Any]) -> ModelConfig:
     if body not in ("xlm-roberta", "bert"):
         raise CheckpointError(f"{folder}: model_type is {body!r}, which is not supported. {SUPPORTED}")
     _refuse_variants(folder, config)
-    path = folder / "config.json"
+    max_tokens, lower_case = _text_limits(folder)
+    encoder = _encoder(folder / "config.json", config, max_tokens)
+    return replace(encoder, pooling=_pooling(folder, encoder.hidden_size), lower_case=lower_case)
+
+
+def _encoder(path: Path, config: Mapping[str, Any], limit: int) -> ModelConfig:
+    """The network that `config` describes in config.json's terms, read from `path`. A `limit` of 0 tokens is none."""
+    body = config["model_type"]
     sizes = {ours: _whole(path, config, key, least, most) for key, (ours, least, most) in _SIZES.items()}
     first_position = (
         _whole(path, config, "pad_token_id", 0, sizes["vocab_size"] - 1) + 1 if body == "xlm-roberta" else 0
     )
     if sizes["hidden_size"] % sizes["heads"]:
-        raise CheckpointError(f"{folder}: hidden_size {sizes['hidden_size']} is no multiple of {sizes['heads']} heads")
-    asked, lower_case = _text_limits(folder)
+        raise CheckpointError(f"{path}: hidden_size {sizes['hidden_size']} is no multiple of {sizes['heads']} heads")
     room = sizes["max_positions"] - first_position
     if room < _SHORTEST:
         raise CheckpointError(
@@ -170,9 +205,9 @@ def _model_config(folder: Path, config: dict[str, Any]) -> ModelConfig:
         layer_norm_eps=_share(path, config, "layer_norm_eps"),
         hidden_dropout=_share(path, {"hidden_dropout_prob": 0.1, **config}, "hidden_dropout_prob"),
         attention_dropout=_share(path, {"attention_probs_dropout_prob": 0.1, **config}, "attention_probs_dropout_prob"),
-        pooling=_pooling(folder, sizes["hidden_size"]),
-        max_tokens=min(asked, room) if asked else room,
-        lower_case=lower_case,
+        pooling="mean",
+        max_tokens=min(limit, room) if limit else room,
+        lower_case=False,
         **sizes,
     )
 

@@ -73,7 +73,7 @@ class Embedder:
         prompts: str | Prompts | None = None,
         revision: str | None = None,
     ) -> "Embedder":
-        """Load the bundled model (None), a folder, or a hub id.
+        """Load the bundled model (None), a folder, a GGUF file, or a hub id.
 
         `device` is `cpu`, `cuda` (every visible GPU), `cuda:N`, or `torch-cpu` (what a GPU computes, slowly).
         `precision` is `f32`, `bf16`, `int8` (CPU), `f16`, `fp8` (GPU) or `auto`: bf16 where the hardware has it, else
@@ -95,7 +95,7 @@ class Embedder:
         )
         embedder = cls(checkpoint, engine, prompts=prompts, max_tokens=max_tokens, truncation=truncation)
         # Another process may have another working directory.
-        found = checkpoint.folder.absolute() if model is not None and Path(model).expanduser().is_dir() else model
+        found = checkpoint.path.absolute() if model is not None and Path(model).expanduser().exists() else model
         embedder._loaded = {
             "model": found, "device": device, "precision": precision, "threads": threads, "revision": revision,
         }  # fmt: skip
@@ -278,7 +278,7 @@ def open_tokenizer(checkpoint: Checkpoint, max_tokens: int | None = None) -> Tok
     tokenizer = Tokenizer(checkpoint.tokenizer, max_tokens or config.max_tokens, lower_case=config.lower_case)
     if tokenizer.vocabulary > config.vocab_size:
         raise CheckpointError(
-            f"{checkpoint.folder}: tokenizer.json has {tokenizer.vocabulary:,} tokens, vocab_size of config.json is "
+            f"{checkpoint.path}: tokenizer.json has {tokenizer.vocabulary:,} tokens, vocab_size of config.json is "
             f"{config.vocab_size:,}; one of them belongs to another model"
         )
     return tokenizer

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from me5._version import __version__
-from me5.checkpoint import ModelConfig
+from me5.checkpoint import GGUF, ModelConfig
 from me5.prompts import Prompts, to_sentence_transformers
 
 # transformers builds its tokenizer from these; they lie beside the tokenizer.json that they belong to.
@@ -20,13 +20,16 @@ _CLASSES = {"xlm-roberta": "XLMRobertaModel", "bert": "BertModel"}
 def write_layout(folder: Path, config: ModelConfig, tokenizer: Path, prompts: Prompts | None, dtype: str) -> None:
     """Write everything but the weights. `dtype` is theirs: float32, float16 or bfloat16.
 
-    `tokenizer` is a tokenizer.json; tokenizer_config.json and special_tokens_map.json are taken from beside it. A model
-    without known prompts lists none.
+    `tokenizer` is a tokenizer.json, with tokenizer_config.json and special_tokens_map.json beside it, or a GGUF file. A
+    model without known prompts lists none.
     """
-    shutil.copyfile(tokenizer, folder / "tokenizer.json")
-    for name in _TOKENIZER_FILES:
-        if (tokenizer.parent / name).is_file():
-            shutil.copyfile(tokenizer.parent / name, folder / name)
+    if tokenizer.suffix.lower() == GGUF:
+        _write_tokenizer(folder, tokenizer, config.max_tokens)
+    else:
+        shutil.copyfile(tokenizer, folder / "tokenizer.json")
+        for name in _TOKENIZER_FILES:
+            if (tokenizer.parent / name).is_file():
+                shutil.copyfile(tokenizer.parent / name, folder / name)
     modules = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
     files: dict[str, Any] = {
         "config.json": _network(config, dtype),
@@ -51,7 +54,26 @@ def write_layout(folder: Path, config: ModelConfig, tokenizer: Path, prompts: Pr
     }
     (folder / "1_Pooling").mkdir(exist_ok=True)
     for name, content in files.items():
-        (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        _write_json(folder / name, content)
+
+
+def _write_tokenizer(folder: Path, source: Path, max_tokens: int) -> None:
+    """The tokenizer in a GGUF file as transformers reads one."""
+    # Imported here: most models are folders, and the gguf package takes 0.08 s.
+    from me5.gguf import header
+    from me5.gguf import tokenizer as tokenizers
+
+    terms = tokenizers.read(header.read(source))
+    tokenizer = tokenizers.build(terms)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    tokens = {f"{name}_token": tokenizer.id_to_token(at) for name, at in terms.ids.items()}
+    # A class of its own would build its tokenizer anew; this one takes tokenizer.json as it is.
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": max_tokens, **tokens}
+    _write_json(folder / "tokenizer_config.json", settings)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _network(config: ModelConfig, dtype: str) -> dict[str, Any]:

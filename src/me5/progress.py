@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Literal
 
 Advance = Callable[[int, int], None]
-Unit = Literal["texts", "rows", "bytes"]
+Unit = Literal["texts", "rows", "bytes", "tensors"]
 
 SECONDS_BETWEEN_LINES = 60.0
 

@@ -1,4 +1,4 @@
-"""safetensors files -> named arrays, strictly: the one table of other people's tensor names, and their bytes.
+"""safetensors and GGUF files -> named arrays, strictly: the one table of other people's tensor names, and their bytes.
 
 Files are mapped, not read: an array is a view of the file until it is converted, and `release` gives the pages back,
 so that loading never holds more than one matrix beside what the engine keeps.
@@ -8,7 +8,7 @@ import json
 import math
 import mmap
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
-from me5.checkpoint import ModelConfig
+from me5.checkpoint import GGUF, ModelConfig
 from me5.errors import CheckpointError
 
 Float32 = npt.NDArray[np.float32]
@@ -34,6 +35,23 @@ _LAYER_PARTS = {
     "feedforward_norm": "output.LayerNorm",
 }
 _PREFIXES = ("roberta.", "bert.", "model.", "")
+# The same in GGUF files.
+_GGUF_TABLES = {
+    "words": "token_embd",
+    "positions": "position_embd",
+    "types": "token_types",
+    "embedding_norm": "token_embd_norm",
+}
+_GGUF_LAYER_PARTS = {
+    "query": "attn_q",
+    "key": "attn_k",
+    "value": "attn_v",
+    "attention_output": "attn_output",
+    "attention_norm": "attn_output_norm",
+    "feedforward_in": "ffn_up",
+    "feedforward_out": "ffn_down",
+    "feedforward_norm": "layer_output_norm",
+}
 # Tensors that files carry and that no sentence vector needs: the classification pooler, and index buffers that old
 # versions of transformers saved.
 _UNUSED = {"pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids", "embeddings.token_type_ids"}
@@ -62,18 +80,33 @@ def tensor_table(config: ModelConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
     return table
 
 
+def gguf_table(config: ModelConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """`tensor_table` with the names of GGUF files."""
+    table: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for name, (_, shape) in tensor_table(config).items():
+        *layer, part, kind = name.split(".") if "." in name else (name, "weight")
+        if layer:
+            table[name] = f"blk.{layer[1]}.{_GGUF_LAYER_PARTS[part]}.{kind}", shape
+        else:
+            table[name] = f"{_GGUF_TABLES[part]}.{kind}", shape
+    return table
+
+
 @dataclass(frozen=True)
 class _Stored:
-    """Where a tensor lies: its file's map, first byte, dtype as safetensors writes it, shape."""
+    """Where a tensor lies: its file's map, first byte, dtype as safetensors or GGML writes it, bytes, shape."""
 
     file: mmap.mmap
     start: int
     dtype: str
+    size: int
     shape: tuple[int, ...]
 
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape) * _DTYPES[self.dtype].itemsize
+    def array(self) -> npt.NDArray[Any]:
+        """A view of the file: of numbers, or of blocks of numbers the bytes, (..., bytes of a row)."""
+        if (dtype := _DTYPES.get(self.dtype)) is not None:
+            return np.frombuffer(self.file, dtype, math.prod(self.shape), self.start).reshape(self.shape)
+        return np.frombuffer(self.file, np.uint8, self.size, self.start).reshape(*self.shape[:-1], -1)
 
 
 class Weights:
@@ -86,37 +119,41 @@ class Weights:
     def __init__(self, files: Sequence[Path], config: ModelConfig) -> None:
         found: dict[str, _Stored] = {}
         for path in files:
-            for name, stored in _read_header(path):
+            for name, stored in _read_gguf(path) if path.suffix.lower() == GGUF else _read_header(path):
                 if name in found:
                     raise CheckpointError(f"{path}: tensor {name} occurs in two shards")
                 found[name] = stored
-        self._tensors = _match(found, config, files[0].parent)
+        self._tensors = _match(found, config, files[0])
         self.file_bytes = sum(stored.size for stored in self._tensors.values())
         self.parameters = sum(math.prod(stored.shape) for stored in self._tensors.values())
         self.dtypes = sorted({stored.dtype for stored in self._tensors.values()})
 
     def dtype(self, name: str) -> str:
-        """`F32`, `F16` or `BF16`, as stored."""
+        """As stored: `F32`, `F16`, `BF16`, or a type of GGML's in blocks, such as `Q8_0`."""
         return self._tensors[name].dtype
 
     def size(self, name: str) -> int:
         """Bytes, as stored."""
         return self._tensors[name].size
 
+    def stored(self, name: str) -> npt.NDArray[Any]:
+        """A view of the file: the numbers (of BF16 their bits), or of types in blocks the bytes of every row."""
+        return self._tensors[name].array()
+
     def float32(self, name: str) -> Float32:
         """The tensor as float32: a view of the file where it is stored so, a copy otherwise."""
-        return _to_float32(self._stored_array(name), self.dtype(name))
+        return _to_float32(self.stored(name), self.dtype(name))
 
     def bfloat16(self, name: str) -> npt.NDArray[np.uint16]:
         """The bits of the tensor as bfloat16, rounded to nearest even (as IEEE 754 conversions are)."""
         if self.dtype(name) == "BF16":
-            return self._stored_array(name).astype(np.uint16)
+            return self.stored(name).astype(np.uint16)
         bits = np.ascontiguousarray(self.float32(name)).view(np.uint32)
         return ((bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
     def rows(self, name: str, index: npt.NDArray[np.int64]) -> Float32:
         """Some rows of a table, float32, shape `index.shape + (width,)`; only their pages are read."""
-        return _to_float32(self._stored_array(name)[index], self.dtype(name))
+        return _to_float32(self.stored(name)[index], self.dtype(name))
 
     def release(self, name: str) -> None:
         """Give the pages of a tensor back to the system; they are read again if it is used again."""
@@ -125,17 +162,26 @@ class Weights:
         if hasattr(mmap, "MADV_DONTNEED"):
             stored.file.madvise(mmap.MADV_DONTNEED, first, stored.start + stored.size - first)
 
-    def _stored_array(self, name: str) -> npt.NDArray[Any]:
-        stored = self._tensors[name]
-        count = stored.size // _DTYPES[stored.dtype].itemsize
-        flat: npt.NDArray[Any] = np.frombuffer(stored.file, _DTYPES[stored.dtype], count, stored.start)
-        return flat.reshape(stored.shape)
+
+def save_safetensors(tensors: Mapping[str, npt.NDArray[Any]], path: Path) -> None:
+    """Write arrays under their names. Raises `OSError` where the disk is full."""
+    try:
+        save_file(dict(tensors), path, {"format": "pt"})
+    except SafetensorError as error:  # how it says that the disk is full
+        raise OSError(str(error)) from error
+    path.chmod(0o644)  # safetensors lets none but the owner read
 
 
 def _to_float32(array: npt.NDArray[Any], dtype: str) -> Float32:
     if dtype == "BF16":
         return (array.astype(np.uint32) << 16).view(np.float32)
-    return array.astype(np.float32, copy=False)
+    if dtype in _DTYPES:
+        return array.astype(np.float32, copy=False)
+    # Imported here: it takes 0.08 s, which other files need not pay.
+    from gguf import GGMLQuantizationType, dequantize
+
+    numbers: Float32 = dequantize(array, GGMLQuantizationType[dtype])
+    return numbers
 
 
 def _read_header(path: Path) -> Iterator[tuple[str, _Stored]]:
@@ -152,12 +198,25 @@ def _read_header(path: Path) -> Iterator[tuple[str, _Stored]]:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     for name, entry in header.items():
         if name != "__metadata__":
-            yield name, _Stored(mapped, 8 + length + entry["data_offsets"][0], entry["dtype"], tuple(entry["shape"]))
+            start, end = entry["data_offsets"]
+            yield name, _Stored(mapped, 8 + length + start, entry["dtype"], end - start, tuple(entry["shape"]))
 
 
-def _match(found: dict[str, _Stored], config: ModelConfig, folder: Path) -> dict[str, _Stored]:
+def _read_gguf(path: Path) -> Iterator[tuple[str, _Stored]]:
+    """Every tensor of a GGUF file."""
+    # Imported here: it loads the gguf package, which takes 0.08 s.
+    from me5.gguf import header
+
+    file = header.read(path)
+    for name, tensor in file.tensors.items():
+        yield name, _Stored(file.mapped, tensor.start, tensor.type, header.stored_bytes(tensor), tensor.shape)
+
+
+def _match(found: dict[str, _Stored], config: ModelConfig, file: Path) -> dict[str, _Stored]:
     """The tensors under our names; whatever does not match is refused by name."""
-    table = tensor_table(config)
+    single = file.suffix.lower() == GGUF
+    folder, says = (file, "its settings say") if single else (file.parent, "config.json says")
+    table = gguf_table(config) if single else tensor_table(config)
     prefix = next((p for p in _PREFIXES if f"{p}{table['words'][0]}" in found), "")
     left = {name.removeprefix(prefix): stored for name, stored in found.items()}
     tensors: dict[str, _Stored] = {}
@@ -167,10 +226,8 @@ def _match(found: dict[str, _Stored], config: ModelConfig, folder: Path) -> dict
     for ours, (theirs, shape) in table.items():
         stored = left.pop(theirs)
         if stored.shape != shape:
-            raise CheckpointError(
-                f"{folder}: tensor {prefix}{theirs} has shape {stored.shape}, config.json says {shape}"
-            )
-        if stored.dtype not in _DTYPES:
+            raise CheckpointError(f"{folder}: tensor {prefix}{theirs} has shape {stored.shape}, {says} {shape}")
+        if stored.dtype not in _DTYPES and not single:
             raise CheckpointError(f"{folder}: tensor {prefix}{theirs} is {stored.dtype}; expected {', '.join(_DTYPES)}")
         tensors[ours] = stored
     surplus = sorted(name for name in left if name not in _UNUSED and not name.startswith(_HEADS))

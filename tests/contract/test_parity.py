@@ -106,7 +106,7 @@ def test_full_length_texts(tiny: Path, engine: str) -> None:
 
 def test_the_bundled_model_equals_transformers_on_bare_texts() -> None:
     embedder = load(None)
-    assert_same(embedder.encode(TEXTS), by_transformers(embedder.checkpoint.folder, TEXTS))
+    assert_same(embedder.encode(TEXTS), by_transformers(embedder.checkpoint.path, TEXTS))
 
 
 @pytest.mark.parametrize(("engine", "least"), [("bf16", 0.999), ("int8", 0.997)])
@@ -118,6 +118,6 @@ def test_the_bundled_model_stays_near_in_every_precision(engine: str, least: flo
 def test_the_bundled_model_equals_sentence_transformers_with_prompts() -> None:
     """The folder lists its prompts, so that both libraries put the same words in front of a query."""
     embedder = Embedder.load(precision="f32")
-    model = sentence_transformer(embedder.checkpoint.folder)
+    model = sentence_transformer(embedder.checkpoint.path)
     assert_same(embedder.encode_query(SENTENCES), model.encode_query(list(SENTENCES), show_progress_bar=False))
     assert_same(embedder.encode_document(SENTENCES), model.encode_document(list(SENTENCES), show_progress_bar=False))

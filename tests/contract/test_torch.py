@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import SENTENCES, passages
-from typer.testing import CliRunner
 from vectors import ROUNDING, by_transformers, cosines, load
 
 from me5 import Embedder, EngineError, InputError, verification
 from me5.checkpoint import read_folder, resolve
-from me5.cli import app
 from me5.engine import torch as gpu
 from me5.engine.torch import TorchEngine, devices_of
 from me5.errors import EngineWarning
@@ -170,10 +168,11 @@ def test_verify_judges_the_device_that_it_is_asked_about(xlmr: Path) -> None:
     assert all(check.passed for check in checks)
 
 
-def test_the_command_takes_a_device() -> None:
-    arguments = ["score", "--json", "-q", "how tall is K2?", "-d", "8,611 m", "-d", "Tea."]
+def test_the_command_takes_a_device(monkeypatch) -> None:
+    script = "import sys; from me5.cli import main; main(); "
+    command = [sys.executable, "-c", script, "score", "--json", "-q", "how tall is K2?", "-d", "8,611 m", "-d", "Tea."]
     scores = [
-        json.loads(CliRunner().invoke(app, [*arguments, *options], catch_exceptions=False).stdout)["scores"]
+        json.loads(subprocess.run([*command, *options], capture_output=True, text=True, check=True).stdout)["scores"]
         for options in (["-p", "f32"], ["--device", "torch-cpu"])
     ]
     np.testing.assert_allclose(scores[0], scores[1], rtol=0, atol=100 * ROUNDING)

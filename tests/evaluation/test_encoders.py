@@ -224,7 +224,7 @@ def test_reduced_vectors() -> None:
 
 @pytest.mark.filterwarnings("ignore")  # the library's own
 def test_a_model_of_sentence_transformers_gives_the_checkpoints_vectors(embedder: Embedder) -> None:
-    folder = embedder.checkpoint.folder
+    folder = embedder.checkpoint.path
     theirs = open_encoder(f"st:{folder}")
     ours = CheckpointEncoder(embedder)
     for side in ("query", "document"):

@@ -1,33 +1,26 @@
-"""mteb's own task classes, on local data, give the figures of `me5 eval`.
+"""mteb's own task classes, on local data, give the figures of `me5 eval`."""
 
-mteb is imported in the tests: it takes three seconds, in every process that collects this file.
-"""
-
-import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from material import write_records
 
-from me5 import Embedder
-from me5.evaluation.encoders.checkpoint import CheckpointEncoder
-from me5.evaluation.protocols import TWO_SIDED, TYPES, evaluate, labels, prompts_of
-from me5.evaluation.readers import read
-from me5.evaluation.results import Result, write
+pytest.importorskip("mteb", reason="the official tool comes with: pip install mteb")
+pytestmark = pytest.mark.filterwarnings("ignore")  # mteb's own, and its dependencies'
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore"),  # mteb's own, and its dependencies'
-    pytest.mark.skipif(
-        importlib.util.find_spec("mteb") is None, reason="the official tool comes with: pip install mteb"
-    ),
-]
+from material import write_records  # noqa: E402
+from mteb.results import TaskResult  # noqa: E402
+
+from me5 import Embedder  # noqa: E402
+from me5.evaluation.encoders.checkpoint import CheckpointEncoder  # noqa: E402
+from me5.evaluation.mteb import MtebEncoder, _sentence, local_tasks  # noqa: E402
+from me5.evaluation.protocols import TWO_SIDED, TYPES, evaluate, labels, prompts_of  # noqa: E402
+from me5.evaluation.readers import read  # noqa: E402
+from me5.evaluation.results import Result, write  # noqa: E402
 
 
 def test_mteb_gives_the_same_figures(sets: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of every kind of task, BUCC's too. Fewer draws for clustering, on both sides: 10 × 16,384 take long."""
-    from me5.evaluation.mteb import MtebEncoder, local_tasks
-
     bucc = sets / "bucc"
     bucc.mkdir()
     (bucc / "de-en.test.de").write_text("de-1\tEs regnet.\nde-2\tGuten Morgen.\nde-3\tGute Nacht.\n", "utf-8")
@@ -58,8 +51,6 @@ def test_mteb_gives_the_same_figures(sets: Path, embedder: Embedder, monkeypatch
 
 
 def test_mteb_reads_the_results(sets: Path, tmp_path: Path, encoder: CheckpointEncoder) -> None:
-    from mteb.results import TaskResult
-
     for name in ("retrieval", "sts", "tatoeba", "topics", "pairs", "reranking"):
         (task,) = read(sets / name)
         outcome = evaluate(task, encoder)
@@ -71,8 +62,6 @@ def test_mteb_reads_the_results(sets: Path, tmp_path: Path, encoder: CheckpointE
 
 
 def test_local_tasks_have_a_subset_per_language(sets: Path) -> None:
-    from me5.evaluation.mteb import local_tasks
-
     (sets / "tatoeba" / "fra-eng.tsv").write_text("Bonjour.\tHello.\n", "utf-8")
     (task,) = local_tasks(sets / "tatoeba")
     assert dict(task.metadata.eval_langs) == {"deu-eng": ["deu-Latn", "eng-Latn"], "fra-eng": ["fra-Latn", "eng-Latn"]}
@@ -106,6 +95,4 @@ def test_local_tasks_have_a_subset_per_language(sets: Path) -> None:
     ],
 )
 def test_what_a_task_of_mteb_is_told(kind: str, name: str, prompt: object, said: str) -> None:
-    from me5.evaluation.mteb import _sentence
-
     assert _sentence(SimpleNamespace(type=kind, name=name, prompt=prompt)).startswith(said)

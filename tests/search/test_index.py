@@ -430,7 +430,7 @@ def test_a_rerun_embeds_only_what_is_missing(rows, index, monkeypatch):
 
 def test_two_writers_at_once(rows, tmp_path):
     target = tmp_path / "two.lance"
-    write_rows(rows / "other.jsonl", 200, seed=1)
+    write_rows(rows / "other.jsonl", 300, seed=1)
     # The same files from both, and a file each of their own, into a store that neither finds there.
     own = [tmp_path / "own0", tmp_path / "own1"]
     for number, folder in enumerate(own):
@@ -442,7 +442,7 @@ def test_two_writers_at_once(rows, tmp_path):
         assert writer.returncode == 0, errors
     index = Index.open(target)
     ids = index.store.passages.search().select(["id"]).to_arrow()["id"].to_pylist()
-    assert len(ids) == len(set(ids)) == 202
+    assert len(ids) == len(set(ids)) == 302
     assert set(index.store.known_files()) == {"other.jsonl", "own0/x.txt", "own1/x.txt"}
 
 

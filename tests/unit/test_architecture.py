@@ -3,7 +3,6 @@
 import ast
 import re
 import tomllib
-from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -22,7 +21,8 @@ HOMES = {
     "sentence_transformers": ("evaluation/encoders/library.py", "data/teachers.py"),
     "huggingface_hub": ("hub.py",),
     "safetensors": ("weights.py", "model/folder.py", "training/state.py"),
-    "tokenizers": ("tokenizer.py", "data/vocabulary.py"),
+    "tokenizers": ("tokenizer.py", "data/vocabulary.py", "gguf/tokenizer.py"),
+    "gguf": ("gguf/", "weights.py"),
     "pyarrow": (
         "bulk/",
         "evaluation/readers/tables.py",
@@ -93,6 +93,13 @@ DOORS = (
     "__init__.py",
     "cli/",
     "engine/__init__.py",
+    # What reads GGUF files, where one comes.
+    "checkpoint.py",
+    "export.py",
+    "fingerprint.py",
+    "layout.py",
+    "tokenizer.py",
+    "weights.py",
     "evaluation/encoders/__init__.py",
     "service/wire/search.py",
     "training/evaluate.py",
@@ -121,7 +128,6 @@ def is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-@cache
 def run_time_tree(path: Path) -> ast.Module:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if not is_type_checking(node)]
@@ -129,8 +135,9 @@ def run_time_tree(path: Path) -> ast.Module:
 
 
 def top_level_imports(path: Path) -> set[str]:
-    body = [node for node in run_time_tree(path).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    return imports(ast.Module(body, []))
+    tree = run_time_tree(path)
+    tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return imports(tree)
 
 
 def standard_library() -> set[str]:

@@ -39,7 +39,7 @@ if sys.argv[1] == "cached":
     sys.exit()
 try:
     embedder = Embedder.load(sys.argv[1], revision=sys.argv[2] or None, precision="f32", prompts="none")
-    print("loaded", embedder.checkpoint.name, "from", embedder.checkpoint.folder, embedder.encode("ok").shape)
+    print("loaded", embedder.checkpoint.name, "from", embedder.checkpoint.path, embedder.encode("ok").shape)
 except Me5Error as error:
     print(f"{type(error).__name__}: {error}")
 """

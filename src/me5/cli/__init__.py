@@ -19,6 +19,7 @@ from me5.cli import (
     demo,
     embed,
     evaluation,
+    export,
     index,
     info,
     models,
@@ -48,6 +49,7 @@ app.command("score")(score.score)
 app.command("tokens")(tokens.tokens)
 app.command("models")(models.models)
 app.command("info")(info.info)
+app.command("export")(export.export)
 app.command("verify")(verify.verify)
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(data.app, name="data")

@@ -10,7 +10,7 @@ from me5.cli import options, streams
 
 
 def info(
-    model: Annotated[str, typer.Argument(help="A folder, a hub id, or me5-mini.")] = BUNDLED,
+    model: Annotated[str, typer.Argument(help="A folder, a .gguf file, a hub id, or me5-mini.")] = BUNDLED,
     as_json: options.Json = False,
 ) -> None:
     """Show the shape, limits, prompts and files of a model, without loading its engine.
@@ -45,7 +45,7 @@ def describe(model: str) -> dict[str, Any]:
     unknown = "not known; pass --prompts"
     return {
         "name": checkpoint.name,
-        "folder": str(checkpoint.folder),
+        "folder": str(checkpoint.path),
         "architecture": config.body,
         "layers": config.layers,
         "dim": config.hidden_size,

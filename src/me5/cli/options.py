@@ -16,7 +16,7 @@ Model = Annotated[
     str | None,
     typer.Option(
         "--model", "-m", envvar="ME5_MODEL", show_default="the bundled me5-mini",
-        help="A folder, a hub id such as intfloat/multilingual-e5-large-instruct, or me5-mini.",
+        help="A folder, a .gguf file, a hub id such as intfloat/multilingual-e5-large-instruct, or me5-mini.",
     ),
 ]  # fmt: skip
 Precision = Annotated[

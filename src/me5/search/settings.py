@@ -105,7 +105,7 @@ class Settings:
         if self.model.lower() == catalog.BUNDLED or catalog.find(self.model) is not None:
             return True
         folder = Path(self.model).expanduser()
-        return folder.is_dir() or folder.is_absolute()
+        return folder.exists() or folder.is_absolute()
 
     def check(self, model: Model) -> None:
         """Raise `InputError` unless vectors of this model can be compared with those in the store."""
@@ -126,5 +126,5 @@ class Settings:
 
 def _loadable(checkpoint: Checkpoint) -> str:
     """The bundled name or hub id; a folder by its full path."""
-    local = checkpoint.name == checkpoint.folder.name
-    return str(checkpoint.folder.resolve()) if local else checkpoint.name
+    local = checkpoint.name in (checkpoint.path.name, checkpoint.path.stem)
+    return str(checkpoint.path.resolve()) if local else checkpoint.name

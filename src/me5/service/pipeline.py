@@ -71,7 +71,7 @@ class Pipeline:
         chosen = STYLES[settings.prompts] if settings.prompts else checkpoint.prompts
         self._prompts = chosen or unknown_prompts(checkpoint.name)
         plan = Plan(
-            str(checkpoint.folder), checkpoint.name, settings.precision, settings.threads, settings.device, opener
+            str(checkpoint.path), checkpoint.name, settings.precision, settings.threads, settings.device, opener
         )
         self._dispatcher = Dispatcher(
             plan, max_tokens=settings.max_queue_tokens, batch_tokens=settings.max_batch_tokens, observer=observer

@@ -25,7 +25,7 @@ from typing import IO, Any
 import numpy as np
 
 from me5 import errors
-from me5.checkpoint import Pooling, read_folder
+from me5.checkpoint import Pooling, read
 from me5.embedder import probe_sequences
 from me5.engine import Precision, open_engine
 from me5.engine.base import Engine, Float32, TokenIds
@@ -174,7 +174,7 @@ def _relay(stream: IO[bytes]) -> None:
 
 def open_model(plan: Plan) -> tuple[Engine, Pooling]:
     """The engine of a checkpoint's folder."""
-    checkpoint = read_folder(Path(plan.folder), name=plan.name)
+    checkpoint = read(Path(plan.folder), name=plan.name)
     probes = probe_sequences(checkpoint) if plan.precision == "fp8" else ()
     engine = open_engine(checkpoint, precision=plan.precision, threads=plan.threads, device=plan.device, probes=probes)
     return engine, checkpoint.config.pooling

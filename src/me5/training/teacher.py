@@ -31,7 +31,7 @@ def open_vectors(
     if done < rows:
         with explained(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
-        embedder = Embedder.load(checkpoint.folder, device=device, prompts=_prompts(checkpoint))
+        embedder = Embedder.load(checkpoint.path, device=device, prompts=_prompts(checkpoint))
         with path.open("r+b" if path.exists() else "wb") as file:
             file.seek(done * 2 * width)  # over a row that was cut short
             for vectors in embedder.stream(_texts(dataset, done), "both", advance=advance):
