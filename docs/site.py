@@ -50,7 +50,7 @@ def page(source: str) -> tuple[str, list[str]]:
         return f"[{match['label']}]({OUTSIDE.get(file, file.removeprefix('docs/'))}{'#' * bool(anchor)}{anchor})"
 
     text = LINK.sub(rewritten, (ROOT / source).read_text(encoding="utf-8"))
-    text = re.sub(r"\A---\n.*?^---\n", "", text, flags=re.MULTILINE | re.DOTALL)  # a model card's metadata
+    text = re.sub(r"\A---\n.*?^---\n+", "", text, flags=re.MULTILINE | re.DOTALL)  # a model card's metadata
     # The second word of a fence is for the tests: `python no-run`.
     return re.sub(r"^```(\w+) [\w-]+$", r"```\1", text, flags=re.MULTILINE), broken
 

@@ -1,6 +1,5 @@
 """What users see: names, import cost, version, changelog, README."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,9 +66,3 @@ def test_readme_commands_run_and_print_what_it_says(tmp_path):
         result = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
         assert_prints(block, result.stdout)
-
-
-def test_readme_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text("utf-8")):
-        if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
