@@ -1,12 +1,14 @@
 """Downloads, against a stand-in for the hub: what is fetched, what is kept, and what is said when it fails.
 
-Every load runs in an interpreter of its own, because huggingface_hub reads its settings when it is imported.
+huggingface_hub reads its settings when it is imported. So every load runs in a process of its own: a fork of one that
+has imported everything else.
 """
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,19 +31,43 @@ DECOYS = {
 OWN = "someone/tiny"
 KNOWN = catalog.BY_ID["intfloat/multilingual-e5-small"]
 
-LOAD = """
-import sys, time
+# Answers each line (environment, model, revision) with what a load prints, and its exit status.
+LOADER = """
+import importlib, json, os, signal, sys, time, traceback
 time.sleep = lambda seconds: None  # huggingface_hub waits a second before each new try
 from me5 import Embedder, Me5Error
-from me5.hub import cached
-if sys.argv[1] == "cached":
-    print("cached:", cached(sys.argv[2]))
-    sys.exit()
-try:
-    embedder = Embedder.load(sys.argv[1], revision=sys.argv[2] or None, precision="f32", prompts="none")
-    print("loaded", embedder.checkpoint.name, "from", embedder.checkpoint.path, embedder.encode("ok").shape)
-except Me5Error as error:
-    print(f"{type(error).__name__}: {error}")
+for name in ("huggingface_hub.file_download", "me5.engine.openvino", "me5.hub", "safetensors", "tokenizers"):
+    importlib.import_module(name)
+for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
+    del sys.modules[name]  # what it imports stays
+
+def load(model, revision):
+    if model == "cached":
+        from me5.hub import cached
+        print("cached:", cached(revision))
+        return
+    try:
+        embedder = Embedder.load(model, revision=revision or None, precision="f32", prompts="none")
+        print("loaded", embedder.checkpoint.name, "from", embedder.checkpoint.path, embedder.encode("ok").shape)
+    except Me5Error as error:
+        print(f"{type(error).__name__}: {error}")
+
+for line in sys.stdin:
+    assert "huggingface_hub" not in sys.modules
+    environment, model, revision = json.loads(line)
+    if os.fork() == 0:
+        signal.alarm(120)
+        os.environ.update(environment)
+        try:
+            load(model, revision)
+        except BaseException:
+            traceback.print_exc(file=sys.stdout)
+            os._exit(1)
+        finally:
+            sys.stdout.flush()
+        os._exit(0)
+    _, status = os.wait()
+    print("ended with", os.waitstatus_to_exitcode(status), flush=True)
 """
 
 
@@ -51,31 +77,49 @@ class Machine:
 
     hub: Hub
     cache: Path
+    loader: subprocess.Popen[str]
 
     def load(self, model: str, revision: str = "", *, offline: bool = False) -> str:
         """What a program that loads the model prints."""
-        kept = {key: value for key, value in os.environ.items() if not key.upper().endswith(("_PROXY", "_TOKEN"))}
-        environment = kept | {
+        assert self.loader.stdin is not None
+        assert self.loader.stdout is not None
+        environment = {
             "HF_ENDPOINT": self.hub.address,
             "HF_HOME": str(self.cache.parent),
             "HF_HUB_CACHE": str(self.cache),
             "HF_HUB_OFFLINE": "1" if offline else "0",
             "NO_PROXY": "*",
         }
-        result = subprocess.run(
-            [sys.executable, "-W", "error::UserWarning", "-c", LOAD, model, revision],
-            env=environment, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        assert result.returncode == 0, result.stderr
-        return result.stdout
+        print(json.dumps([environment, model, revision]), file=self.loader.stdin, flush=True)
+        *printed, ended = _until_ended(self.loader.stdout)
+        assert ended == "ended with 0\n", "".join(printed)
+        return "".join(printed)
+
+
+def _until_ended(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        yield line
+        if line.startswith("ended with "):
+            return
+
+
+@pytest.fixture(scope="module")
+def loader() -> Iterator[subprocess.Popen[str]]:
+    environment = {key: value for key, value in os.environ.items() if not key.upper().endswith(("_PROXY", "_TOKEN"))}
+    with subprocess.Popen(
+        [sys.executable, "-W", "error::UserWarning", "-c", LOADER],
+        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        yield process
+        process.stdin.close()
 
 
 @pytest.fixture
-def machine(tmp_path: Path, xlmr: Path) -> Machine:
+def machine(tmp_path: Path, xlmr: Path, loader: subprocess.Popen[str]) -> Machine:
     hub = Hub()
     hub.add(OWN, xlmr, **DECOYS)
     hub.add(KNOWN.id, xlmr, KNOWN.revision, **DECOYS)
-    return Machine(hub, tmp_path / "hub")
+    return Machine(hub, tmp_path / "hub", loader)
 
 
 def test_only_the_needed_files_are_fetched(machine: Machine) -> None:
