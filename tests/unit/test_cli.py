@@ -3,27 +3,44 @@
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
 from me5 import catalog
+from me5.cli import main
 
 COMMANDS = ("demo", "embed", "score", "tokens", "models", "info", "verify", "index", "search", "data")
 ROOT = Path(__file__).parents[2]
 
 
-def me5(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def me5(monkeypatch, capsys):
+    """Run a command in this process, for each start of one costs a second."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setenv("COLUMNS", "120")
+        monkeypatch.setattr(sys, "argv", ["me5", *arguments])
+        with warnings.catch_warnings(action="default"), pytest.raises(SystemExit) as ended:
+            main()
+        return subprocess.CompletedProcess(arguments, ended.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+def me5_process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command as the shell starts it."""
     return subprocess.run(
         [sys.executable, "-m", "me5", *arguments],
         capture_output=True,
         text=True,
-        env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "COLUMNS": "120", **environment},
+        env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "COLUMNS": "120"},
     )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example(command):
+def test_every_command_has_help_with_an_example(command, me5):
     result = me5(command, "--help")
     assert result.returncode == 0
     assert f"me5 {command}" in result.stdout.split("Usage:")[1].split("\n", 1)[1]
@@ -35,7 +52,7 @@ def test_every_command_has_its_place_in_the_documents(command):
 
 
 def test_demo_puts_the_right_document_on_top():
-    result = me5("demo")
+    result = me5_process("demo")
     assert result.returncode == 0, result.stderr
     protein, pumpkin = (line.split("│") for line in result.stdout.splitlines() if "←" in line)
     assert "protein" in protein[1]
@@ -44,7 +61,7 @@ def test_demo_puts_the_right_document_on_top():
     assert r"Instruct: Given a web search query" in result.stdout
 
 
-def test_score_as_json():
+def test_score_as_json(me5):
     result = me5("score", "--json", "-q", "how tall is K2?", "-d", "K2 rises to 8,611 metres.", "-d", "Bake a cake.")
     scored = json.loads(result.stdout)
     assert scored["model"] == catalog.BUNDLED
@@ -53,7 +70,7 @@ def test_score_as_json():
     assert scored["scores"][0][0] > scored["scores"][0][1]
 
 
-def test_tokens_tells_what_is_read_and_lost():
+def test_tokens_tells_what_is_read_and_lost(me5):
     result = me5("tokens", "--json", "--side", "document", "--max-tokens", "5", "one two three four five six seven")
     (looked,) = json.loads(result.stdout)
     assert looked["prompt"] == ""
@@ -62,7 +79,7 @@ def test_tokens_tells_what_is_read_and_lost():
     assert looked["sequences"][0]["pieces"][0] == "<s>"
 
 
-def test_models_lists_the_catalogue():
+def test_models_lists_the_catalogue(me5):
     listed = json.loads(me5("models", "--json").stdout)
     assert [model["id"] for model in listed] == [model.id for model in catalog.KNOWN_MODELS]
     assert listed[0]["local"] is True
@@ -72,23 +89,30 @@ def test_models_lists_the_catalogue():
     assert listed[0]["layers"] == bundled["layers"]
 
 
-def test_info_shows_prompts_byte_for_byte():
+def test_info_shows_prompts_byte_for_byte(me5):
     facts = json.loads(me5("info", "--json").stdout)
     assert facts["query_prompt"].endswith("answer the query\nQuery: ")
     assert me5("info").returncode == 0
 
 
-def test_verify_tells_what_it_measured(xlmr):  # of the bundled model: tests/golden
+def test_verify_tells_what_it_measured(xlmr, me5):  # of the bundled model: tests/golden
     result = me5("verify", str(xlmr), "--json", "--precision", "f32")
     assert result.returncode == 0, result.stdout
     told = json.loads(result.stdout)
     assert told["passed"] is True
 
 
-def test_quiet_verify_says_one_line(xlmr):
+def test_quiet_verify_says_one_line(xlmr, me5):
     result = me5("verify", str(xlmr), "--precision", "f32", "--quiet")
     assert result.stdout.strip() == "all 2 checks passed"
     assert result.stderr == ""
+
+
+def assert_mistake(result, code, said):
+    assert result.returncode == code
+    assert said in result.stderr
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -116,16 +140,20 @@ def test_quiet_verify_says_one_line(xlmr):
         "unknown command",
     ],
 )
-def test_a_users_mistake_is_a_sentence_and_an_exit_code(arguments, code, said):
-    result = me5(*arguments)
-    assert result.returncode == code
-    assert said in result.stderr
-    assert "Traceback" not in result.stderr
+def test_a_users_mistake_is_a_sentence_and_an_exit_code(me5, arguments, code, said):
+    assert_mistake(me5(*arguments), code, said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [(["info", "/no/such/folder"], 3, "not a folder"), (["nonsense"], 2, "No such command")],
+    ids=["no folder", "unknown command"],
+)
+def test_a_process_ends_with_the_exit_code(arguments, code, said):
+    assert_mistake(me5_process(*arguments), code, said)
 
 
 def test_warnings_are_one_line_and_can_be_silenced():
-    long = "word " * 600
-    assert (
-        "warning: texts longer than 512 tokens were cut: 1 of 1 (item 0)" in me5("score", "-q", "x", "-d", long).stderr
-    )
-    assert me5("score", "-q", "x", "-d", long, "--quiet").stderr == ""
+    score = ("score", "-q", "x", "-d", "word " * 600)
+    assert "warning: texts longer than 512 tokens were cut: 1 of 1 (item 0)" in me5_process(*score).stderr
+    assert me5_process(*score, "--quiet").stderr == ""
