@@ -9,6 +9,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
+import fcntl
+import hashlib
 import importlib.util
 import itertools
 import shutil
@@ -50,13 +52,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def build_folder(tmp_path_factory: pytest.TempPathFactory) -> BuildFolder:
-    """Build the folder of a recipe, once; tests that change files copy it first."""
-    folders: dict[Recipe, Path] = {}
+    """Build the folder of a recipe, once for all workers; tests that change files copy it first."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "checkpoints"
 
     def build(recipe: Recipe) -> Path:
-        if recipe not in folders:
-            folders[recipe] = checkpoints.build(tmp_path_factory.mktemp("checkpoint") / "tiny-model", recipe)
-        return folders[recipe]
+        place = shared / hashlib.sha256(repr(recipe).encode()).hexdigest()[:16]
+        place.mkdir(parents=True, exist_ok=True)
+        with (place / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (place / "complete").exists():
+                checkpoints.build(place / "tiny-model", recipe)
+                (place / "complete").touch()
+        return place / "tiny-model"
 
     return build
 
