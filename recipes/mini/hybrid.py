@@ -14,6 +14,8 @@ from me5.evaluation.protocols import prompts_of
 from me5.evaluation.protocols.ranking import outcome, rank
 from me5.evaluation.readers import read
 from me5.search.fusion import CANDIDATES, covered, fused
+from me5.search.language import detect
+from me5.search.searching import COMPARED, is_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +28,9 @@ def joined(question: str, texts: Mapping[str, str], words: Ranking, cosines: Ran
     near, matching = (
         dict(sorted(side.items(), key=itemgetter(1), reverse=True)[:CANDIDATES]) for side in (cosines, words)
     )
-    return fused(near, matching, coverage=covered(question, (texts[name] for name in list(matching)[:10])))
+    nearest = [{"language": detect(texts[name])} for name in list(near)[:COMPARED]]
+    best = (texts[name] for name in list(matching)[:COMPARED])
+    return fused(near, matching, coverage=covered(question, best), foreign=is_foreign(question, nearest))
 
 
 def main() -> None:

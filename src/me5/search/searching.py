@@ -25,7 +25,7 @@ LONGEST_WORDS = 4_000
 _SPARE, _ROUNDS = 4, 3
 # The best passages of each side, by which is told whether words can match: at least so many of the nearest are in the
 # question's language.
-_COMPARED, _NATIVE = 10, 3
+COMPARED, _NATIVE = 10, 3
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,13 @@ def _by_both(store: Store, question: Question, vector: Float32, count: int, dead
         {row["id"]: _cosine(row) for row in near},
         {row["id"]: float(row["_score"]) for row in matching},
         question.weight,
-        coverage=covered(question.text, (f"{row['title']} {row['text']}" for row in matching[:_COMPARED])),
-        foreign=_is_foreign(question.text, near[:_COMPARED]),
+        coverage=covered(question.text, (f"{row['title']} {row['text']}" for row in matching[:COMPARED])),
+        foreign=is_foreign(question.text, near[:COMPARED]),
     )
     return [_hit(rows[name], score) for name, score in scores.items()]
 
 
-def _is_foreign(question: str, near: Sequence[Mapping[str, Any]]) -> bool:
+def is_foreign(question: str, near: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a question is in another language than most of the passages that are nearest to it."""
     asked = language.detect_question(question)
     native = sum(row["language"].partition("-")[0] == asked for row in near)
