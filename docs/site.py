@@ -3,8 +3,8 @@
     python docs/site.py build/pages
 
 In the repository a link is relative to its own file, so that readers there can follow it. On the site, links to other
-pages become links between pages, and links to other files of the repository become plain text. A link that leads
-nowhere is an error; anchors are checked by the builder.
+pages become links between pages, called by their titles, and links to other files of the repository become plain text.
+A link that leads nowhere is an error; anchors are checked by the builder.
 """
 
 from __future__ import annotations
@@ -34,6 +34,12 @@ OUTSIDE = {
 LINK = re.compile(r"^```.*?^```|`[^`\n]+`(?!\])|\[(?P<label>[^\]]*)\]\((?P<target>[^)\s]+)\)", re.MULTILINE | re.DOTALL)
 
 
+def title(file: str) -> str:
+    """Return the first heading of a page, which on the site stands for its file's name."""
+    heading = re.search(r"^# (.+)$", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
+    return heading[1] if heading else file
+
+
 def page(source: str) -> tuple[str, list[str]]:
     """Return the text of a file for the site, and its links that lead nowhere."""
     broken = []
@@ -47,7 +53,8 @@ def page(source: str) -> tuple[str, list[str]]:
             broken.append(f"{source} links to {target}, which does not exist")
         if file not in OUTSIDE and not file.startswith("docs/"):
             return match["label"]
-        return f"[{match['label']}]({OUTSIDE.get(file, file.removeprefix('docs/'))}{'#' * bool(anchor)}{anchor})"
+        label = title(file) if match["label"].endswith(".md") else match["label"]
+        return f"[{label}]({OUTSIDE.get(file, file.removeprefix('docs/'))}{'#' * bool(anchor)}{anchor})"
 
     text = LINK.sub(rewritten, (ROOT / source).read_text(encoding="utf-8"))
     text = re.sub(r"\A---\n.*?^---\n+", "", text, flags=re.MULTILINE | re.DOTALL)  # a model card's metadata

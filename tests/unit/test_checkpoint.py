@@ -130,7 +130,9 @@ def test_the_bundled_model_is_the_default() -> None:
 @pytest.mark.parametrize("name", ["no-such-folder", "./a/b/c", "a/b/c", Path("owner/name"), "/owner/name"])
 def test_what_is_no_model_says_what_would_be(name: str | Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointError, match=r"it is not a folder or \.gguf file here, not the bundled me5-mini.*`me5 models` lists"):
+    with pytest.raises(
+        CheckpointError, match=r"it is not a folder or \.gguf file here, not the bundled me5-mini.*`me5 models` lists"
+    ):
         resolve(name)
 
 
