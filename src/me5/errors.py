@@ -80,3 +80,11 @@ class EngineWarning(Me5Warning):
 
 class PromptWarning(Me5Warning):
     """A text seems to carry a prompt already, or the model's prompts are unknown."""
+
+
+def described(value: object) -> str:
+    """The type and the beginning of a value, for the text of an error."""
+    if value is None:
+        return "None"
+    shown = repr(value)
+    return f"{type(value).__name__} ({shown if len(shown) <= 40 else shown[:37] + '...'})"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from me5.errors import InputError
+from me5.errors import InputError, described
 
 
 def texts_of(texts: str | Iterable[str]) -> Iterable[str]:
@@ -26,7 +26,7 @@ def check_text(text: object, index: int) -> None:
     """Raise `InputError` naming the item unless it is a string of valid Unicode."""
     if not isinstance(text, str):
         raise InputError(
-            f"text {index} is {_describe(text)}, expected a string; drop it, or convert it with str() if that is meant"
+            f"text {index} is {described(text)}, expected a string; drop it, or convert it with str() if that is meant"
         )
     try:
         text.encode("utf-8")
@@ -36,10 +36,3 @@ def check_text(text: object, index: int) -> None:
             "no valid Unicode; the file was probably decoded with errors='surrogateescape'. Replace it, for example "
             "with text.encode('utf-8', 'replace').decode()"
         ) from error
-
-
-def _describe(value: object) -> str:
-    if value is None:
-        return "None"
-    shown = repr(value)
-    return f"{type(value).__name__} ({shown if len(shown) <= 40 else shown[:37] + '...'})"

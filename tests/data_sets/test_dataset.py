@@ -30,7 +30,7 @@ def written(tmp_path, *items, **options):
     ("make", "said"),
     [
         (lambda: Document(["a", "list"]), "text of a document is list"),
-        (lambda: Query(None), "text of a query is NoneType"),
+        (lambda: Query(None), "text of a query is None, expected a string"),
         (lambda: Document(" \n"), "text of a document is empty"),
         (lambda: Document("a", title="two\nlines"), "line feed"),
         (lambda: Query("a", instruction=3), "instruction of a query is int"),

@@ -74,7 +74,7 @@ def test_flagembedding(tmp_path):
     [
         ({**FLAG, "pos": "A drink."}, r'line 2: expected a list \'pos\', got str .*; write \["A drink'),
         ({**FLAG, "pos": []}, "line 2: 'pos' is an empty list"),
-        ({**FLAG, "neg": ["Bread.", None]}, "line 2: the text of a document is NoneType"),
+        ({**FLAG, "neg": ["Bread.", None]}, "line 2: the text of a document is None, expected a string"),
         ({**FLAG, "pos": [["A drink."]]}, "line 2: the text of a document is list"),
         ({**FLAG, "neg": [" "]}, "line 2: the text of a document is empty; .*--skip-empty"),
         ({**FLAG, "neg_scores": [1]}, "line 2: expected 2 scores"),
@@ -195,7 +195,7 @@ def test_sentence_transformers_counts_columns_in_order(tmp_path):
     other = table(tmp_path / "odd.parquet", x=["a"], y=["c"], number=[3])
     with pytest.raises(InputError, match="no known format has the columns x, y, number"):
         relations(other)
-    with pytest.raises(InputError, match=r"odd.parquet, row 1: the column 'number' holds int .*--columns x,y"):
+    with pytest.raises(InputError, match=r"odd.parquet, row 0 .*: the column 'number' holds int .*--columns x,y"):
         relations(other, form="sentence-transformers")
     assert relations(other, form="sentence-transformers", columns=("y", "x"))[0][:2] == ("c", "a")
 
@@ -331,13 +331,17 @@ def test_documents_alone_and_datasets_together(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.jsonl", b'{"query": "a", "pos": ["b"]}\n{"query": ', "a.jsonl, line 2: not JSON"),
-        ("a.jsonl", b'{"query": "a", "pos": ["b"]}\n\xff', "a.jsonl, line 2: not UTF-8"),
-        ("a.jsonl", b"[1]\n", "a.jsonl, line 1: expected an object"),
+        ("a.jsonl", b'{"query": "a", "pos": ["b"]}\n{"query": ', "a.jsonl, line 2: invalid JSON"),
+        ("a.jsonl", b'{"query": "a", "pos": ["b"]}\n\xff', r"a.jsonl, line 2: byte 1 \(0xff\) is not valid UTF-8"),
+        ("a.jsonl", b"[1]\n", r"a.jsonl, line 1: list \(\[1\]\), expected a JSON object"),
         ("a.jsonl", b"", "a.jsonl is empty"),
-        ("a.csv", b"query,positive\na\n", "a.csv, line 2: 1 columns where the header has 2"),
-        ("a.jsonl.gz", gzip.compress(b'{"query": "a", "pos": ["b"]}\n' * 9999)[:-9], "a.jsonl.gz cannot be read after"),
-        ("a.jsonl.zst", b"no zst", "a.jsonl.zst cannot be read after line 0"),
+        ("a.csv", b"query,positive\na\n", "a.csv, line 2: a row of 1 columns, the header has 2"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(b'{"query": "a", "pos": ["b"]}\n' * 9999)[:-9],
+            "a.jsonl.gz cannot be read: Compressed file ended",
+        ),
+        ("a.jsonl.zst", b"no zst", "a.jsonl.zst cannot be read: "),
         ("a.parquet", b"no parquet", "a.parquet cannot be read as Parquet"),
     ],
 )

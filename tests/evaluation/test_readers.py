@@ -114,7 +114,7 @@ def test_topics_without_a_corpus(tmp_path: Path) -> None:
         read(tmp_path)
     write_records(tmp_path / "corpus" / "docs.jsonl", [{"docid": "d", "text": "x"}])
     (tmp_path / "qrels.miracl-v1.0-sw-dev.tsv").write_text("q Q0 d\n", "utf-8")
-    with pytest.raises(InputError, match="line 1: expected query id, Q0, document id and whole number"):
+    with pytest.raises(InputError, match="line 1: expected query id, Q0, document id and number"):
         read(tmp_path)
 
 
@@ -208,10 +208,10 @@ def test_bucc_looks_only_for_what_is_in_the_gold_list(tmp_path: Path) -> None:
     ("file", "text", "said"),
     [
         ("retrieval/small/corpus.jsonl", "", "is empty"),
-        ("retrieval/small/corpus.jsonl", "{", "line 1: not JSON"),
+        ("retrieval/small/corpus.jsonl", "{", "line 1: invalid JSON"),
         ("retrieval/small/corpus.jsonl", '{"_id": "a", "text": "x"}\n' * 2, "line 2: the id 'a' stands there a second"),
         ("retrieval/small/corpus.jsonl", '{"text": "x"}', 'line 1: expected an id under "_id"'),
-        ("retrieval/small/queries.jsonl", '{"_id": "q1", "text": 3}\n', 'line 1: expected a string "text", got 3'),
+        ("retrieval/small/queries.jsonl", '{"_id": "q1", "text": 3}\n', "line 1: field 'text' is int (3), expected a"),
         (
             "retrieval/small/queries.jsonl",
             '{"_id": "a", "text": "x"}\n' * 2,
@@ -247,7 +247,7 @@ def test_bad_data_is_an_error_with_its_place(sets: Path, file: str, text: str, s
 
 def test_missing_judgements_and_bytes_that_are_no_text(sets: Path) -> None:
     (sets / "sts" / "en.tsv").write_bytes(b"1\ta\tb\n2\t\xff\tb\n")
-    with pytest.raises(InputError, match=r"en\.tsv, line 2: not UTF-8"):
+    with pytest.raises(InputError, match=r"en\.tsv, line 2: byte 3 \(0xff\) is not valid UTF-8"):
         read(sets / "sts")
     (sets / "retrieval" / "small" / "qrels" / "test.tsv").unlink()
     with pytest.raises(InputError, match=r"test\.tsv is missing"):
@@ -258,7 +258,7 @@ def test_missing_judgements_and_bytes_that_are_no_text(sets: Path) -> None:
         read(sets / "nowhere")
     packed = sets / "pairs" / "cut.jsonl.gz"
     packed.write_bytes(gzip.compress(b'{"sentence1": "a", "sentence2": "b"}\n' * 99)[:-9])
-    with pytest.raises(InputError, match="no whole gzip file"):
+    with pytest.raises(InputError, match=r"cut\.jsonl\.gz cannot be read: Compressed file ended"):
         read(packed)
 
 

@@ -122,7 +122,7 @@ def test_rows_that_are_too_long_are_told_and_the_others_are_read(tmp_path):
     assert [row.text for row in read(tmp_path / "a.parquet", Columns(), lambda *what: told.append(what))] == ["b"]
     assert told[1][0] == 0
     (tmp_path / "a.csv").write_text('text\nb\n"' + ("a" * 1023 + "\n") * (LONGEST // 1024 + 1) + '"\n')
-    with pytest.raises(InputError, match=r"cannot be read from line 3 on \(it has more than 16,777,216 characters"):
+    with pytest.raises(InputError, match=r"^line 3: the record .* cannot be read \(it has more than 16,777,216 char"):
         list(read(tmp_path / "a.csv", Columns(), lambda *_: None))
 
 

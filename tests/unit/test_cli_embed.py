@@ -97,7 +97,10 @@ def test_quiet_says_nothing(run):
         ("t.txt -o o.npy --field body", "t.txt is read as plain text, one text per line, and has no fields: leave --f"),
         ("t.txt -o o.npy --id-field id", "leave --id-field out, or name the format with --format jsonl"),
         ("t.parquet.gz --format parquet -o o.npy", "Parquet can only be read from a plain file, got t.parquet.gz"),
-        ("- --format parquet -o o.npy", "Parquet can only be read from a plain file, got -; save or unpack it first"),
+        (
+            "- --format parquet -o o.npy",
+            "can only be read from a plain file, got standard input; save or unpack it first",
+        ),
         ("t.doc --format csv -o o.npy", "t.doc is empty"),
         ("t.txt -o o.csv", "cannot tell the format of o.csv from its name; expected one of .npy, .parquet, .jsonl"),
         ("t.txt -o old.npy", "old.npy exists; replace it with --overwrite, or write elsewhere"),

@@ -18,7 +18,7 @@ File = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="Texts: .txt (one per line), .jsonl, .csv, .tsv (each also .gz) or .parquet; - is standard input.",
+        help="Texts: .txt (one per line), .jsonl, .csv, .tsv (also .gz, .bz2, .zst) or .parquet; - is standard input.",
     ),
 ]
 Output = Annotated[

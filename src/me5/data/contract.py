@@ -23,7 +23,7 @@ from unicodedata import is_normalized, normalize
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from me5.errors import InputError
+from me5.errors import InputError, described
 
 FORMAT = 1
 ID_DIGITS = 24
@@ -149,7 +149,7 @@ def content_id(head: str, text: str) -> str:
 def _check_texts(what: str, *, text: object, lang: object, **heads: object) -> None:
     for name, value in (("text", text), ("lang", lang), *heads.items()):
         if not isinstance(value, str):
-            raise InputError(f"the {name} of a {what} is {_told(value)}, expected a string")
+            raise InputError(f"the {name} of a {what} is {described(value)}, expected a string")
         if not value.isascii():
             try:
                 value.encode()
@@ -161,10 +161,6 @@ def _check_texts(what: str, *, text: object, lang: object, **heads: object) -> N
         # The id joins head and text with a line feed: with one in the head, two contents could share an id.
         if "\n" in str(value):
             raise InputError(f"the {name} of a {what} has a line feed: {str(value)[:60]!r}; join its lines")
-
-
-def _told(value: object) -> str:
-    return f"{type(value).__name__} ({value!r:.60})"
 
 
 class Dataset:

@@ -1,42 +1,64 @@
-"""Lines and CSV records within a limit, so that no file, however small it is when packed, fills the memory."""
+"""Lines of text from files of any size, each within a limit, so that no file fills the memory.
 
-import csv
-from collections.abc import Iterable, Iterator
+UTF-8 with or without a byte order mark, UTF-16 with one. A line ends with a line feed, or with a carriage return and a
+line feed.
+"""
+
+import codecs
+import io
+from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
 
-from me5.errors import InputError
+from me5.files.compression import RATIO, Opened, opened
+from me5.files.place import FileError, Place, Refuse, fail, name_of
+from me5.progress import Advance
 
-# Bytes of a line, characters of a CSV record. A text of this length takes some 40 times as much memory as tokens.
+# Bytes of a line, characters of a CSV record or of a text in Parquet. A text of this length takes some 40 times as much
+# memory as tokens.
 LONGEST = 1 << 24
 TOO_LONG = f"the line has more than {LONGEST >> 20} MiB, the most that is read; split it into several"
-# Text seldom packs to less than a fiftieth; gzip can reach 1,030. Files that unpack to little may do what they like.
-_RATIO = 200
-_ALWAYS_UNPACKED = 1 << 30
+NO_TEXT = "holds NUL characters, so it is no text, or UTF-16 without a byte order mark"
+_CONVERT = "convert the file, for example with `iconv -f {} -t UTF-8`"
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# Lines between two moves of a progress bar.
+_AT_ONCE = 1024
 
 
-class RecordError(csv.Error):
-    """A record of CSV that cannot be read; `line` is where it starts, from 1."""
+def lines(path: Path | None, *, refuse: Refuse = fail, advance: Advance | None = None) -> Iterator[tuple[int, str]]:
+    """(number from 1, line without its end) of a file, compressed or not; None is standard input.
 
-    def __init__(self, line: int, reason: str) -> None:
-        super().__init__(reason)
-        self.line = line
+    A line that is too long or no text goes to `refuse`, and is passed over if that returns. `advance` is called with
+    the bytes of the file that were read since its last call. Raises `FileError`.
+    """
+    name = name_of(path)
+    number = done = 0
+    with opened(path) as file:
+        for number, raw in enumerate(_lines(file, name), 1):
+            line, reason = _decoded(raw)
+            if reason is None:
+                yield number, line
+            else:
+                refuse(Place(name, number), reason)
+            if advance is not None and number % _AT_ONCE == 0:
+                advance(-done + (done := file.underneath.tell()), 0)
+        if advance is not None:
+            advance(file.underneath.tell() - done, 0)
 
 
-def lines(file: IO[bytes], name: str, packed: int | None = None) -> Iterator[bytes | None]:
+def raw_lines(file: IO[bytes], name: str, most: int | None = None) -> Iterator[bytes | None]:
     """Every line with its end. One longer than `LONGEST` is passed over without being held, and comes as None.
 
-    `packed` is the size of a compressed file. Raises `InputError` with the `name` where it unpacks to over 200 times
-    that.
+    Raises `FileError` where there are more than `most` bytes.
     """
-    most = None if packed is None else max(packed * _RATIO, _ALWAYS_UNPACKED)
     done = 0
     while line := file.readline(LONGEST + 1):
         done += len(line)
         if most is not None and done > most:
-            raise InputError(
-                f"{name} unpacks to more than {most:,} bytes, {_RATIO} times its size; if that is right, unpack it and "
+            raise FileError(
+                name, f"unpacks to more than {most:,} bytes, {RATIO} times its size; if that is right, unpack it and "
                 "read the unpacked file"
-            )
+            )  # fmt: skip
         if len(line) <= LONGEST:
             yield line
             continue
@@ -45,27 +67,53 @@ def lines(file: IO[bytes], name: str, packed: int | None = None) -> Iterator[byt
         yield None
 
 
-def csv_records(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """(line from 1 where it starts, cells) of each record of CSV; blank lines are records without cells.
+def encoding_of(raw: bytes) -> str:
+    """The encoding of a text that begins with these bytes: UTF-16 by its byte order mark, else UTF-8."""
+    return "utf-16" if raw.startswith(_UTF16) else "utf-8-sig"
 
-    A quote that never closes is an error and not one very long field. Raises `RecordError`.
-    """
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST))
-    size = 0
 
-    def counted() -> Iterator[str]:
-        nonlocal size
-        for line in lines:
-            size += len(line)
-            if size > LONGEST:
-                raise csv.Error(f"it has more than {LONGEST:,} characters, the most that is read")
-            yield line
+def not_unicode(error: UnicodeDecodeError) -> str:
+    """What is wrong with bytes that are no text, and what to do."""
+    byte, encoding = error.object[error.start], error.encoding.upper().removesuffix("-SIG")
+    return f"byte {error.start + 1:,} (0x{byte:02x}) is not valid {encoding}; {_CONVERT.format('WINDOWS-1252')}"
 
-    reader = csv.reader(counted(), delimiter=delimiter, strict=True)
-    at = 1
+
+def _lines(file: Opened, name: str) -> Iterator[bytes | None]:
+    """The lines in UTF-8, without a byte order mark."""
+    stream = file.stream
+    if encoding_of(stream.peek(2)) == "utf-16":  # type: ignore[attr-defined]
+        text = io.TextIOWrapper(stream, "utf-16", newline="\n")
+        yield from raw_lines(_FromUtf16(text, name), name, file.most)  # type: ignore[arg-type]
+        text.detach()  # which would close the file
+        return
+    for number, raw in enumerate(raw_lines(stream, name, file.most)):
+        yield raw.removeprefix(codecs.BOM_UTF8) if number == 0 and raw is not None else raw
+
+
+def _decoded(raw: bytes | None) -> tuple[str, str | None]:
+    """A line without its end, and why it cannot be used."""
+    if raw is None:
+        return "", TOO_LONG
+    if b"\0" in raw:
+        return "", f"the line {NO_TEXT}; {_CONVERT.format('UTF-16LE')}"
     try:
-        for cells in reader:
-            yield at, cells
-            at, size = reader.line_num + 1, 0
-    except csv.Error as error:
-        raise RecordError(at, str(error)) from error
+        return (raw[:-2] if raw.endswith(b"\r\n") else raw.removesuffix(b"\n")).decode(), None
+    except UnicodeDecodeError as error:
+        return "", not_unicode(error)
+
+
+class _FromUtf16:
+    """The lines of a text as UTF-8."""
+
+    def __init__(self, text: io.TextIOWrapper, name: str) -> None:
+        self._text, self._name, self._line = text, name, 0
+
+    def readline(self, size: int) -> bytes:
+        self._line += 1
+        try:
+            return self._text.readline(size).encode()
+        except UnicodeDecodeError as error:
+            raise FileError(
+                Place(self._name, self._line), f"this line or one after it is not valid UTF-16 ({error.reason}); save "
+                "the file again as UTF-8"
+            ) from error  # fmt: skip

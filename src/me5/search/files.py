@@ -11,7 +11,7 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 from me5.errors import InputError
-from me5.search.readers import BY_SUFFIX
+from me5.search.readers import known
 
 IGNORE_FILE = ".me5ignore"
 _CHUNK = 1 << 20
@@ -73,7 +73,7 @@ def find(paths: Iterable[Path | str] | Path | str, *, exclude: Sequence[str] = (
     for root in roots:
         if root.is_dir():
             for path in _Walk(root, found, excluded, follow_links).files():
-                if path.suffix.lower() in BY_SUFFIX:
+                if known(path) is not None:
                     _take(path, found)
                 else:
                     found.others[path.suffix.lower() or "no suffix"] += 1

@@ -23,7 +23,7 @@ from me5.search.fusion import WEIGHT
 from me5.search.hits import Hit
 from me5.search.indexing import Indexing
 from me5.search.planning import BadFile, Forecast, Summary, Work, plan, unwritable, way_of_reading
-from me5.search.readers import BY_SUFFIX, VERSION, kind_of
+from me5.search.readers import VERSION, kind_of, known
 from me5.search.readers.confined import Confined
 from me5.search.readers.tables import Columns, plain, rows_of
 from me5.search.recall import Recall
@@ -331,7 +331,7 @@ def _work(source: str, path: str, stamp: Stamp, columns: Columns, confined: Conf
 
 
 def _kind_name(path: str) -> str:
-    kind = BY_SUFFIX.get(Path(path).suffix.lower())
+    kind = known(Path(path))
     return "" if kind is None else kind.name
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def read(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files and folders, also .gz and .zst.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files and folders, also .gz, .bz2 and .zst.")],
     out: shared.Out,
     form: Annotated[
         str | None,

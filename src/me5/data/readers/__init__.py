@@ -18,10 +18,10 @@ from me5.data.readers import (
     tevatron,
     trec,
 )
-from me5.data.readers.reading import Reading
-from me5.data.readers.records import first, kind_of
+from me5.data.readers.reading import Reading, first
 from me5.data.writing import Item
 from me5.errors import InputError
+from me5.files.records import format_of
 
 # In the order in which a folder, and a file's first record, are tried.
 _FOLDERS = (dataset, beir, trec, arctic, nomic)
@@ -64,7 +64,7 @@ def _inside(path: Path, name: str) -> list[Path]:
     """The files of a folder, where the format is one of files."""
     if path.is_file() or name in {module.NAME for module in _FOLDERS}:
         return [path]
-    files = sorted(file for file in path.rglob("*") if kind_of(file))
+    files = sorted(file for file in path.rglob("*") if format_of(file))
     if not files:
         raise InputError(f"{path} holds no files of records")
     return files
@@ -81,7 +81,7 @@ def _recognised(path: Path, *, named: bool) -> Iterator[tuple[Path, str]]:
         if named and not inner:
             raise InputError(f"{path} holds nothing that is recognised; name its format with --format")
         yield from inner
-    elif (kind := kind_of(path)) is not None:
+    elif (kind := format_of(path)) is not None:
         yield path, _of_records(path, kind)
     elif named:
         yield path, parallel.NAME

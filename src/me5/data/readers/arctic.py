@@ -9,10 +9,10 @@ tokenizer, and their 16 bits could not hold the 250,002 ids of XLM-RoBERTa.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from me5.data.readers.reading import Corpus, Reading, name_of, relation
-from me5.data.readers.records import Record
+from me5.data.readers.reading import Corpus, Reading, relation
 from me5.data.writing import Item
 from me5.errors import InputError
+from me5.files.records import Row, id_of
 
 NAME = "arctic"
 
@@ -37,19 +37,19 @@ def _read(folder: Path, reading: Reading) -> Iterator[Item]:
     queries, documents = Corpus("query", reading), Corpus("document", reading)
     source = reading.source_of(folder)
 
-    def query(row: Record) -> list[Item]:
-        return [queries.add(name_of(row, "QUERY_ID"), reading.query(row.get("QUERY_TEXT")))]
+    def query(row: Row) -> list[Item]:
+        return [queries.add(id_of(row, "QUERY_ID"), reading.query(row.get("QUERY_TEXT")))]
 
-    def document(row: Record) -> list[Item]:
-        return [documents.add(name_of(row, "DOCUMENT_ID"), reading.document(row.get("DOCUMENT_TEXT")))]
+    def document(row: Row) -> list[Item]:
+        return [documents.add(id_of(row, "DOCUMENT_ID"), reading.document(row.get("DOCUMENT_TEXT")))]
 
-    def label(row: Record) -> Sequence[Item]:
-        asked, found = (
-            held.id_of(name_of(row, key)) for held, key in ((queries, "QUERY_ID"), (documents, "DOCUMENT_ID"))
+    def label(row: Row) -> Sequence[Item]:
+        query_id, document_id = (
+            held.id_of(id_of(row, key)) for held, key in ((queries, "QUERY_ID"), (documents, "DOCUMENT_ID"))
         )
         grade = row.get("RELEVANCE")
         kind = "positive" if grade is None or grade > 0 else "negative"
-        return relation(reading, asked, found, kind=kind, source=source, label=grade)  # type: ignore[arg-type]
+        return relation(reading, query_id, document_id, kind=kind, source=source, label=grade)  # type: ignore[arg-type]
 
     for name, convert in (("queries", query), ("documents", document), ("labels", label)):
         yield from reading.convert(reading.records(folder / f"{name}.parquet"), convert)

@@ -1,7 +1,7 @@
 """Tables of named columns: query, positive, and optionally negatives, languages, source, licence and task.
 
 `negatives` is a list of texts (of CSV: a JSON list), `negative` one text; `positive_title` goes with the positive;
-`task` or `instruction` is the query's instruction: a sentence, or a task's name. Other columns are not read, and said.
+`task` or `instruction` is the query's instruction: a sentence, or a task's name. Other columns are reported, unread.
 """
 
 import json
@@ -12,9 +12,9 @@ from typing import Any
 
 from me5.data.contract import Example
 from me5.data.readers.reading import Reading, listed
-from me5.data.readers.records import Record
 from me5.data.writing import Item
 from me5.errors import InputError
+from me5.files.records import Row
 
 NAME = "columns"
 _KNOWN = {
@@ -34,7 +34,7 @@ def read(paths: Sequence[Path], reading: Reading) -> Iterator[Item]:
         yield from reading.convert(reading.records(path), partial(_examples, reading, reading.source_of(path)))
 
 
-def _examples(reading: Reading, source: str, row: Record) -> Iterator[Example]:
+def _examples(reading: Reading, source: str, row: Row) -> Iterator[Example]:
     for name in row.keys() - _KNOWN:
         reading.unread.setdefault(name)
     query = reading.query(
@@ -47,7 +47,7 @@ def _examples(reading: Reading, source: str, row: Record) -> Iterator[Example]:
     yield from reading.examples(query, _negatives(row), "negative", source=source, lang=lang, licence=licence)
 
 
-def _negatives(row: Record) -> list[Any]:
+def _negatives(row: Row) -> list[Any]:
     if row.get("negative") is not None:
         return [row["negative"]]
     value = row.get("negatives")

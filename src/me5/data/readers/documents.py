@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from me5.data.readers.reading import Reading
-from me5.data.readers.records import Record
 from me5.data.writing import Item
+from me5.files.records import Row
 
 NAME = "documents"
 
@@ -19,7 +19,7 @@ def recognises(first: Mapping[str, Any]) -> bool:
 def read(paths: Sequence[Path], reading: Reading) -> Iterator[Item]:
     """The documents of some files."""
 
-    def convert(row: Record) -> list[Item]:
+    def convert(row: Row) -> list[Item]:
         text = row.get("text", row.get("contents"))
         return [reading.document(text, title=row.get("title"), lang=row.get("lang"))]
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from me5.data.contract import Example
 from me5.data.readers.reading import Reading, listed
-from me5.data.readers.records import Record, bare_name
 from me5.data.writing import Item
 from me5.errors import InputError
+from me5.files.compression import bare_name
+from me5.files.records import Row
 
 NAME = "flagembedding"
 _TYPES = ("normal", "only_1neg", "symmetric_sts")
@@ -34,7 +35,7 @@ def read(paths: Sequence[Path], reading: Reading) -> Iterator[Item]:
         yield from reading.convert(reading.records(path), partial(_examples, reading, reading.source_of(path)))
 
 
-def _examples(reading: Reading, source: str, row: Record) -> Iterator[Example]:
+def _examples(reading: Reading, source: str, row: Row) -> Iterator[Example]:
     kind = row.get("type") or "normal"
     if kind in _ALONE and not reading.options.in_batch:
         raise InputError(f"the type {kind} asks for training without in-batch negatives; {_WAY_OUT}")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from me5.data.contract import Example
 from me5.data.readers.reading import Reading, listed
-from me5.data.readers.records import Record
 from me5.data.writing import Item
 from me5.errors import InputError
+from me5.files.records import Row
 
 NAME = "nomic"
 
@@ -29,7 +29,7 @@ def read(paths: Sequence[Path], reading: Reading) -> Iterator[Item]:
             yield from reading.convert(reading.records(shard), convert)
 
 
-def _examples(reading: Reading, source: str, row: Record) -> Iterator[Example]:
+def _examples(reading: Reading, source: str, row: Row) -> Iterator[Example]:
     query = reading.query(row.get("query"))
     yield from reading.examples(query, [row.get("document")], source=source)
     lone = row.get("negative")

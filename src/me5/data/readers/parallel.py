@@ -9,9 +9,9 @@ from itertools import zip_longest
 from pathlib import Path
 
 from me5.data.readers.reading import Reading
-from me5.data.readers.records import bare_name
 from me5.data.writing import Item
 from me5.errors import InputError
+from me5.files.compression import bare_name
 
 NAME = "parallel"
 _CODE = re.compile(r"[a-z]{2,3}(-[a-z]{2,4})?", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""What all readers share: the options of a reading, its counts, and how rows become items, or errors with a place."""
+"""What all readers share: options, counts, and the conversion of rows to items, whose errors name the row."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -8,22 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from me5.data.contract import Document, EmptyTextError, Example, Kind, Query, Relation, content_id
-from me5.data.readers.records import Record, bare_name, first, lines, records
 from me5.data.writing import Item
 from me5.errors import InputError
+from me5.files.compression import bare_name
+from me5.files.lines import lines
+from me5.files.records import Record, Row, records
+from me5.files.retrieval import Passage, passages
 from me5.progress import Advance
 from me5.prompts import task_sentence
 
-# For it is asked for every row.
+# It is called for every row.
 _sentence = lru_cache(maxsize=4096)(task_sentence)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a reader is told beside the files; what a row itself says goes before it.
+    """Defaults for what rows do not say themselves, and how to read them.
 
     `source` None is the name of each file or folder. `positive_from` is the label from which a pair is positive.
-    `in_batch` reads rows that ask for no in-batch negatives. `skip_empty` leaves empty texts out, and counts them.
+    `in_batch` also reads rows that exclude in-batch negatives. `skip_empty` skips empty texts, and counts them.
     """
 
     source: str | None = None
@@ -41,7 +44,7 @@ class Options:
 
 @dataclass
 class Reading:
-    """One run of the readers: options, and what was met."""
+    """One run of the readers: its options, and what it has read and counted."""
 
     options: Options = Options()
     advance: Advance = lambda _done, _tokens: None
@@ -49,25 +52,27 @@ class Reading:
     files: list[Path] = field(default_factory=list)
     unread: dict[str, None] = field(default_factory=dict)
 
+    def note(self, path: Path) -> Path:
+        """Remember a file that is read."""
+        self.files.append(path)
+        return path
+
     def lines(self, path: Path) -> Iterator[tuple[int, str]]:
-        """The lines of a file without their ends."""
-        self.files.append(path)
-        for number, line in lines(path, self.advance):
-            yield number, line.rstrip("\r\n")
+        """The lines of a file, by number."""
+        return lines(self.note(path), advance=self.advance)
 
-    def records(self, path: Path) -> Iterator[tuple[str, Record]]:
+    def records(self, path: Path) -> Iterator[Record]:
         """The records of a file with their places."""
-        self.files.append(path)
-        return records(path, self.advance)
+        return records(self.note(path), self.advance)
 
-    def convert(self, rows: Iterable[tuple[str, Any]], convert: Callable[[Any], Iterable[Item]]) -> Iterator[Item]:
-        """The items of all rows; an error gets the place of its row."""
+    def convert(self, rows: Iterable[tuple[object, Any]], convert: Callable[[Any], Iterable[Item]]) -> Iterator[Item]:
+        """The items of all rows. Raises `InputError` naming the row."""
         for place, row in rows:
             try:
                 items = list(convert(row))
             except EmptyTextError as error:
                 if not self.options.skip_empty:
-                    raise InputError(f"{place}: {error}; repair it, or leave such out with --skip-empty") from error
+                    raise InputError(f"{place}: {error}; repair it, or skip empty texts with --skip-empty") from error
                 self.counts["empty"] += 1
                 continue
             except InputError as error:
@@ -78,13 +83,13 @@ class Reading:
         """What a file's or folder's examples are grouped by."""
         return self.options.source or bare_name(path).split(".")[0]
 
-    # The fields of foreign rows are anything at first: the contract's values check what they are made of.
+    # The fields of a row may hold anything: Query and Document check them.
     def query(self, text: Any, *, instruction: Any = None, lang: Any = None) -> Query:
         """A query, with what the options say where the row says nothing. A task's name stands for its sentence."""
-        told = one_line(instruction or self.options.instruction)
-        if isinstance(told, str) and told.strip():
-            told = _sentence(told)
-        return Query(text, told, lang or self.options.query_lang)
+        instruction = one_line(instruction or self.options.instruction)
+        if isinstance(instruction, str) and instruction.strip():
+            instruction = _sentence(instruction)
+        return Query(text, instruction, lang or self.options.query_lang)
 
     def document(self, text: Any, *, title: Any = None, lang: Any = None) -> Document:
         """A document. Where it has a title and no text, the title is its text."""
@@ -104,10 +109,10 @@ class Reading:
         licence: Any = None,
     ) -> Iterator[Example]:
         """A query with documents of one kind: texts or `Document`s. `scores` are a teacher's, as many as documents."""
-        told = numbers(scores, len(documents)) if scores else [None] * len(documents)
+        each = numbers(scores, len(documents)) if scores else [None] * len(documents)
         if scores and self.options.teacher is None:
             raise InputError("the documents have scores; name the model that gave them with --teacher")
-        for document, score in zip(documents, told, strict=True):
+        for document, score in zip(documents, each, strict=True):
             try:
                 made = document if isinstance(document, Document) else self.document(document, lang=lang)
             except EmptyTextError:
@@ -139,27 +144,26 @@ class Corpus:
         return value
 
     def documents(self, paths: Iterable[Path]) -> Iterator[Item]:
-        """All documents of some files: an id, a text (`text` or `contents`), a title where there is one."""
+        """All documents of some files."""
 
-        def convert(row: Record) -> list[Item]:
-            name = name_of(row, "docid", "_id", "id")
-            self.ids.setdefault(name, None)  # an empty one that is left out: known, and nowhere
-            text = row.get("text", row.get("contents"))
-            made = self.reading.document(text, title=row.get("title"), lang=row.get("lang"))
-            if self.ids[name] is None:
-                self.ids[name] = made.id
-            if self.watched.get(name) == content_id("", made.text):
-                self.same.append(name)
-            return [self.add(name, made)]
+        def convert(passage: Passage) -> list[Item]:
+            self.ids.setdefault(passage.id, None)  # an empty one that is left out: known, and nowhere
+            made = self.reading.document(passage.text, title=passage.title, lang=passage.values.get("lang"))
+            if self.ids[passage.id] is None:
+                self.ids[passage.id] = made.id
+            if self.watched.get(passage.id) == content_id("", made.text):
+                self.same.append(passage.id)
+            return [self.add(passage.id, made)]
 
         for path in paths:
-            yield from self.reading.convert(self.reading.records(path), convert)
+            found = passages(self.reading.note(path), self.reading.advance)
+            yield from self.reading.convert(((passage.place, passage) for passage in found), convert)
 
     def and_rows(
         self,
         paths: Sequence[Path],
-        recognises: Callable[[Record], bool],
-        items: "Callable[[Reading, Corpus, str, Record], Iterable[Item]]",
+        recognises: Callable[[Row], bool],
+        items: "Callable[[Reading, Corpus, str, Row], Iterable[Item]]",
     ) -> Iterator[Item]:
         """All documents of the files whose first record is not recognised, then the items of the rows of the others."""
         trained = {path: recognises(first(path)) for path in paths}
@@ -174,6 +178,13 @@ class Corpus:
         if str(name) not in self.ids:
             raise InputError(f"the {self.what} {str(name)!r} is not among the {len(self.ids):,} that were read")
         return self.ids[str(name)]
+
+
+def first(path: Path) -> Row:
+    """The first record of a file, by which its format is recognised. Raises `InputError` where there is none."""
+    for record in records(path):
+        return record.values
+    raise InputError(f"{path} is empty")
 
 
 def relation(
@@ -195,14 +206,6 @@ def relation(
         raise InputError("the documents have scores; name the model that gave them with --teacher")
     teacher = None if score is None else options.teacher
     return [Relation(query, document, kind, label, score, teacher, source, options.licence)]
-
-
-def name_of(row: Mapping[str, Any], *keys: str) -> str:
-    """The id of a row, under the first of `keys` that it has; numbers count as their digits."""
-    value = next((row[key] for key in keys if row.get(key) is not None), None)
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise InputError(f"expected an id under {' or '.join(keys)}, got {value!r}; it has {', '.join(list(row)[:8])}")
-    return str(value)
 
 
 def listed(row: Mapping[str, Any], key: str, *, needed: bool = True) -> list[Any]:

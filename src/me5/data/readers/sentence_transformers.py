@@ -12,9 +12,9 @@ from typing import Any
 
 from me5.data.contract import Example, Kind
 from me5.data.readers.reading import Reading
-from me5.data.readers.records import Record
 from me5.data.writing import Item
 from me5.errors import InputError
+from me5.files.records import Row
 
 NAME = "sentence-transformers"
 _LABELS = ("label", "labels", "score", "scores")
@@ -38,7 +38,7 @@ def read(paths: Sequence[Path], reading: Reading) -> Iterator[Item]:
         yield from reading.convert(reading.records(path), partial(_examples, reading, reading.source_of(path)))
 
 
-def _examples(reading: Reading, source: str, row: Record) -> Iterator[Example]:
+def _examples(reading: Reading, source: str, row: Row) -> Iterator[Example]:
     columns = reading.options.columns or tuple(row)
     if missing := [name for name in columns if name not in row]:
         raise InputError(f"no column {missing[0]!r}; there are {', '.join(row)}")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from me5.data.readers.reading import Corpus, Reading, listed, numbers, relation
-from me5.data.readers.records import Record
 from me5.data.writing import Item
 from me5.errors import InputError
+from me5.files.records import Row
 
 NAME = "simlm"
 
@@ -25,7 +25,7 @@ def read(paths: Sequence[Path], reading: Reading) -> Iterator[Item]:
     return Corpus("passage", reading).and_rows(paths, recognises, _items)
 
 
-def _items(reading: Reading, corpus: Corpus, source: str, row: Record) -> Iterator[Item]:
+def _items(reading: Reading, corpus: Corpus, source: str, row: Row) -> Iterator[Item]:
     query = reading.query(row.get("query"))
     yield query
     for kind, key in (("positive", "positives"), ("negative", "negatives")):

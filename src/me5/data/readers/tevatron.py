@@ -13,9 +13,9 @@ from typing import Any
 
 from me5.data.contract import Document
 from me5.data.readers.reading import Corpus, Reading, listed, relation
-from me5.data.readers.records import Record
 from me5.data.writing import Item
 from me5.errors import InputError
+from me5.files.records import Row
 
 NAME = "tevatron"
 
@@ -34,7 +34,7 @@ def _tokens(row: Mapping[str, Any]) -> bool:
     return isinstance(row.get("query"), list) and "positives" in row
 
 
-def _items(reading: Reading, corpus: Corpus, source: str, row: Record) -> Iterator[Item]:
+def _items(reading: Reading, corpus: Corpus, source: str, row: Row) -> Iterator[Item]:
     if _tokens(row):
         raise InputError("token ids instead of texts, which mean nothing without their tokenizer; give the texts")
     if images := [key for key in row if key.endswith(("_image", "_video", "_audio")) and row[key]]:
@@ -44,9 +44,9 @@ def _items(reading: Reading, corpus: Corpus, source: str, row: Record) -> Iterat
         for kind, key in (("positive", "positive_passages"), ("negative", "negative_passages")):
             passages = listed(row, key, needed=kind == "positive")
             scores = [passage.get("score") for passage in passages]
-            told = scores if any(score is not None for score in scores) else None
+            scored = scores if any(score is not None for score in scores) else None
             documents = [_document(reading, passage) for passage in passages]
-            yield from reading.examples(query, documents, kind, source=source, scores=told)  # type: ignore[arg-type]
+            yield from reading.examples(query, documents, kind, source=source, scores=scored)  # type: ignore[arg-type]
         return
     query = reading.query(row.get("query_text", row.get("query")))
     yield query

@@ -7,7 +7,7 @@ a folder with train.tsv or train.jsonl        classification
 NAME.gold beside two sentence files           parallel sentences in BUCC's form
 xxx-eng.tsv, or any two columns               parallel sentences: sentence TAB sentence
 a .tsv of three columns                       similarity: score TAB sentence TAB sentence
-.jsonl or .parquet                            told by its columns
+.jsonl or .parquet                            recognised by its columns
 """
 
 from pathlib import Path
@@ -15,8 +15,9 @@ from pathlib import Path
 from me5.errors import InputError
 from me5.evaluation.languages import of_pair
 from me5.evaluation.readers import beir, bucc, columns, dataset, records, trec
-from me5.evaluation.readers.tables import holds_records
 from me5.evaluation.task import Subset, Task
+from me5.files import beir as layout
+from me5.files.records import format_of
 
 
 def read(path: Path) -> list[Task]:
@@ -40,10 +41,10 @@ def _read(path: Path) -> list[Task]:
         return _read_file(path)
     if dataset.is_one(path):
         return dataset.read(path)
-    if beir.is_one(path):
+    if layout.is_one(path):
         return [beir.read(path)]
-    if trec.topics_of(path):
-        return [*trec.read(path)]
+    if collections := trec.collections(path):
+        return [trec.read(collection) for collection in collections]
     if (path / "train.tsv").exists():
         return [columns.read_labelled(path)]
     if (path / "train.jsonl").exists():
@@ -53,11 +54,11 @@ def _read(path: Path) -> list[Task]:
 
 
 def _read_file(path: Path) -> list[Task]:
-    if path.suffix == ".tsv":
+    if format_of(path) == "tsv":
         return [columns.read(path)]
     if path.suffix == ".gold":
         return [bucc.read(path)]
-    if holds_records(path):
+    if format_of(path) in ("jsonl", "parquet"):
         name = path.name.split(".")[0]
         return [records.read(Subset(path.parent.name, name, of_pair(name)), [path])]
     return []

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from me5.errors import InputError
 from me5.evaluation.languages import of_pair
-from me5.evaluation.readers.tables import lines
 from me5.evaluation.task import Bitext, Subset
+from me5.files.lines import lines
 
 
 def read(gold: Path) -> Bitext:
@@ -21,7 +21,7 @@ def read(gold: Path) -> Bitext:
     left, right = (dict(_sentences(gold.with_suffix(f".{code}"))) for code in (first, second))
     places = {name: place for place, name in enumerate(right)}
     chosen, answers = [], []
-    for number, line in lines(gold):
+    for number, line in _filled(gold):
         fields = line.split("\t")
         if len(fields) != 2 or fields[0] not in left or fields[1] not in places:
             raise InputError(
@@ -37,8 +37,12 @@ def read(gold: Path) -> Bitext:
 
 
 def _sentences(path: Path) -> Iterator[tuple[str, str]]:
-    for number, line in lines(path):
+    for number, line in _filled(path):
         name, tab, sentence = line.partition("\t")
         if not tab:
             raise InputError(f"{path}, line {number}: expected id TAB sentence, got {line[:60]!r}")
         yield name, sentence
+
+
+def _filled(path: Path) -> Iterator[tuple[int, str]]:
+    return ((number, line) for number, line in lines(path) if line)

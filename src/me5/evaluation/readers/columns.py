@@ -4,14 +4,16 @@ from pathlib import Path
 
 from me5.errors import InputError
 from me5.evaluation.languages import of_pair
-from me5.evaluation.readers.tables import lines
 from me5.evaluation.task import Bitext, Classification, Label, Similarity, Subset
+from me5.files.compression import bare_name
+from me5.files.lines import lines
 
 
 def read(path: Path) -> Bitext | Similarity:
     """The task of a file, named after its folder, the subset after the file."""
+    name = Path(bare_name(path)).stem
     numbers, rows = _table(path, (2, 3), "two columns (parallel sentences) or three (score and two sentences)")
-    subset = Subset(path.parent.name, path.stem, of_pair(path.stem))
+    subset = Subset(path.parent.name, name, of_pair(name))
     if len(rows[0]) == 2:
         return Bitext(subset, [row[0] for row in rows], [row[1] for row in rows])
     scores = [_number(row[0], path, number) for number, row in zip(numbers, rows, strict=True)]
@@ -29,14 +31,14 @@ def read_labelled(folder: Path) -> Classification:
 
 
 def check_labels(train: set[Label], test: set[Label], tested: Path, learned: Path) -> None:
-    """Raise `InputError` where labels are to be found that were never learned."""
+    """Raise `InputError` where the test set has labels that the train set lacks."""
     if unseen := test - train:
         raise InputError(f"{tested} has labels that {learned.name} lacks: {', '.join(sorted(map(str, unseen)))}")
 
 
 def _table(path: Path, widths: tuple[int, ...], expected: str) -> tuple[list[int], list[list[str]]]:
     """The line numbers and fields of a file whose lines all have one of the widths."""
-    numbered = list(lines(path))
+    numbered = [(number, line) for number, line in lines(path) if line]
     if not numbered:
         raise InputError(f"{path} is empty")
     rows = [line.split("\t") for _, line in numbered]

@@ -1,12 +1,13 @@
 """A dataset folder as the hub holds them, mteb's among them: Parquet or JSONL files, and README.md that lists configs.
 
 A retrieval set is three configs (`corpus`, `queries`, `default` or `qrels`; with `top_ranked`, reranking), of several
-languages `LANG-corpus`, `LANG-queries`, `LANG-qrels`. Of all other tasks a config is a subset, told by its columns.
+languages `LANG-corpus`, `LANG-queries`, `LANG-qrels`. Of other tasks a config is a subset, recognised by its columns.
 Where README.md lists none, folders stand for configs, and files in `data` or at the top for the config `default`.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from me5.evaluation.languages import of_pair
 from me5.evaluation.readers import ranked
 from me5.evaluation.readers import records as by_columns
 from me5.evaluation.readers.beir import SPLITS
-from me5.evaluation.readers.tables import at, holds_records, name_of, records
 from me5.evaluation.task import Subset, Task
+from me5.files.place import FileError
+from me5.files.records import format_of, records
+from me5.files.retrieval import Judgement, queries
 from me5.prompts import evaluation_sentence
 
 # config -> split -> files
@@ -69,7 +72,7 @@ def _retrieval(folder: Path, configs: Configs, prefix: str) -> Task:
     order = configs.get(f"{prefix}top_ranked")
     return ranked.assemble(
         _subset(folder, prefix.rstrip("-") or "default", split),
-        asked=ranked.queries(_only(configs[f"{prefix}queries"], split)),
+        queries=chain.from_iterable(map(queries, _only(configs[f"{prefix}queries"], split))),
         corpus=_only(configs[f"{prefix}corpus"], split),
         judged=_judgements(configs[judgements][split]),
         ranked=ranked.candidates(_only(order, split)) if order else None,
@@ -82,14 +85,12 @@ def _only(splits: Mapping[str, Sequence[Path]], split: str) -> Sequence[Path]:
     return splits[split] if split in splits else next(iter(splits.values()))
 
 
-def _judgements(paths: Sequence[Path]) -> Iterator[ranked.Judgement]:
-    for path in paths:
-        for number, record in records(path):
-            grade = record.get("score")
-            if isinstance(grade, bool) or not isinstance(grade, int | float) or grade != int(grade):
-                raise InputError(f'{at(path, number)}: expected a whole number "score", got {grade!r}')
-            query, document = (name_of(record, (key,), path, number) for key in ("query-id", "corpus-id"))
-            yield at(path, number), query, document, int(grade)
+def _judgements(paths: Sequence[Path]) -> Iterator[Judgement]:
+    for record in chain.from_iterable(map(records, paths)):
+        grade = record.values.get("score")
+        if isinstance(grade, bool) or not isinstance(grade, int | float):
+            raise FileError(record.place, f'expected a whole number "score", got {grade!r:.60}')
+        yield Judgement(record.place, record.id("query-id"), record.id("corpus-id"), grade)
 
 
 def _configs(folder: Path) -> dict[str, dict[str, list[Path]]]:
@@ -99,7 +100,7 @@ def _configs(folder: Path) -> dict[str, dict[str, list[Path]]]:
         splits = {}
         for split, pattern in _data_files(entry):
             patterns = pattern if isinstance(pattern, list) else [pattern]
-            paths = sorted(path for one in patterns for path in folder.glob(str(one)) if holds_records(path))
+            paths = sorted(path for one in patterns for path in folder.glob(str(one)) if _holds_records(path))
             if paths:
                 splits[split] = paths
         if splits:
@@ -138,7 +139,7 @@ def _data_files(entry: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _by_folder(folder: Path) -> dict[str, dict[str, list[Path]]]:
     found: dict[str, dict[str, list[Path]]] = {}
     for path in sorted(folder.rglob("*")):
-        if not holds_records(path):
+        if not _holds_records(path):
             continue
         inner = path.relative_to(folder)
         stem = inner.name.split(".")[0]
@@ -148,3 +149,7 @@ def _by_folder(folder: Path) -> dict[str, dict[str, list[Path]]]:
             split[1] if split else "test", []
         ).append(path)
     return found
+
+
+def _holds_records(path: Path) -> bool:
+    return format_of(path) in ("jsonl", "parquet")

@@ -13,54 +13,35 @@ from pathlib import Path
 import numpy as np
 
 from me5.errors import InputError, Me5Warning
-from me5.evaluation.readers.tables import at, name_of, records, text_of
 from me5.evaluation.task import Corpus, Reranking, Retrieval, Subset
+from me5.files.place import FileError, Place
+from me5.files.records import records
+from me5.files.retrieval import Judgement, Query, passages
 
-IDS = ("_id", "id", "docid", "query-id")
-# A judgement: where it stands, query id, document id, grade.
-Judgement = tuple[str, str, str, int]
 
-
-def documents(paths: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
+def documents(paths: Sequence[Path]) -> Iterator[tuple[Place, str, str]]:
     """(place, id, title and text as one) of every document in some files, in order."""
     for path in paths:
-        for number, record in records(path):
-            name = name_of(record, IDS, path, number)
-            if "contents" in record and "text" not in record:  # Mr.TyDi: title, blank line, text
-                text = text_of(record, "contents", path, number).replace("\n\n", " ", 1).strip()
-            else:
-                text = f"{record.get('title') or ''} {text_of(record, 'text', path, number)}".strip()
-            yield at(path, number), name, text
-
-
-def queries(paths: Sequence[Path]) -> dict[str, str]:
-    """Id -> text of every query in some files."""
-    found: dict[str, str] = {}
-    for path in paths:
-        for number, record in records(path):
-            name = name_of(record, IDS, path, number)
-            if name in found:
-                raise InputError(f"{at(path, number)}: the id {name!r} stands there a second time")
-            found[name] = text_of(record, "text", path, number)
-    return found
+        for place, name, title, text, _ in passages(path):
+            yield place, name, f"{title} {text}".strip()
 
 
 def candidates(paths: Sequence[Path]) -> dict[str, list[str]]:
     """Query id -> ids of the documents to rank, from records of query-id and corpus-ids."""
     found: dict[str, list[str]] = {}
     for path in paths:
-        for number, record in records(path):
-            listed = record.get("corpus-ids")
+        for record in records(path):
+            listed = record.values.get("corpus-ids")
             if not isinstance(listed, list) or not listed:
-                raise InputError(f'{at(path, number)}: expected a list "corpus-ids", got {listed!r}'[:300])
-            found[name_of(record, ("query-id",), path, number)] = [str(name) for name in listed]
+                raise FileError(record.place, f'expected a list "corpus-ids", got {listed!r:.200}')
+            found[record.id("query-id")] = [str(name) for name in listed]
     return found
 
 
 def assemble(
     subset: Subset,
     *,
-    asked: Mapping[str, str],
+    queries: Iterable[Query],
     corpus: Sequence[Path],
     judged: Iterable[Judgement],
     ranked: Mapping[str, Sequence[str]] | None = None,
@@ -73,9 +54,10 @@ def assemble(
     left out, judged documents that are not there count and cannot be found, and of a pair that is judged twice the
     last judgement counts. `source` names the judgements.
     """
+    asked = _asked(queries)
     judgements = _Judgements(source)
-    for place, query, document, grade in judged:
-        judgements.add(place, query, document, grade, known=query in asked)
+    for judgement in judged:
+        judgements.add(judgement, known=judgement.query in asked)
     relevant = judgements.relevant
     if not any(grade > 0 for of_query in relevant.values() for grade in of_query.values()):
         raise InputError(f"{source} judges no document relevant to any query")
@@ -94,6 +76,18 @@ def assemble(
     return Reranking(subset, found, kept, ordered, {query: ranked[query] for query in kept}, unjudged)
 
 
+def _asked(queries: Iterable[Query]) -> dict[str, str]:
+    """Id -> text of every query."""
+    asked: dict[str, str] = {}
+    for place, name, text, _ in queries:
+        if name in asked:
+            raise FileError(place, f"the id {name!r} stands there a second time")
+        if not text.strip():
+            raise FileError(place, f"the text of the query {name!r} is empty")
+        asked[name] = text
+    return asked
+
+
 class _Judgements:
     """What was judged; and what about it is odd: how often, and where first."""
 
@@ -104,7 +98,10 @@ class _Judgements:
         self._odd: Counter[str] = Counter()
         self._first: dict[str, str] = {}
 
-    def add(self, place: str, query: str, document: str, grade: int, *, known: bool) -> None:
+    def add(self, judgement: Judgement, *, known: bool) -> None:
+        place, query, document, grade = judgement
+        if grade != int(grade):
+            raise FileError(place, f"expected a whole number as grade, got {grade:g}")
         if not known:
             self._note("of queries that are not among the queries are left out", f"{place}: the query {query!r}")
             return
@@ -112,10 +109,10 @@ class _Judgements:
         if of_query.get(document, grade) != grade:
             self._note(
                 "contradict an earlier one of the same pair, and the last counts",
-                f"{place}: {query!r} and {document!r}, {of_query[document]} and then {grade}",
+                f"{place}: {query!r} and {document!r}, {of_query[document]} and then {grade:g}",
             )
-        of_query[document] = grade
-        self.documents.setdefault(document, place)
+        of_query[document] = int(grade)
+        self.documents.setdefault(document, str(place))
 
     def warn(self, missing: Mapping[str, str], corpus: str) -> None:
         """Issue a warning for each kind of oddity. Raises `InputError` where no judged document is there."""
@@ -170,6 +167,6 @@ def _blame_second(paths: Sequence[Path], suspicious: set[int]) -> None:
     seen: set[str] = set()
     for place, name, _ in documents(paths):
         if name in seen:
-            raise InputError(f"{place}: the id {name!r} stands there a second time")
+            raise FileError(place, f"the id {name!r} stands there a second time")
         if hash(name) in suspicious:
             seen.add(name)

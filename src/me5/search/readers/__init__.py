@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from me5.errors import InputError
+from me5.files.compression import bare_name, is_packed
 from me5.search.documents import Complain, Document, NoTextError
 from me5.search.readers import docx, html, markdown, notebook, pdf, plain, tables
 from me5.search.readers.tables import Columns
@@ -53,17 +54,25 @@ _KINDS: Mapping[Kind, str] = {
     Kind("notebook", _whole(notebook.read), _SAFE): ".ipynb",
     Kind("pdf", _read_pdf, 0): ".pdf",
     Kind("docx", _whole(docx.read), 0): ".docx",
-    Kind("jsonl", tables.read_jsonl): ".jsonl .ndjson",
-    Kind("csv", tables.read_csv): ".csv .tsv",
-    Kind("parquet", tables.read_parquet, 0): ".parquet",
+    Kind("jsonl", tables.read): ".jsonl .ndjson",
+    Kind("csv", tables.read): ".csv .tsv",
+    Kind("parquet", tables.read, 0): ".parquet",
     Kind("code", _whole(plain.read_code)): _CODE,
 }
 BY_SUFFIX: Mapping[str, Kind] = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suffixes.split()}
 
 
+def known(path: Path) -> Kind | None:
+    """The kind of a file by its suffix, None where it has no reader. Lines of records may be compressed."""
+    if is_packed(path):
+        kind = BY_SUFFIX.get(Path(bare_name(path)).suffix.lower())
+        return kind if kind is not None and kind.name in ("jsonl", "csv") else None
+    return BY_SUFFIX.get(path.suffix.lower())
+
+
 def kind_of(path: Path) -> Kind:
     """The kind of a file by its suffix. Raises `InputError` for one that has no reader."""
-    if (kind := BY_SUFFIX.get(path.suffix.lower())) is None:
+    if (kind := known(path)) is None:
         named = [suffix for suffix in BY_SUFFIX if suffix not in _CODE]
         raise InputError(f"no reader for {path.suffix or 'files without a suffix'}; known are {', '.join(named)}, code")
     return kind

@@ -1,10 +1,10 @@
 """Plain text and source code: UTF-8, or UTF-16 with a byte order mark."""
 
-import codecs
 from collections.abc import Iterator
 from pathlib import Path
 
 from me5.errors import InputError
+from me5.files.lines import NO_TEXT, encoding_of, not_unicode
 from me5.search.documents import Document
 from me5.search.readers.outline import SOFT_HYPHEN
 
@@ -34,21 +34,12 @@ def load(path: Path) -> bytes:
     return raw
 
 
-def encoding_of(raw: bytes) -> str:
-    """By byte order mark, else UTF-8."""
-    return "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-
-
 def decode(raw: bytes) -> str:
     """The text of a file, with line feeds as its only line ends. Raises `InputError` for anything but Unicode."""
-    encoding = encoding_of(raw)
     try:
-        text = raw.decode(encoding)
+        text = raw.decode(encoding_of(raw))
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"byte {error.start + 1:,} is not valid {encoding.removesuffix('-sig').upper()}; convert the file, for "
-            "example with `iconv -f WINDOWS-1252 -t UTF-8`"
-        ) from error
+        raise InputError(not_unicode(error)) from error
     if "\0" in text:
-        raise InputError("holds NUL characters, so it is no text; rename it, or leave it out")
+        raise InputError(f"{NO_TEXT}; rename it, or leave it out")
     return text.replace("\r\n", "\n").replace("\r", "\n")

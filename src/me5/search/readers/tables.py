@@ -2,28 +2,23 @@
 
 import contextlib
 import datetime
-import itertools
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from me5.errors import InputError
-from me5.files.lines import LONGEST, TOO_LONG, RecordError, csv_records, lines
-from me5.search.documents import Complain, Document
-from me5.search.readers.plain import decode, encoding_of
+from me5.files import parquet
+from me5.files.compression import opened
+from me5.files.place import FileError
+from me5.files.records import Records, listed, no_string
+from me5.search.documents import TABLES, Complain, Document
 
-_PARQUET_ROWS = 1024
 # Characters of a row's metadata as JSON: every passage of the row holds them, and a batch is 4,096 passages.
 _MOST_METADATA = 1 << 16
-# What may stand between the columns of a CSV file, in the order in which its header is tried.
-_DELIMITERS = (",", ";", "\t", "|")
 
 
 @dataclass(frozen=True)
@@ -37,120 +32,23 @@ class Columns:
     title: str = "title"
 
 
-def read_jsonl(path: Path, columns: Columns, complain: Complain) -> Iterator[Document]:
-    """A JSON object per line; a blank line is passed over."""
-    with path.open("rb") as file:
-        for at, raw in enumerate(lines(file, str(path)), 1):
-            if raw is None:
-                complain(at, TOO_LONG)
-                continue
-            try:
-                line = decode(raw)
-                row = json.loads(line) if line.strip() else {}
-            except (ValueError, RecursionError) as error:
-                complain(at, f"no valid JSON ({error})")
-                continue
-            if not isinstance(row, dict):
-                complain(at, f'a JSON {type(row).__name__}, expected an object such as {{"text": "…"}}')
-            elif row:
-                yield from _document(row, at, columns, complain)
-
-
-def read_csv(path: Path, columns: Columns, complain: Complain) -> Iterator[Document]:
-    """The first row names the columns; between them stand commas (or semicolons, tabs, bars), or tabs in `.tsv`."""
-    with path.open("rb") as raw:
-        encoding = encoding_of(raw.read(4))
-    with path.open(encoding=encoding) as file:
-        text = _decoded(file)
-        first = next(text, None)
-        if first is None:
-            raise InputError("is empty")
-        delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(first, columns)
-        rows = csv_records(itertools.chain([first], text), delimiter)
-        try:
-            _, header = next(rows)
-            _check(columns, header)
-            for at, cells in rows:
-                if len(cells) == len(header):
-                    yield from _document(dict(zip(header, cells, strict=True)), at, columns, complain)
-                elif cells:
-                    complain(at, f"{len(cells)} columns, the header has {len(header)}")
-        except RecordError as error:
-            raise InputError(
-                f"cannot be read from line {error.line} on ({error}); look for a quote that is not closed"
-            ) from error
-
-
-def _decoded(file: TextIO) -> Iterator[str]:
-    """The lines of a file with line feeds as their ends. Raises `InputError` for one that is too long, or no text."""
-    at = 0
+def read(path: Path, columns: Columns, complain: Complain) -> Iterator[Document]:
+    """A document per row. Those that cannot be used go to `complain`; a damaged file is an `InputError`."""
+    wanted = dict.fromkeys(columns.text, "--field")
+    rows = Records(path, wanted=wanted, refuse=lambda place, reason: complain(place.at, reason))
     try:
-        for at in itertools.count(1):
-            line = file.readline(LONGEST + 1)
-            if len(line) > LONGEST:
-                raise InputError(f"line {at}: {TOO_LONG}")
-            if "\0" in line:
-                raise InputError(f"line {at} holds NUL characters, so it is no text")
-            if not line:
-                return
-            yield line
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"line {at} or one of those after it is not valid {error.encoding.upper()} ({error.reason}); "
-            "convert the file, for example with `iconv -f WINDOWS-1252 -t UTF-8`"
-        ) from error
-
-
-def _delimiter(header: str, columns: Columns) -> str:
-    """The first delimiter by which the header has the columns that are wanted."""
-    for delimiter in _DELIMITERS:
-        with contextlib.suppress(RecordError, StopIteration):
-            _, names = next(csv_records([header], delimiter))
-            if all(name in names for name in columns.text):
-                return delimiter
-    return max(_DELIMITERS, key=header.count)
-
-
-def read_parquet(path: Path, columns: Columns, complain: Complain) -> Iterator[Document]:
-    """Every row; rows are counted from 0."""
-    at = 0
-    try:
-        # Of equal strings one is held: a file of a few kilobytes may hold a million long ones.
-        schema = pq.read_schema(path)
-        names = schema.names
-        strings = [field.name for field in schema if field.type in (pa.string(), pa.large_string())]
-        with pq.ParquetFile(path, read_dictionary=strings) as file:
-            _check(columns, names)
-            for batch in file.iter_batches(_PARQUET_ROWS):
-                for row in range(batch.num_rows):
-                    values = {name: batch.column(index)[row].as_py() for index, name in enumerate(names)}
-                    yield from _document(values, at, columns, complain)
-                    at += 1
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read as Parquet: {error}") from error
-
-
-def _check(columns: Columns, names: Sequence[str]) -> None:
-    counts = Counter(names)
-    if wrong := [name for name in columns.text if counts[name] != 1]:
-        found = f"{counts[wrong[0]]} columns" if counts[wrong[0]] else "no column"
-        raise InputError(
-            f"has {found} {wrong[0]!r}; its columns are {', '.join(map(repr, names[:12]))}. Name the text with --field"
-        )
+        for place, row in rows:
+            yield from _document(row, place.at, columns, complain)
+    except FileError as error:
+        raise InputError(error.reason) from error
 
 
 def _document(row: Mapping[str, Any], at: int, columns: Columns, complain: Complain) -> Iterator[Document]:
     for name in columns.text:
-        if not isinstance(row.get(name), str):
-            what = "is null" if name in row and row[name] is None else "is no string" if name in row else "is missing"
-            complain(at, f"the field {name!r} {what}; the fields are {', '.join(map(repr, row))}")
+        if not isinstance(row[name], str):
+            complain(at, f"{no_string(name, row[name])}; the fields are {listed(list(row))}")
             return
     text = "\n".join(row[name] for name in columns.text)
-    if len(text) > LONGEST:
-        complain(
-            at, f"its text has {len(text):,} characters, and at most {LONGEST:,} are read; split it into several rows"
-        )
-        return
     title = row.get(columns.title)
     language = row.get("language", row.get("lang"))
     yield Document(
@@ -163,7 +61,7 @@ def _document(row: Mapping[str, Any], at: int, columns: Columns, complain: Compl
 
 
 def _metadata(row: Mapping[str, Any], at: int, columns: Columns, complain: Complain) -> dict[str, Any]:
-    """The other columns as JSON can write them; what is too long for every passage to hold is left out, and told."""
+    """The other columns as JSON can write them; what is too long for every passage to hold is left out and reported."""
     kept: dict[str, Any] = {}
     left = _MOST_METADATA
     for name, value in row.items():
@@ -200,9 +98,9 @@ def plain(value: Any) -> Any:
 def rows_of(path: str, kind: str) -> int:
     """About how many documents a file holds, for progress."""
     if kind == "parquet":
-        with contextlib.suppress(pa.ArrowException, OSError):
-            return int(pq.read_metadata(path).num_rows)
-    if kind in ("jsonl", "csv"):
-        with Path(path).open("rb") as file:
-            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+        with contextlib.suppress(InputError):
+            return parquet.count(Path(path))
+    if kind in TABLES:
+        with contextlib.suppress(InputError), opened(Path(path)) as file:
+            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.stream.read(1 << 20), b""))
     return 1

@@ -1,0 +1,148 @@
+"""Rows of Parquet in batches of bounded size.
+
+A file of a few kilobytes may hold a million equal long texts: of what Parquet holds once, one copy is in memory, and a
+batch has the fewer rows the larger they are on average in their row group.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from me5.files.lines import LONGEST
+from me5.files.place import FileError, Place
+from me5.progress import Advance
+
+# Bytes of a batch, as the file states them unpacked, and rows at most. Arrow copies dictionaries for each batch:
+# a row of three short texts took 4.8 us in batches of 1,024 rows, 2 us in those of 8,192, without dictionaries 1 us.
+_BATCH_BYTES, _BATCH_ROWS = 1 << 26, 8192
+# With this encoding a value may repeat the beginning of the one before, so that stated sizes say nothing of its length.
+_UNKNOWN_SIZE, _FEW_ROWS = "DELTA_BYTE_ARRAY", 16
+
+
+def columns(path: Path) -> list[str]:
+    """The names of the columns."""
+    import pyarrow.parquet as pq
+
+    with _explained(path):
+        return list(pq.read_schema(path).names)
+
+
+def count(path: Path) -> int:
+    """How many rows a file has."""
+    import pyarrow.parquet as pq
+
+    with _explained(path):
+        return int(pq.read_metadata(path).num_rows)
+
+
+def rows(path: Path, names: Sequence[str] | None = None, *, advance: Advance | None = None) -> Iterator[dict[str, Any]]:
+    """Every row in order, with all columns or those that are named.
+
+    Raises `FileError` for a damaged file, and for a text that is not UTF-8, naming its row.
+    """
+    import pyarrow.parquet as pq
+
+    at = done = 0
+    with _explained(path):
+        repeated = _repeated(pq.read_metadata(path))
+        # Read through a buffer, a row group need not be held as a whole.
+        with pq.ParquetFile(path, read_dictionary=repeated, buffer_size=1 << 20) as file:
+            size, total = path.stat().st_size, max(1, file.metadata.num_rows)
+            for group in range(file.metadata.num_row_groups):
+                few = _batch_rows(file.metadata.row_group(group), names)
+                for batch in file.iter_batches(few, row_groups=[group], columns=names):
+                    yield from _rows(path, batch, at)
+                    at += batch.num_rows
+                    if advance is not None:
+                        advance(-done + (done := size * at // total), 0)
+
+
+def too_long(row: Mapping[str, object]) -> str | None:
+    """Why a row has a text beyond the limit; else None."""
+    for name, value in row.items():
+        if isinstance(value, str) and len(value) > LONGEST:
+            return (
+                f"the text in {name!r} has {len(value):,} characters, and at most {LONGEST:,} are read; split it into "
+                "several rows"
+            )
+    return None
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileError(str(path), "is missing; check the path") from error
+    except (pa.ArrowException, OSError) as error:
+        raise FileError(str(path), f"cannot be read as Parquet: {error}") from error
+
+
+def _repeated(metadata: Any) -> list[str]:
+    """The columns, also those within others, of which Parquet holds equal values once."""
+    found = set()
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            if column.physical_type == "BYTE_ARRAY" and any("DICTIONARY" in name for name in column.encodings):
+                found.add(column.path_in_schema)
+    decimals = {
+        column.path for column in map(metadata.schema.column, range(len(metadata.schema)))
+        if column.logical_type.type == "DECIMAL"
+    }  # fmt: skip
+    return sorted(found - decimals)
+
+
+def _batch_rows(group: Any, names: Sequence[str] | None) -> int:
+    chunks = [group.column(index) for index in range(group.num_columns)]
+    if names is not None:
+        chunks = [
+            chunk for chunk in chunks if f"{chunk.path_in_schema}.".startswith(tuple(f"{name}." for name in names))
+        ]
+    mean = sum(chunk.total_uncompressed_size for chunk in chunks) // max(1, group.num_rows)
+    most = _FEW_ROWS if any(_UNKNOWN_SIZE in chunk.encodings for chunk in chunks) else _BATCH_ROWS
+    return int(max(1, min(most, _BATCH_BYTES // max(1, mean))))
+
+
+def _rows(path: Path, batch: Any, first: int) -> Iterator[dict[str, Any]]:
+    names = batch.schema.names
+    try:
+        values = [_values(batch.column(index)) for index in range(len(names))]
+    except UnicodeDecodeError:
+        for row in range(batch.num_rows):
+            try:
+                yield {name: batch.column(index)[row].as_py() for index, name in enumerate(names)}
+            except UnicodeDecodeError as error:
+                raise FileError(
+                    Place(str(path), first + row, "row"), f"not valid UTF-8 ({error.reason}); write the column again "
+                    "as strings"
+                ) from error  # fmt: skip
+        return
+    for cells in zip(*values, strict=True):
+        yield dict(zip(names, cells, strict=True))
+
+
+def _values(array: Any) -> list[Any]:
+    """The values of an Arrow array; of equal texts in a dictionary there is one."""
+    import pyarrow as pa
+    import pyarrow.types as kinds
+
+    kind = array.type
+    if kinds.is_dictionary(kind):
+        places = array.indices.fill_null(-1).to_numpy()
+        used, numbers = np.unique(places, return_inverse=True)
+        texts = array.dictionary.take(pa.array(used, mask=used < 0)).to_pylist()
+        return [texts[number] for number in numbers.tolist()]
+    if kinds.is_list(kind) or kinds.is_large_list(kind):
+        inner = iter(_values(array.flatten()))
+        return [None if n is None else list(islice(inner, n)) for n in array.value_lengths().to_pylist()]
+    if kinds.is_struct(kind):
+        names = [field.name for field in kind]
+        parts = zip(array.is_valid().to_pylist(), *map(_values, array.flatten()), strict=True)
+        return [dict(zip(names, row, strict=True)) if there else None for there, *row in parts]
+    return array.to_pylist()  # type: ignore[no-any-return]
