@@ -22,25 +22,33 @@ def export(
     *,
     matrices: str | None = None,
     words: str | None = None,
+    weights: Weights | None = None,
     overwrite: bool = False,
     advance: Advance | None = None,
 ) -> None:
     """Write a checkpoint to `target`: a GGUF file where it ends in `.gguf`, else a folder of the published layout.
 
     `matrices` is the type of the numbers: `f32` (what a folder has unless told otherwise) or `f16`; in GGUF files also
-    `bf16`, `q8_0` (unless told otherwise) or `q4_0`. `words` is that of the word table, in GGUF files only. `advance`
-    is called with (1, 0) after each tensor. Raises `InputError` where the target exists, or cannot be written so.
+    `bf16`, `q8_0` (unless told otherwise) or `q4_0`. `words` is that of the word table, in GGUF files only. `weights`
+    are the checkpoint's own unless given (see `trimming`). `advance` is called with (1, 0) after each tensor. Raises
+    `InputError` where the target exists, or cannot be written so.
     """
+    check_target(target, overwrite=overwrite)
+    weights = weights or Weights(checkpoint.weights, checkpoint.config)
+    if target.suffix.lower() == GGUF:
+        _export_file(checkpoint, weights, target, matrices or "q8_0", words, advance)
+    else:
+        _export_folder(checkpoint, weights, target, matrices or "f32", words, advance, overwrite=overwrite)
+
+
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Raise `InputError` where something is there that may not be overwritten."""
     if target.exists() and not overwrite:
         raise InputError(f"{target} exists; choose another name, or allow overwriting it")
-    if target.suffix.lower() == GGUF:
-        _export_file(checkpoint, target, matrices or "q8_0", words, advance)
-    else:
-        _export_folder(checkpoint, target, matrices or "f32", words, advance, overwrite=overwrite)
 
 
 def _export_file(
-    checkpoint: Checkpoint, target: Path, matrices: str, words: str | None, advance: Advance | None
+    checkpoint: Checkpoint, weights: Weights, target: Path, matrices: str, words: str | None, advance: Advance | None
 ) -> None:
     # Imported here: it loads the gguf package, which folders do without.
     from me5.gguf.writing import TYPES, Type, write_gguf
@@ -49,18 +57,24 @@ def _export_file(
     for name in (matrices, words or matrices):
         if name not in kinds:
             raise InputError(f"unknown type {name!r}; GGUF files are written with {', '.join(kinds)}")
-    write_gguf(checkpoint, target, matrices=kinds[matrices], words=kinds[words or matrices], advance=advance)
+    write_gguf(checkpoint, weights, target, matrices=kinds[matrices], words=kinds[words or matrices], advance=advance)
 
 
 def _export_folder(
-    checkpoint: Checkpoint, target: Path, kind: str, words: str | None, advance: Advance | None, *, overwrite: bool
+    checkpoint: Checkpoint,
+    weights: Weights,
+    target: Path,
+    kind: str,
+    words: str | None,
+    advance: Advance | None,
+    *,
+    overwrite: bool,
 ) -> None:
     if kind not in FOLDER_TYPES or words not in (None, kind):
         raise InputError(
             f"a folder stores all numbers as {' or as '.join(FOLDER_TYPES)}, got {kind} and {words or kind} for the "
             "word table; other types need a file that ends in .gguf"
         )
-    weights = Weights(checkpoint.weights, checkpoint.config)
     tensors = {}
     for name, (theirs, _) in tensor_table(checkpoint.config).items():
         tensors[theirs] = weights.float32(name).astype(FOLDER_TYPES[kind])

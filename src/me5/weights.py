@@ -4,6 +4,7 @@ Files are mapped, not read: an array is a view of the file until it is converted
 so that loading never holds more than one matrix beside what the engine keeps.
 """
 
+import copy
 import json
 import math
 import mmap
@@ -96,7 +97,7 @@ def gguf_table(config: ModelConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
 class _Stored:
     """Where a tensor lies: its file's map, first byte, dtype as safetensors or GGML writes it, bytes, shape."""
 
-    file: mmap.mmap
+    file: mmap.mmap | bytes
     start: int
     dtype: str
     size: int
@@ -127,6 +128,15 @@ class Weights:
         self.file_bytes = sum(stored.size for stored in self._tensors.values())
         self.parameters = sum(math.prod(stored.shape) for stored in self._tensors.values())
         self.dtypes = sorted({stored.dtype for stored in self._tensors.values()})
+
+    def select(self, name: str, rows: npt.NDArray[np.int64]) -> "Weights":
+        """These weights with some rows of one table alone, in the given order, exactly as stored."""
+        chosen = copy.copy(self)
+        stored = self._tensors[name]
+        content = np.ascontiguousarray(stored.array()[rows]).tobytes()
+        table = _Stored(content, 0, stored.dtype, len(content), (len(rows), *stored.shape[1:]))
+        chosen._tensors = {**self._tensors, name: table}
+        return chosen
 
     def dtype(self, name: str) -> str:
         """As stored: `F32`, `F16`, `BF16`, or a type of GGML's in blocks, such as `Q8_0`."""
@@ -159,7 +169,7 @@ class Weights:
         """Give the pages of a tensor back to the system; they are read again if it is used again."""
         stored = self._tensors[name]
         first = stored.start // mmap.PAGESIZE * mmap.PAGESIZE
-        if hasattr(mmap, "MADV_DONTNEED"):
+        if hasattr(mmap, "MADV_DONTNEED") and isinstance(stored.file, mmap.mmap):
             stored.file.madvise(mmap.MADV_DONTNEED, first, stored.start + stored.size - first)
 
 

@@ -109,6 +109,7 @@ DOORS = (
     "fingerprint.py",
     "layout.py",
     "tokenizer.py",
+    "trimming.py",
     "weights.py",
     "evaluation/encoders/__init__.py",
     "service/wire/search.py",

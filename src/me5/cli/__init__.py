@@ -30,6 +30,7 @@ from me5.cli import (
     streams,
     tokens,
     train,
+    trim,
     verify,
 )
 from me5.errors import Me5Error, Me5Warning
@@ -57,6 +58,7 @@ app.add_typer(index.app, name="index")
 app.command("search")(search.search)
 app.command("serve")(serve.serve)
 app.command("train")(train.train)
+app.command("trim")(trim.trim)
 
 
 def _version(wanted: bool) -> None:

@@ -7,25 +7,28 @@ import typer
 
 from me5.cli import options
 
+Kind = Annotated[
+    Literal["f32", "f16", "bf16", "q8_0", "q4_0"] | None,
+    typer.Option(
+        "--type", show_default="f32 in folders, q8_0 in files",
+        help="How numbers are stored; bf16, q8_0 and q4_0 in .gguf files only.",
+    ),
+]  # fmt: skip
+Table = Annotated[
+    Literal["f32", "f16", "bf16", "q8_0", "q4_0"] | None,
+    typer.Option("--table", show_default="as --type", help="How the word table is stored, in .gguf files."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+
 
 def export(
     model: Annotated[str, typer.Argument(help="A folder, a .gguf file, a hub id, or the bundled model's name.")],
     to: Annotated[
         Path, typer.Option("--to", help="A folder to write, in Hugging Face's layout; or a file that ends in .gguf.")
     ],
-    kind: Annotated[
-        Literal["f32", "f16", "bf16", "q8_0", "q4_0"] | None,
-        typer.Option(
-            "--type",
-            show_default="f32 in folders, q8_0 in files",
-            help="How numbers are stored; bf16, q8_0 and q4_0 in .gguf files only.",
-        ),
-    ] = None,
-    table: Annotated[
-        Literal["f32", "f16", "bf16", "q8_0", "q4_0"] | None,
-        typer.Option("--table", show_default="as --type", help="How the word table is stored, in .gguf files."),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    kind: Kind = None,
+    table: Table = None,
+    overwrite: Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Write a model as a folder for transformers, or as one GGUF file for llama.cpp, Ollama and LM Studio.

@@ -31,16 +31,15 @@ _FILE_TYPES = {
 
 
 def write_gguf(
-    checkpoint: Checkpoint, path: Path, *, matrices: Type, words: Type, advance: Advance | None = None
+    checkpoint: Checkpoint, weights: Weights, path: Path, *, matrices: Type, words: Type, advance: Advance | None = None
 ) -> None:
-    """Write a checkpoint as one GGUF file, whole or not at all.
+    """Write a checkpoint with these weights as one GGUF file, whole or not at all.
 
     `matrices` is the type of the layers' matrices, `words` that of the word table; norms, biases, positions and types
     are float32. `advance` is called with (1, 0) after each tensor. Raises `InputError` for rows that a type cannot
     divide into its blocks, and `CheckpointError` for a tokenizer that llama.cpp would read otherwise.
     """
     config = checkpoint.config
-    weights = Weights(checkpoint.weights, config)
     # Of XLM-RoBERTa's positions no token uses the first; llama.cpp counts from 0.
     table = gguf_table(replace(config, max_positions=config.max_positions - config.first_position))
     kinds = {name: _kind(name, shape, matrices, words) for name, (_, shape) in table.items()}
