@@ -27,7 +27,7 @@ def run(engine: OpenVinoEngine, sequences: list[TokenIds], budget: int) -> Float
     """Vectors of sequences in batches of so many cells."""
     vectors = np.empty((len(sequences), engine.dim), np.float32)
     for batch in plan([len(ids) for ids in sequences], budget, engine.stride):
-        vectors[batch.order] = engine.embed([[sequences[at] for at in row] for row in batch.rows], batch.width)
+        vectors[batch.order] = engine.embed([sequences[at] for at in batch.order])
     return vectors
 
 

@@ -1,6 +1,6 @@
 """Known models as data: id, revision, shape, prompts, limits, licence, published scores.
 
-A checkpoint folder says how its network is built but seldom how its texts are to be written: the folder of
+A checkpoint folder describes its network but seldom the prompts of its texts: the folder of
 multilingual-e5-large-instruct lists no prompt at all. This table closes that gap, and pins the revision that is
 downloaded. Sources: the models' pages and files on the hub, and mteb's model metas at a905523.
 """

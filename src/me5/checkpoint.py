@@ -1,4 +1,4 @@
-"""A folder, a GGUF file, the bundled name or a hub id -> verified local files and what they say about the network.
+"""A folder, a GGUF file, the bundled name or a hub id -> verified local files and the shape of the network.
 
 The published layout of sentence-transformers is the one interchange format: config.json, model.safetensors (or shards
 with an index), tokenizer.json, modules.json, 1_Pooling/config.json, sentence_*_config.json and
@@ -23,8 +23,8 @@ SUPPORTED = (
     "me5 reads XLM-RoBERTa (model_type xlm-roberta) and BERT (model_type bert) encoders with absolute positions, "
     "exact GELU, mean or CLS pooling and Normalize, such as the models that `me5 models` lists"
 )
-# Field of config.json -> our name, and the least and largest size that is no mistake. Networks are many times smaller;
-# what is larger would fill the memory before the weights could contradict it.
+# Field of config.json -> our name, and the smallest and largest plausible size. Networks are many times smaller;
+# anything larger would fill the memory before the weights could contradict it.
 _SIZES: Mapping[str, tuple[str, int, int]] = {
     "vocab_size": ("vocab_size", 1, 1 << 24),
     "hidden_size": ("hidden_size", 1, 1 << 16),
@@ -81,7 +81,7 @@ class Checkpoint:
 
 
 def resolve(model: str | Path | None = None, *, revision: str | None = None, progress: bool = True) -> Checkpoint:
-    """Find a model by folder, GGUF file, bundled name (or None) or hub id; download it if need be; read its layout.
+    """Find a model by folder, GGUF file, bundled name (or None) or hub id; download it if needed; read its layout.
 
     Raises `CheckpointError` for one that is incomplete or not supported, `DownloadError` for an unreachable hub.
     """
@@ -148,7 +148,7 @@ def read_gguf(path: Path, *, name: str | None = None) -> Checkpoint:
 
 
 def _name_of(folder: Path) -> str:
-    """What people call a folder: its name; of one that `me5 train` wrote that of its run, as all are `model`."""
+    """The display name of a folder: its own, or that of its run for what `me5 train` wrote, whose own is `model`."""
     here = Path(os.path.abspath(folder))  # noqa: PTH100  of a link its own name
     return here.parent.name if (here.parent / "run.json").is_file() else here.name
 

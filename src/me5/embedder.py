@@ -1,46 +1,44 @@
-"""Embedder: texts in, unit vectors out. The whole inference path as one object, in two halves.
+"""Embedder: texts in, unit vectors out. The whole inference path as one object: a preprocessor and an engine.
 
     prepare   texts → prompts → token ids (and the report)
-    run       token ids → batches → engine → vectors in input order
+    run       token ids → engine → vectors in input order
 
-`encode_query`, `encode_document` and `encode` are both halves over input of any length, a window at a time.
+`encode_query`, `encode_document` and `encode` do both for input of any length, a window of texts at a time.
 """
 
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from me5 import prompts as prompt_styles
 from me5.checkpoint import Checkpoint, resolve
 from me5.engine import Precision, open_engine
-from me5.engine.base import Engine, TokenIds
-from me5.errors import CheckpointError, InputError, PromptWarning
+from me5.engine.base import Engine
+from me5.errors import InputError
 from me5.flow import ahead, vectors_of, windows_of
 from me5.notices import Notices
-from me5.probes import probes
+from me5.preprocessor import Preprocessor
 from me5.progress import Advance, track
 from me5.prompts import Prompts, Side
 from me5.texts import texts_of
-from me5.tokenizer import TRUNCATIONS, Prepared, Report, Tokenizer, Truncation
-from me5.vectors import Float32, cosines, join, normalized
+from me5.tokenizer import Prepared, Report, Truncation
+from me5.vectors import Float32, cosines, join
 
 
-class Embedder:
+class Embedder(Preprocessor):
     """A model, ready to embed.
 
         embedder = Embedder.load("intfloat/multilingual-e5-large-instruct")
         scores = embedder.similarity(embedder.encode_query(["how tall is K2?"]), embedder.encode_document(["8,611 m"]))
 
     All `encode` methods take one string or any iterable of strings, and return float32 unit vectors of shape (n, dim)
-    in input order. Safe to call from several threads; not after a fork (load in the child instead). A pickle holds how
-    it was loaded, and loads it again elsewhere; copies share the engine.
+    in input order. Safe to call from several threads; not after a fork (load in the child instead). A pickle holds the
+    arguments of `load`, and loads the model again elsewhere; copies share the engine.
     """
 
-    # What `load` was told, for a pickle; None where the engine came from elsewhere.
+    # The arguments of `load`, for a pickle; None where the engine came from elsewhere.
     _loaded: Mapping[str, Any] | None = None
 
     def __init__(
@@ -48,17 +46,19 @@ class Embedder:
         checkpoint: Checkpoint,
         engine: Engine,
         *,
-        prompts: Prompts | None = None,
+        prompts: str | Prompts | None = None,
         max_tokens: int | None = None,
         truncation: Truncation = "end",
     ) -> None:
-        if truncation not in TRUNCATIONS:
-            raise InputError(f"unknown truncation {truncation!r}; expected one of {', '.join(TRUNCATIONS)}")
-        self.checkpoint = checkpoint
+        super().__init__(checkpoint, prompts=prompts, max_tokens=max_tokens, truncation=truncation)
         self.engine = engine
-        self.truncation: Truncation = truncation
-        self.prompts = prompts or checkpoint.prompts or unknown_prompts(checkpoint.name)
-        self.tokenizer = open_tokenizer(checkpoint, max_tokens)
+
+    @classmethod
+    def of(cls, preprocessor: Preprocessor, engine: Engine) -> Self:
+        """An Embedder that shares the tokenizer and the settings of a preprocessor."""
+        made = object.__new__(cls)
+        made.__dict__.update(preprocessor.__dict__, engine=engine)
+        return made
 
     @classmethod
     def load(
@@ -81,23 +81,20 @@ class Embedder:
         `instruct`, `prefix`, `none`, or a `Prompts`.
         Raises `CheckpointError`, `DownloadError`, `EngineError`, `InputError` or, without torch, `MissingExtraError`.
         """
-        if isinstance(prompts, str):
-            if prompts not in prompt_styles.STYLES:
-                raise InputError(f"unknown prompts {prompts!r}; expected one of {', '.join(prompt_styles.STYLES)}")
-            prompts = prompt_styles.STYLES[prompts]
         checkpoint = resolve(model, revision=revision)
+        preprocessor = Preprocessor(checkpoint, prompts=prompts, max_tokens=max_tokens, truncation=truncation)
         engine = open_engine(
             checkpoint,
             precision=precision,
             threads=threads,
             device=device,
-            probes=probe_sequences(checkpoint) if precision == "fp8" else (),
+            probes=preprocessor.probes().sequences if precision == "fp8" else (),
         )
-        embedder = cls(checkpoint, engine, prompts=prompts, max_tokens=max_tokens, truncation=truncation)
+        embedder = cls.of(preprocessor, engine)
         # Another process may have another working directory.
-        found = checkpoint.path.absolute() if model is not None and Path(model).expanduser().exists() else model
+        source = checkpoint.path.absolute() if model is not None and Path(model).expanduser().exists() else model
         embedder._loaded = {
-            "model": found, "device": device, "precision": precision, "threads": threads, "revision": revision,
+            "model": source, "device": device, "precision": precision, "threads": threads, "revision": revision,
         }  # fmt: skip
         return embedder
 
@@ -122,6 +119,12 @@ class Embedder:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self.__copy__()
 
+    def with_prompts(self, prompts: Prompts) -> Self:
+        """The same model with other prompts; tokenizer and engine are shared."""
+        other = self.__copy__()
+        other.prompts = prompts
+        return other
+
     @property
     def dim(self) -> int:
         """The width of the vectors."""
@@ -135,7 +138,7 @@ class Embedder:
     @property
     def max_seq_length(self) -> int:
         """The longest sequence that the model reads, in tokens with prompt and special tokens."""
-        return self.tokenizer.max_tokens
+        return self.max_tokens
 
     def get_embedding_dimension(self) -> int:
         """The width of the vectors, under sentence-transformers' name."""
@@ -195,27 +198,14 @@ class Embedder:
         for prepared, vectors in vectors_of(prepared_windows(), self.engine, advance):
             if report is not None:
                 report.add(prepared.report)
-            yield _whole(vectors, prepared)
+            yield self.merge(vectors, prepared)
         notices.warn(self.max_seq_length)
 
-    def prepare(
-        self,
-        texts: Sequence[str],
-        side: Side,
-        *,
-        task: str | None = None,
-        truncation: Truncation | None = None,
-        first: int = 0,
-    ) -> Prepared:
-        """The first half: prompt and tokenize. Errors count items from `first`."""
-        prefix = self.prompts.prefix(side, task)
-        return self.tokenizer.prepare(texts, prefix, truncation or self.truncation, first=first)
-
     def run(self, prepared: Prepared, advance: Advance | None = None) -> Float32:
-        """The second half: vectors (texts, dim) of prepared texts, in input order."""
+        """Vectors (texts, dim) of prepared texts, in input order."""
         if not prepared.sequences:
             return np.empty((0, self.dim), np.float32)
-        return _whole(next(vectors_of([prepared], self.engine, advance))[1], prepared)
+        return self.merge(next(vectors_of([prepared], self.engine, advance))[1], prepared)
 
     @staticmethod
     def similarity(a: npt.ArrayLike, b: npt.ArrayLike) -> Float32:
@@ -239,58 +229,3 @@ class Embedder:
             f"Embedder({self.checkpoint.name!r}, dim={self.dim}, precision={self.precision!r}, "
             f"prompts={self.prompts.style!r}, max_seq_length={self.max_seq_length})"
         )
-
-
-def _whole(vectors: Float32, prepared: Prepared) -> Float32:
-    """Vectors of texts from those of their sequences."""
-    return vectors if len(vectors) == prepared.texts else merge_chunks(vectors, prepared)
-
-
-def merge_chunks(vectors: Float32, prepared: Prepared, *, normalize: bool = True) -> Float32:
-    """One vector per text: the mean of its chunks' vectors, weighted by their tokens, at unit length again."""
-    lengths = np.array([len(sequence) for sequence in prepared.sequences], np.float32)
-    merged = np.zeros((prepared.texts, vectors.shape[1]), np.float32)
-    np.add.at(merged, prepared.owners, vectors * lengths[:, None])
-    alone = np.array(prepared.report.chunks) == 1
-    if normalize:
-        merged = normalized(merged)
-    else:
-        merged /= np.bincount(prepared.owners, lengths)[:, None]
-    # A text of one chunk keeps its vector to the last bit.
-    merged[alone] = vectors[np.isin(prepared.owners, np.flatnonzero(alone))]
-    return merged
-
-
-def probe_sequences(checkpoint: Checkpoint) -> list[TokenIds]:
-    """Token sequences of real texts, on which an engine measures fp8 before it uses it."""
-    tokenizer = open_tokenizer(checkpoint)
-    return tokenizer.prepare(probes(tokenizer.max_tokens), "", "end").sequences
-
-
-def open_tokenizer(checkpoint: Checkpoint, max_tokens: int | None = None) -> Tokenizer:
-    """The tokenizer of a checkpoint, with its own limit in tokens or a given one."""
-    config = checkpoint.config
-    if max_tokens is not None and not 3 <= max_tokens <= config.max_positions - config.first_position:
-        raise InputError(
-            f"max_tokens must lie between 3 and the model's {config.max_positions - config.first_position} positions, "
-            f"got {max_tokens}"
-        )
-    tokenizer = Tokenizer(checkpoint.tokenizer, max_tokens or config.max_tokens, lower_case=config.lower_case)
-    if tokenizer.vocabulary > config.vocab_size:
-        raise CheckpointError(
-            f"{checkpoint.path}: tokenizer.json has {tokenizer.vocabulary:,} tokens, vocab_size of config.json is "
-            f"{config.vocab_size:,}; one of them belongs to another model"
-        )
-    return tokenizer
-
-
-def unknown_prompts(name: str) -> Prompts:
-    """No prompts, and a `PromptWarning` that says so."""
-    warnings.warn(
-        f"nothing says how {name} wants queries and documents written, so every text stays bare. If its card asks for "
-        "prompts, pass prompts='instruct' (Instruct: …/Query: …) or prompts='prefix' (query: /passage: ); "
-        "prompts='none' silences this",
-        PromptWarning,
-        stacklevel=5,
-    )
-    return prompt_styles.NONE

@@ -7,13 +7,13 @@ Me5Error
 ├── CheckpointError               a model folder or hub id that cannot be loaded
 │   └── DownloadError             the hub could not be reached or refused
 ├── EngineError (RuntimeError)    the engine cannot run here, or produced something that is not a number
-├── TrainingError                 a run of training cannot go on
-├── ServiceError                  a me5 service could not be reached, refused, or answered what cannot be read
+├── TrainingError                 a training run cannot continue
+├── ServiceError                  a me5 service could not be reached, refused, or sent a reply that cannot be read
 └── MissingExtraError (ImportError)  an optional part is not installed; the text is the pip command
 
 Me5Warning (UserWarning)
 ├── TruncationWarning             texts were longer than the model reads
-├── EngineWarning                 the engine runs, but not in the way that was asked for
+├── EngineWarning                 the engine runs, but not as requested
 └── PromptWarning                 a text seems to carry a prompt already, or the model's prompts are unknown
 """
 
@@ -47,13 +47,13 @@ class EngineError(Me5Error, RuntimeError):
 
 
 class TrainingError(Me5Error):
-    """A run of training cannot go on: its loss is no number, or its folder is another run's."""
+    """A training run cannot continue: its loss is not a number, or its folder belongs to another run."""
 
 
 class ServiceError(Me5Error):
-    """A me5 service could not be reached, refused, or answered what cannot be read.
+    """A me5 service could not be reached, refused, or sent a reply that cannot be read.
 
-    `status` is its last HTTP status, None where no reply came; `tries` is how often it was asked.
+    `status` is its last HTTP status, None where no reply came; `tries` is how many requests were sent.
     """
 
     def __init__(self, message: str, *, status: int | None = None, tries: int = 1) -> None:
@@ -75,7 +75,7 @@ class TruncationWarning(Me5Warning):
 
 
 class EngineWarning(Me5Warning):
-    """The engine runs, but not in the way that was asked for: smaller batches, or fewer matrices in float8."""
+    """The engine runs, but not as requested: smaller batches, or fewer matrices in float8."""
 
 
 class PromptWarning(Me5Warning):

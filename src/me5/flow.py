@@ -1,7 +1,7 @@
-"""Texts of any number -> windows -> batches -> vectors, in an order of work that keeps an engine busy.
+"""Any number of texts -> windows -> batches -> vectors, in an order that keeps an engine busy.
 
-An engine that asks for it (`lookahead`) has the next windows tokenized on other threads while it works, and may take
-batches of the next window before it has answered those of the last. Others get one batch after another.
+With an engine's `lookahead`, the next windows are tokenized on other threads while it works, and it may take batches of
+the next window before it has returned those of the last. Other engines get one batch after another.
 """
 
 from collections import deque
@@ -11,14 +11,12 @@ from itertools import chain, islice
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from me5.batching import Batch, plan
 from me5.engine.base import Engine, TokenIds
 from me5.progress import Advance
 from me5.tokenizer import Prepared
+from me5.vectors import Float32
 
-Float32 = npt.NDArray[np.float32]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -49,9 +47,9 @@ def windows_of(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def ahead(work: Callable[[T], R], items: Iterable[T], depth: int) -> Iterator[tuple[T, R]]:
-    """Each item with its result, the next `depth` of them already in work on other threads. 0 works in line.
+    """Each item with its result, while other threads work on the next `depth` items. 0 works in the caller's thread.
 
-    The items themselves are taken by the caller's own thread.
+    The items themselves are always taken in the caller's thread.
     """
     if not depth:
         yield from ((item, work(item)) for item in items)
@@ -79,14 +77,14 @@ def vectors_of(
 
     `advance` is called after every batch with the numbers of texts and tokens that it held.
     """
-    entered: deque[tuple[Prepared, list[Batch]]] = deque()
+    entered: deque[tuple[Prepared, list[list[int]]]] = deque()
 
-    def batches() -> Iterator[tuple[list[list[TokenIds]], int]]:
+    def batches() -> Iterator[list[TokenIds]]:
         for prepared in windows:
-            planned = plan([len(sequence) for sequence in prepared.sequences], engine.batch_tokens, engine.stride)
+            planned = engine.plan([len(sequence) for sequence in prepared.sequences])
             entered.append((prepared, planned))
             for batch in planned:
-                yield [[prepared.sequences[index] for index in row] for row in batch.rows], batch.width
+                yield [prepared.sequences[index] for index in batch]
 
     results = engine.embed_all(batches())
     for first in results:
@@ -96,7 +94,7 @@ def vectors_of(
         firsts = np.diff(prepared.owners, prepend=-1)
         answered = chain([first], results)
         for batch in planned:
-            vectors[batch.order] = next(answered)
+            vectors[batch] = next(answered)
             if advance is not None:
-                advance(int(firsts[batch.order].sum()), sum(len(prepared.sequences[index]) for index in batch.order))
+                advance(int(firsts[batch].sum()), sum(len(prepared.sequences[index]) for index in batch))
         yield prepared, vectors

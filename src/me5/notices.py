@@ -1,4 +1,4 @@
-"""What a call should warn of, gathered over any number of texts and said once: truncation, and prompts in the texts."""
+"""The warnings of one call, collected over any number of texts and issued once: truncation, prompts in the texts."""
 
 import warnings
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Notices:
         self._carried = ""
 
     def add(self, texts: Sequence[str], report: Report) -> None:
-        """Look at the next texts and their report."""
+        """Check the next texts and their report."""
         for index, text in enumerate(texts, self._texts):
             if (prompt := self._prompts.carried_by(text)) is not None:
                 self._carrying.add(index)
@@ -39,7 +39,7 @@ class Notices:
         self._texts += len(texts)
 
     def carried(self) -> str:
-        """A sentence on texts that bring a prompt of their own; empty where none does."""
+        """A sentence about texts that already carry a prompt; empty if none does."""
         if not self._carrying.count:
             return ""
         return (
@@ -48,7 +48,7 @@ class Notices:
         )
 
     def cut(self, max_tokens: int) -> str:
-        """A sentence on texts that lost tokens; empty where none did."""
+        """A sentence about texts that were truncated; empty if none was."""
         if not self._truncated.count:
             return ""
         which = self._truncated.of(self._texts)
@@ -56,16 +56,16 @@ class Notices:
         return f"texts longer than {max_tokens} tokens were cut: {which}, {least}{self._lost:,} tokens lost"
 
     def uncounted(self) -> str:
-        """A sentence on texts whose tokens were not all counted; empty where all were."""
+        """A sentence about texts whose tokens were not all counted; empty if all were."""
         if not self._unseen.count:
             return ""
         return (
             f"texts are much longer than the model reads: {self._unseen.of(self._texts)}. What is not read was not "
-            "counted: their numbers of tokens, and of tokens lost, are at least what is told"
+            "counted: their numbers of tokens, and of tokens lost, are lower bounds"
         )
 
     def warn(self, max_tokens: int) -> None:
-        """Issue `PromptWarning` and `TruncationWarning` where there is cause."""
+        """Issue a `PromptWarning` and a `TruncationWarning`, if there is reason to."""
         if carried := self.carried():
             warnings.warn(carried, PromptWarning, stacklevel=_STACK)
         if cut := self.cut(max_tokens):

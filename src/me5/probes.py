@@ -1,4 +1,4 @@
-"""The texts on which precisions are judged: built in, in 25 languages, so that a measurement needs no data."""
+"""Built-in texts in 25 languages on which precisions are compared, so that a measurement needs no data."""
 
 SENTENCES = (
     "The library opens at nine and closes at six.",
@@ -34,5 +34,5 @@ SENTENCES = (
 
 
 def probes(max_tokens: int) -> list[str]:
-    """All of them, and one text that fills the whole length, so that every position is seen."""
+    """All sentences, and one text that fills the whole length, so that every position is used."""
     return [*SENTENCES, " ".join(sentence for sentence in SENTENCES * (max_tokens // 256 + 1))]

@@ -143,40 +143,9 @@ EVALUATION_TASKS: Mapping[str, str] = {
     "miracl": "Given a question, retrieve Wikipedia passages that answer the question",
 }
 
-# What a model is told for a task of which only the type is known: E5's own sentence where its authors had one for the
-# type, else mteb's (`abstask_prompt` of its task classes, mteb 2.26). The default for retrieval is the model card's.
-TYPE_SENTENCES: Mapping[str, str] = {
-    "Retrieval": WEB_SEARCH,
-    "Reranking": WEB_SEARCH,
-    "BitextMining": "Retrieve parallel sentences.",
-    "STS": SIMILAR_TEXT,
-    "PairClassification": "Retrieve text that are semantically similar to the given text.",
-    "Classification": "Classify user passages.",
-    "Clustering": "Identify categories in user passages.",
-}
-
-# Other phrasings of the same wishes, to see how far a score hangs on the words (`me5 eval prompts`).
-PHRASINGS: Mapping[str, tuple[str, ...]] = {
-    "query": (
-        WEB_SEARCH,
-        "Given a question, retrieve Wikipedia passages that answer the question",
-        "Retrieve Wikipedia passages that answer the question",
-        "Given a query, retrieve relevant documents",
-        "Retrieve text based on user query.",
-        "Represent this sentence for searching relevant passages",
-    ),
-    "both": (
-        SIMILAR_TEXT,
-        "Retrieve parallel sentences.",
-        "Retrieve text that are semantically similar to the given text.",
-        "Find texts with the same meaning",
-        "Identify the topic of the text",
-        "Represent the sentence",
-    ),
-}
-
 # BEIR's spellings of the same sets; Mr.TyDi was trained with MIRACL's sentence.
-_ALIASES: Mapping[str, str] = {
+_BY_NAME: Mapping[str, str] = {
+    **{name.lower(): name for name in EVALUATION_TASKS},
     "mrtydi": "miracl",
     "trec-covid": "TRECCOVID",
     "climate-fever": "ClimateFEVER",
@@ -256,16 +225,13 @@ def task_sentence(task: str) -> str:
         raise PromptError(f"a task is a string, got {type(task).__name__}")
     if task in TASKS:
         return TASKS[task]
-    if task.startswith("CQADupstack") or task.lower().startswith("cqadupstack"):
-        return EVALUATION_TASKS["CQADupstack"]
-    by_name = {**{name.lower(): name for name in EVALUATION_TASKS}, **_ALIASES}
-    if (name := by_name.get(task.lower())) is not None:
-        return EVALUATION_TASKS[name]
+    if (sentence := evaluation_sentence(task)) is not None:
+        return sentence
     if "\n" in task or "\r" in task:
         raise PromptError(f"a task is one line, got {task!r}")
     if " " in task.strip() or not task.isascii():  # names are ASCII; many languages write sentences without spaces
         return task
-    close = difflib.get_close_matches(task.lower(), {**TASKS, **by_name}, n=3)
+    close = difflib.get_close_matches(task.lower(), {**TASKS, **_BY_NAME}, n=3)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise PromptError(
         f"unknown task {task!r}; {hint}Use a name ({', '.join(TASKS)}), an evaluation task such as NFCorpus, "
@@ -274,14 +240,11 @@ def task_sentence(task: str) -> str:
 
 
 def evaluation_sentence(name: str) -> str | None:
-    """The sentence that E5's authors used for an evaluation task of that name, or None; mteb's endings do not count."""
-    by_name = {**{known.lower(): known for known in EVALUATION_TASKS}, **_ALIASES}
-    plain = name.lower()
-    for ending in ("", ".v2", "hardnegatives", "retrieval"):
-        plain = plain.removesuffix(ending)
-        if (known := by_name.get(plain)) is not None:
-            return EVALUATION_TASKS[known]
-    return EVALUATION_TASKS["CQADupstack"] if plain.startswith("cqadupstack") else None
+    """The sentence that E5's authors used for an evaluation task, named in any case or as in BEIR, or None."""
+    if name.lower().startswith("cqadupstack"):
+        return EVALUATION_TASKS["CQADupstack"]
+    known = _BY_NAME.get(name.lower())
+    return EVALUATION_TASKS[known] if known is not None else None
 
 
 def from_sentence_transformers(listed: Mapping[str, str]) -> Prompts | None:

@@ -1,4 +1,4 @@
-"""What is a text, and what is none: strings of valid Unicode, each told by its place where it is not."""
+"""Which inputs are texts: strings of valid Unicode. An item that is none is named by its place."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,9 +6,9 @@ from me5.errors import InputError, described
 
 
 def texts_of(texts: str | Iterable[str]) -> Iterable[str]:
-    """What is to be embedded; a string is one text.
+    """The texts to embed; a string is one text.
 
-    Raises `InputError` for what is no iterable of texts, or gives its names where its texts are meant.
+    Raises `InputError` for anything but an iterable of texts, and for tables and mappings, which iterate over names.
     """
     if isinstance(texts, str):
         return [texts]

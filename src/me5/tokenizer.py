@@ -1,4 +1,4 @@
-"""Text -> token ids, with an explicit policy for what is too long, and a report of what every text had and lost.
+"""Text -> token ids, with an explicit truncation policy, and a report of the tokens that every text had and lost.
 
 Policies for a text longer than the model reads, each keeping the prompt and the special tokens:
 
@@ -7,8 +7,8 @@ Policies for a text longer than the model reads, each keeping the prompt and the
     chunk   keep everything: cut into chunks, each a sequence of its own; its vector is their token-weighted mean
     error   refuse, and name the text
 
-A long text is tokenized in parts, cut between two words, where no token reaches across: the tokens are the same, in a
-hundredth of the memory. Where a `reach` is given, no more parts are made than the policy needs.
+A long text is tokenized in parts, cut between two words, where no token spans the cut: the tokens are the same, in a
+hundredth of the memory. With a `reach`, no more parts are made than the policy needs.
 """
 
 import re
@@ -45,12 +45,12 @@ _SEAMED = ("ab cd", "Ab, c9\nDéf.", "1) 南瓜。 abc")
 
 @dataclass
 class Report:
-    """How many tokens texts had, lost and became; grows with every call that it is passed to.
+    """The tokens and chunks of texts, and what was lost; grows with every call that it is passed to.
 
     `tokens` counts prompt and special tokens too, before truncation; `lost` the tokens that the model did not read;
     `chunks` the sequences that a text became; `unseen` the characters that were not tokenized, for a service does not
-    count what it will not read: where there are any, `tokens` and `lost` are at least what they say. One number per
-    text each, in input order.
+    count what it will not read: where there are any, `tokens` and `lost` are lower bounds. One number per text
+    each, in input order.
     """
 
     tokens: "array[int]" = field(default_factory=lambda: array("q"))
@@ -100,7 +100,7 @@ class Prepared:
 
 
 def joined(parts: Sequence[Prepared]) -> Prepared:
-    """Several calls' texts as if they had come in one."""
+    """The texts of several calls as if they had come in one."""
     report = Report()
     owners = []
     for part in parts:
@@ -149,7 +149,7 @@ class Tokenizer:
         return [self._tokenizer.id_to_token(int(token)) or f"<{token}>" for token in ids]
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
-        """The text that ids stand for, as near as the vocabulary tells; unknown ids stand for nothing."""
+        """The text that ids stand for, as closely as the vocabulary allows; unknown ids are skipped."""
         return self.decode_all([ids], skip_special=skip_special)[0]
 
     def decode_all(self, lists: Sequence[Sequence[int]], *, skip_special: bool = True) -> list[str]:
@@ -234,7 +234,7 @@ class Tokenizer:
         return self.max_tokens - len(self._before) - len(self._after)
 
     def _has_seams(self) -> bool:
-        """Whether texts may be parted: the tokenizer parts words at spaces, and nothing it knows reaches across one."""
+        """Whether texts may be cut: the tokenizer splits words at spaces, and no token of its vocabulary spans one."""
         splits = self._tokenizer.pre_tokenizer
         if splits is None or len(splits.pre_tokenize_str("ab cd")) < 2:
             return False
@@ -327,7 +327,7 @@ class Tokenizer:
         )
 
     def _kept(self, ids: list[int], plan: "_Plan", truncation: Truncation, unseen: int) -> tuple[list[list[int]], int]:
-        """(what the model reads of a text's ids, sequence by sequence; tokens lost)."""
+        """The ids of a text that the model reads, sequence by sequence; and the number of tokens lost."""
         if len(ids) <= self._room:
             return [ids], 0
         if truncation == "error":
@@ -374,7 +374,7 @@ def _open(path: Path) -> tokenizers.Tokenizer:
 
 @dataclass
 class _Plan:
-    """What is tokenized of a text, item `index` of all: its characters from `at` to `end`, in `parts`."""
+    """The part of a text, item `index`, that is tokenized: its characters from `at` to `end`, in `parts`."""
 
     text: str
     index: int

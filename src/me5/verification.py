@@ -1,4 +1,4 @@
-"""Measure whether a model is right on this machine: the engine against the slow truth, and against published scores."""
+"""Check that a model is correct on this machine: against the reference engine, itself, and published scores."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from me5 import catalog
-from me5.batching import plan
 from me5.checkpoint import Checkpoint
 from me5.embedder import Embedder
 from me5.engine import Precision, open_engine
@@ -14,14 +13,14 @@ from me5.engine import precisions as precisions_of
 from me5.engine.base import Float32
 from me5.engine.reference import ReferenceEngine
 from me5.errors import EngineError
-from me5.probes import probes
+from me5.preprocessor import Preprocessor
 from me5.prompts import NONE
 from me5.tokenizer import Prepared
 
-# The smallest cosine to the float32 reference that passes. int8 loses by design; what it loses is printed. fp8 is only
+# The smallest cosine to the float32 reference that passes. int8 loses by design, and its loss is printed. fp8 is only
 # used where it keeps 0.999.
 MIN_COSINE = {"f32": 0.99999, "bf16": 0.9995, "f16": 0.9995, "int8": 0.98, "fp8": 0.9985}
-# The smallest cosine between a text alone and the same text in a batch, on a GPU. On a CPU they are equal to the bit.
+# The smallest cosine between a text alone and the same text in a batch, on a GPU. On a CPU they are bit-identical.
 MIN_ALONE = {"f32": 1 - 1e-6, "bf16": 0.9999, "f16": 0.9999, "fp8": 0.999}
 # Published scores were printed by other libraries: the recording's own tolerance, and 0.5 of 100 for reduced precision.
 CARD_TOLERANCE = {"f32": 0.05, "bf16": 0.5, "f16": 0.5, "int8": 2.0, "fp8": 1.0}
@@ -31,7 +30,7 @@ GOLDEN_TOLERANCE = {"f32": _GOLDEN, "bf16": _GOLDEN, "f16": _GOLDEN, "int8": 0.0
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was measured: what, at which precision, the figure, what it must reach, and whether it did."""
+    """One measurement: what, at which precision, the figure, the threshold, and whether it passed."""
 
     name: str
     precision: str
@@ -47,15 +46,15 @@ def verify(
     threads: int | None = None,
     device: str = "cpu",
 ) -> Iterator[Check]:
-    """Measure a model at each precision, or at all that a device has, giving checks as they are made.
+    """Measure a model at each precision, by default at all that the device offers; yields checks as they are made.
 
-    A precision that the hardware does not have is left out, but for its own explicit request alone.
+    A precision that the hardware lacks is skipped, unless it is the only one: then its `EngineError` is raised.
     """
     precisions = precisions or precisions_of(device)
     reference = ReferenceEngine(checkpoint)
-    probe = Embedder(checkpoint, reference, prompts=NONE)
+    bare = Preprocessor(checkpoint, prompts=NONE)
+    prepared = bare.probes()
     truth: Float32 | None = None
-    prepared = probe.prepare(probes(checkpoint.config.max_tokens), "document")
     for precision in precisions:
         try:
             engine = open_engine(
@@ -66,8 +65,8 @@ def verify(
                 raise
             continue
         if truth is None:
-            truth = reference.embed([prepared.sequences], 0)
-        embedder = Embedder(checkpoint, engine, prompts=NONE)
+            truth = reference.embed(prepared.sequences)
+        embedder = Embedder.of(bare, engine)
         yield _against_reference(embedder, prepared, truth)
         yield _against_itself(embedder, prepared, exact=device == "cpu")
         yield from _against_published(embedder)
@@ -83,22 +82,18 @@ def _against_reference(embedder: Embedder, prepared: Prepared, truth: Float32) -
 
 
 def _against_itself(embedder: Embedder, prepared: Prepared, *, exact: bool) -> Check:
-    """Texts alone against texts in batches: as they come, short ones first in small batches, long ones first."""
+    """Texts alone against texts in batches: as the engine plans them, and in fours, the shortest or longest first."""
     name, precision = "a text alone equals it in batches", embedder.precision
     sequences, engine = prepared.sequences, embedder.engine
-    alone = np.concatenate([engine.embed([[ids]], plan([len(ids)], 1, engine.stride)[0].width) for ids in sequences])
+    lengths = [len(ids) for ids in sequences]
+    alone = np.concatenate([engine.embed([ids]) for ids in sequences])
     cosine, equal = 1.0, np.ones(len(sequences), bool)
-    short_first = np.argsort([len(ids) for ids in sequences])
-    for order, budget in (
-        (np.arange(len(sequences)), engine.batch_tokens),
-        (short_first, 64),
-        (short_first[::-1], engine.batch_tokens),
-    ):
-        for batch in plan([len(sequences[at]) for at in order], budget, engine.stride):
-            rows = [[sequences[order[at]] for at in row] for row in batch.rows]
-            places, vectors = order[batch.order], engine.embed(rows, batch.width)
-            equal[places] &= (vectors == alone[places]).all(axis=1)
-            cosine = min(cosine, float((vectors * alone[places]).sum(axis=1).min()))
+    short_first = np.argsort(lengths).tolist()
+    fours = [order[at : at + 4] for order in (short_first, short_first[::-1]) for at in range(0, len(order), 4)]
+    for batch in (*engine.plan(lengths), *fours):
+        vectors = engine.embed([sequences[at] for at in batch])
+        equal[batch] &= (vectors == alone[batch]).all(axis=1)
+        cosine = min(cosine, float((vectors * alone[batch]).sum(axis=1).min()))
     if exact:
         return Check(name, precision, f"{equal.sum()} of {len(equal)} to the bit", "all", bool(equal.all()))
     least = MIN_ALONE[precision]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from vectors import ENGINES, FAST_ENGINES, ROUNDING, load
 
 from me5 import Embedder
-from me5.batching import WIDTH_STEP, plan
+from me5.batching import WIDTH_STEP, Batch, plan
 from me5.engine import openvino
 from me5.engine.base import Engine, Float32, TokenIds
 
@@ -33,13 +33,13 @@ def in_batches(engine: Engine, sequences: Sequences, budget: int) -> Float32:
     """Vectors in the order of the sequences, run in batches of so many cells."""
     vectors = np.empty((len(sequences), engine.dim), np.float32)
     for batch in plan([len(ids) for ids in sequences], budget, engine.stride):
-        vectors[batch.order] = engine.embed([[sequences[at] for at in row] for row in batch.rows], batch.width)
+        vectors[batch.order] = engine.embed([sequences[at] for at in batch.order])
     return vectors
 
 
 def alone(engine: Engine, sequences: Sequences) -> Float32:
     """Vectors of sequences of which each has a grid for itself."""
-    return np.concatenate([in_batches(engine, [ids], 1) for ids in sequences])
+    return np.concatenate([engine.embed([ids]) for ids in sequences])
 
 
 @pytest.mark.parametrize("engine", FAST_ENGINES)
@@ -55,8 +55,9 @@ def test_any_lengths_in_any_batches(tiny: Path, engine: str) -> None:
         expected = alone(embedder.engine, sequences)
         np.testing.assert_array_equal(in_batches(embedder.engine, sequences, budget), expected)
         places = order.sample(range(len(lengths)), len(lengths))
-        found = in_batches(embedder.engine, [sequences[place] for place in places], budget)
-        np.testing.assert_array_equal(found, expected[places])
+        shuffled = [sequences[place] for place in places]
+        np.testing.assert_array_equal(in_batches(embedder.engine, shuffled, budget), expected[places])
+        np.testing.assert_array_equal(embedder.engine.embed(shuffled), expected[places])
 
     check()
 
@@ -83,7 +84,7 @@ def test_real_weights_in_any_batches_on_any_number_of_threads(
 
 
 @pytest.mark.parametrize("engine", FAST_ENGINES)
-def test_any_neighbours_at_any_place_of_a_row(engine: str) -> None:
+def test_any_neighbours_at_any_place_of_a_row(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sequence keeps its vector whatever is beside it, and however far from the start of its row it is."""
     embedder = load(None, engine)
     stride = embedder.engine.stride
@@ -93,7 +94,10 @@ def test_any_neighbours_at_any_place_of_a_row(engine: str) -> None:
         offset = cells * stride
         left, right, other = sequences_of(embedder, [offset, 12, 200], seed=offset)
         width = -(-(offset + 102 + 12) // WIDTH_STEP) * WIDTH_STEP
-        found = embedder.engine.embed([[left, one, right], [other[:width]]], width)
+        grid = Batch(width, ((0, 1, 2), (3,)))
+        with monkeypatch.context() as patched:
+            patched.setattr(openvino, "lay_out", lambda lengths, stride, grid=grid: grid)
+            found = embedder.engine.embed([left, one, right, other[:width]])
         np.testing.assert_array_equal(found[1], expected)
 
 

@@ -67,30 +67,42 @@ def test_threads_share_one_embedder(embedder: Embedder) -> None:
         np.testing.assert_array_equal(found, expected)
 
 
-def packed(embedder: Embedder) -> tuple[list[list[np.ndarray]], int]:
-    """Rows that hold several sequences, in the order of `TEXTS`."""
-    sequences = embedder.prepare(TEXTS, "document").sequences
-    rows = [sequences[at : at + 3] for at in range(0, len(sequences), 3)]
-    stride = embedder.engine.stride
-    return rows, max(sum(len(ids) + -len(ids) % stride for ids in row) for row in rows)
+def sequences_of(embedder: Embedder) -> list[np.ndarray]:
+    return embedder.prepare(TEXTS, "document").sequences
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_plan_holds_every_sequence_once(xlmr: Path, engine: str) -> None:
+    planned = load(xlmr, engine).engine.plan([3, 512, 3, 40, 7] * 60)
+    assert sorted(index for batch in planned for index in batch) == list(range(300))
+    assert len(planned) > 1
+
+
+def test_vectors_come_in_the_order_of_the_sequences(embedder: Embedder) -> None:
+    sequences = sequences_of(embedder)
+    vectors = embedder.engine.embed(sequences)
+    assert vectors.shape == (len(sequences), embedder.dim)
+    np.testing.assert_allclose(embedder.engine.embed(sequences[::-1]), vectors[::-1], rtol=0, atol=1e-5)
+    batches = [sequences[:1], sequences[1:4], sequences[4:]]
+    np.testing.assert_allclose(np.concatenate([*embedder.engine.embed_all(batches)]), vectors, rtol=0, atol=1e-5)
 
 
 def test_states_are_what_vectors_are_made_of(embedder: Embedder) -> None:
-    rows, width = packed(embedder)
-    states = embedder.engine.states(rows, width)
-    assert [state.shape for state in states] == [(len(ids), embedder.dim) for row in rows for ids in row]
+    sequences = sequences_of(embedder)
+    states = embedder.engine.states(sequences)
+    assert [state.shape for state in states] == [(len(ids), embedder.dim) for ids in sequences]
     assert {state.dtype for state in states} == {np.dtype(np.float32)}
     fake = embedder.engine.__class__.__name__ == "FakeEngine"
     pooled = np.stack([state[0] if fake else state.mean(axis=0) for state in states])
     expected = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
-    np.testing.assert_allclose(embedder.engine.embed(rows, width), expected, atol=1e-5)
+    np.testing.assert_allclose(embedder.engine.embed(sequences), expected, atol=1e-5)
 
 
 def test_states_belong_to_the_caller(embedder: Embedder) -> None:
-    rows, width = packed(embedder)
-    first = embedder.engine.states(rows, width)
+    sequences = sequences_of(embedder)
+    first = embedder.engine.states(sequences)
     kept = [state.copy() for state in first]
-    embedder.engine.states(rows[::-1], width)
+    embedder.engine.states(sequences[::-1])
     for state, copy in zip(first, kept, strict=True):
         np.testing.assert_array_equal(state, copy)
 
@@ -98,8 +110,8 @@ def test_states_belong_to_the_caller(embedder: Embedder) -> None:
 @pytest.mark.parametrize("engine", [*FAST_ENGINES, "torch"])
 def test_states_equal_those_of_the_reference(xlmr: Path, engine: str) -> None:
     fast, slow = load(xlmr, engine), load(xlmr, "reference")
-    rows, width = packed(fast)
-    for found, expected in zip(fast.engine.states(rows, width), slow.engine.states(rows, width), strict=True):
+    sequences = sequences_of(fast)
+    for found, expected in zip(fast.engine.states(sequences), slow.engine.states(sequences), strict=True):
         if engine in ("f32", "torch"):
             np.testing.assert_allclose(found, expected, atol=1e-4)
         # Token by token no figure averages out: int8 leaves cosines of 0.99.
@@ -178,4 +190,4 @@ def test_damaged_weights_are_an_error_not_a_vector(damaged: Path, engine: str) -
 def test_damaged_weights_are_an_error_not_states(damaged: Path, engine: str) -> None:
     embedder = load(damaged, engine)
     with pytest.raises(EngineError, match=r"not finite.*weights may be damaged"):
-        embedder.engine.states(*packed(embedder))
+        embedder.engine.states(sequences_of(embedder))

@@ -99,11 +99,11 @@ def test_out_of_memory_splits_the_batch_and_says_so_once(xlmr: Path, monkeypatch
 
 def test_states_survive_out_of_memory(xlmr: Path, monkeypatch) -> None:
     embedder = embedder_of(xlmr)
-    rows = [embedder.prepare(TEXTS, "both").sequences]
-    expected = embedder.engine.states(rows, 0)
+    sequences = embedder.prepare(TEXTS, "both").sequences
+    expected = embedder.engine.states(sequences)
     SmallMemory(embedder.engine, 300, monkeypatch)
     with pytest.warns(EngineWarning, match="out of memory"):
-        found = embedder.engine.states(rows, 0)
+        found = embedder.engine.states(sequences)
     for ours, truth in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, truth, rtol=ROUNDING, atol=ROUNDING)
 
@@ -158,7 +158,7 @@ def test_fp8_is_the_same_on_every_device(xlmr: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EngineWarning)
         engine = engine_of(xlmr, lanes=2, precision="fp8", probes=tokenized)
-    one, other = (engine.embed([tokenized], 0) for _ in range(2))
+    one, other = (engine.embed(tokenized) for _ in range(2))
     np.testing.assert_array_equal(one, other)
 
 
@@ -182,7 +182,7 @@ def test_ids_outside_of_the_vocabulary_never_reach_a_device(xlmr: Path) -> None:
     engine = engine_of(xlmr)
     wrong = np.array([0, read_folder(xlmr).config.vocab_size, 2])
     with pytest.raises(EngineError, match=r"token id \d+ is outside of the model's vocabulary.*does not belong"):
-        engine.embed([[wrong]], 16)
+        engine.embed([wrong])
 
 
 def test_tokenizing_ahead_does_not_change_order_reports_or_errors(xlmr: Path, monkeypatch) -> None:

@@ -67,4 +67,4 @@ def test_where_nothing_compiles_the_engine_goes_on_without(xlmr, monkeypatch) ->
     monkeypatch.setattr(torch, "compile", refuse)
     with pytest.warns(EngineWarning, match="torch.compile failed on cpu.*no working C"):
         engine = TorchEngine(read_folder(xlmr), [torch.device("cpu")], compiled=True)
-    assert engine.embed([[np.arange(5)]], 16).shape == (1, 64)
+    assert engine.embed([np.arange(5)]).shape == (1, 64)

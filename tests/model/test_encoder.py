@@ -10,11 +10,12 @@ from networks import random_sequences, small
 from vectors import by_transformers, cosines
 
 from me5.checkpoint import ModelConfig, read_folder
-from me5.embedder import open_tokenizer
 from me5.model.encoder import Encoder
 from me5.model.folder import load, slots
 from me5.model.pooling import pool
 from me5.model.sequences import Sequences, concatenate
+from me5.preprocessor import Preprocessor
+from me5.prompts import NONE
 from me5.weights import tensor_table
 
 TEXTS = [*SENTENCES[:9], *passages(2), ""]
@@ -22,7 +23,7 @@ TEXTS = [*SENTENCES[:9], *passages(2), ""]
 
 def pack(folder: Path, texts=TEXTS) -> Sequences:
     checkpoint = read_folder(folder)
-    prepared = open_tokenizer(checkpoint).prepare(texts, "", "end")
+    prepared = Preprocessor(checkpoint, prompts=NONE).tokenizer.prepare(texts, "", "end")
     return concatenate(prepared.sequences, checkpoint.config.first_position)
 
 

@@ -34,26 +34,25 @@ class CuedEngine(Engine):
         self._fake = FakeEngine(DIM)
         self._seconds = seconds
 
-    def embed(self, rows, width):
+    def embed(self, sequences):
         self._wait()
-        self._act(rows)
-        return self._fake.embed(rows, width)
+        self._act(sequences)
+        return self._fake.embed(sequences)
 
-    def states(self, rows, width):
+    def states(self, sequences):
         self._wait()
-        self._act(rows)
-        return self._fake.states(rows, width)
+        self._act(sequences)
+        return self._fake.states(sequences)
 
     def _wait(self):
         gate = os.environ.get(GATE)
         while gate and not Path(gate).exists():
             time.sleep(0.005)
 
-    def _act(self, rows):
-        ids = {int(token) for row in rows for sequence in row for token in sequence}
-        sequences = sum(map(len, rows))
+    def _act(self, sequences):
+        ids = {int(token) for sequence in sequences for token in sequence}
         with (self._folder / "batches").open("a") as file:
-            file.write(f"{sequences}\n")
+            file.write(f"{len(sequences)}\n")
         time.sleep(self._seconds)
         if KILL in ids or (KILL_ONCE in ids and self._first_time()):
             os.kill(os.getpid(), signal.SIGKILL)
@@ -106,7 +105,7 @@ class WideEngine(CuedEngine):
         self.dim = BUNDLED_DIM
         self._fake = FakeEngine(BUNDLED_DIM)
 
-    def _act(self, rows):
+    def _act(self, sequences):
         time.sleep(self._seconds)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from me5.batching import WIDTH_STEP, pick, plan
+from me5.batching import _WIDTH_COST, WIDTH_STEP, Batch, lay_out, pick, plan
 from me5.engine.packing import EMPTY, pack
 
 LENGTHS = st.lists(st.integers(1, 512), max_size=200)
@@ -29,6 +29,25 @@ def test_a_batch_keeps_the_budget_unless_one_row_exceeds_it(lengths, budget):
 @given(LENGTHS)
 def test_a_plan_is_a_function_of_its_input(lengths):
     assert plan(lengths, 1152) == plan(lengths, 1152)
+
+
+def cost(batch: Batch) -> int:
+    return batch.width * len(batch.rows) * (_WIDTH_COST + batch.width)
+
+
+@given(LENGTHS.filter(bool), BUDGETS, st.integers(1, 2), st.integers(0, 200))
+def test_a_batch_laid_out_again_costs_no_more(lengths, budget, stride, first):
+    for batch in (*plan(lengths, budget, stride), pick(lengths, budget, min(first, len(lengths)), stride)):
+        again = [lengths[index] for index in batch.order]
+        assert cost(lay_out(again, stride)) <= cost(batch)
+
+
+@given(LENGTHS.filter(bool), st.integers(1, 3))
+def test_a_layout_keeps_the_order(lengths, stride):
+    batch = lay_out(lengths, stride)
+    assert batch.order == list(range(len(lengths)))
+    assert batch.width % WIDTH_STEP == 0
+    assert all(sum(-(-lengths[index] // stride) * stride for index in row) <= batch.width for row in batch.rows)
 
 
 def test_no_text_no_batch():

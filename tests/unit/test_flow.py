@@ -88,8 +88,8 @@ class Greedy(FakeEngine):
 
     def embed_all(self, batches):
         waiting = []
-        for rows, width in batches:
-            waiting.append(self.embed(rows, width))
+        for sequences in batches:
+            waiting.append(self.embed(sequences))
             if len(waiting) > self.hunger:
                 yield waiting.pop(0)
         yield from waiting
@@ -119,6 +119,6 @@ def test_windows_keep_their_vectors_however_far_an_engine_reads(hunger: int) -> 
     found = list(vectors_of(windows, Greedy(hunger), advance))
     assert [prepared for prepared, _ in found] == windows
     for prepared, vectors in found:
-        expected = np.concatenate([plain.embed([[sequence]], 30) for sequence in prepared.sequences])
+        expected = plain.embed(prepared.sequences)
         np.testing.assert_array_equal(vectors, expected)
     assert done == [69, sum(sum(prepared.report.tokens) for prepared in windows)]

@@ -169,7 +169,7 @@ def test_a_vector_of_chunks_is_their_token_weighted_mean_at_unit_length(xlmr: Pa
     vectors = embedder.encode_document(texts)
     for index, text in enumerate(texts):
         sequences = embedder.prepare([text], "document").sequences
-        parts = np.stack([embedder.engine.embed([[s]], LIMIT)[0] for s in sequences]).astype(np.float64)
+        parts = np.stack([embedder.engine.embed([s])[0] for s in sequences]).astype(np.float64)
         mean = (parts * [[len(s)] for s in sequences]).sum(axis=0)
         np.testing.assert_allclose(vectors[index], mean / np.linalg.norm(mean), rtol=0, atol=ROUNDING)
     assert len(embedder.prepare(texts[2:3], "document").sequences) > 10

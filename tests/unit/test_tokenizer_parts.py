@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import me5.tokenizer
 from me5 import InputError
 from me5.checkpoint import resolve
-from me5.embedder import open_tokenizer
+from me5.preprocessor import Preprocessor
 from me5.tokenizer import TRUNCATIONS, Prepared, Tokenizer, Truncation
 
 LIMIT = 24
@@ -82,7 +82,7 @@ def test_parts_give_the_tokens_of_the_whole(tokenizer, small_parts, text: str, p
 
 @pytest.mark.parametrize("policy", CUT)
 def test_a_book_among_short_texts(policy: Truncation) -> None:
-    tokenizer = open_tokenizer(resolve(None), None)
+    tokenizer = Preprocessor(resolve(None)).tokenizer
     book = "It was the best of times, it was the worst of times; 南瓜的家常做法。\n" * 6000
     texts = ["first", book, "last"]
     expected = [whole(tokenizer, text, "query: ", policy) for text in texts]
@@ -98,7 +98,7 @@ def test_a_book_among_short_texts(policy: Truncation) -> None:
 
 
 def test_more_is_not_tokenized_than_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer = open_tokenizer(resolve(None), None)
+    tokenizer = Preprocessor(resolve(None)).tokenizer
     encode, seen = tokenizer._encoded_group, []
 
     def counted(group: list[str]) -> Iterator[list[int]]:
@@ -118,7 +118,7 @@ def test_more_is_not_tokenized_than_is_read(monkeypatch: pytest.MonkeyPatch) -> 
 )
 @pytest.mark.parametrize("policy", CUT)
 def test_what_has_no_place_to_be_cut_is_read_whole_or_refused(text: str, policy: Truncation) -> None:
-    tokenizer = open_tokenizer(resolve(None), None)
+    tokenizer = Preprocessor(resolve(None)).tokenizer
     expected = whole(tokenizer, text, "", policy)
     same(tokenizer.prepare([text], "", policy, reach=400_000), expected)
     with pytest.raises(InputError, match="text 3 has 50,000 characters in a row that cannot be cut to the 512 tokens"):

@@ -9,7 +9,7 @@ import typer
 from me5.cli import options, streams
 
 if TYPE_CHECKING:
-    from me5.embedder import Float32
+    from me5.vectors import Float32
 
 # Of a score such as "-12.34 ←" with the lines of its column; what is left for queries on a narrow terminal.
 _SCORE_WIDTH, _QUERY_WIDTH = 11, 24

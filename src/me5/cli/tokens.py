@@ -8,7 +8,8 @@ import typer
 from me5.cli import options
 
 if TYPE_CHECKING:
-    from me5.tokenizer import Tokenizer
+    from me5.preprocessor import Preprocessor
+    from me5.prompts import Side
 
 
 def tokens(
@@ -30,14 +31,10 @@ def tokens(
     me5 tokens --side document --max-tokens 8 'A text that is longer than that.'
     """
     from me5.checkpoint import resolve
-    from me5.prompts import NONE, STYLES
-    from me5.tokenizer import Tokenizer
+    from me5.preprocessor import Preprocessor
 
-    checkpoint = resolve(model)
-    config = checkpoint.config
-    tokenizer = Tokenizer(checkpoint.tokenizer, max_tokens or config.max_tokens, lower_case=config.lower_case)
-    prefix = (STYLES[prompts] if prompts else checkpoint.prompts or NONE).prefix(side, task)
-    looked = [look(tokenizer, text, prefix, truncation) for text in texts]
+    preprocessor = Preprocessor(resolve(model), prompts=prompts, max_tokens=max_tokens, truncation=truncation)
+    looked = [look(preprocessor, text, side, task) for text in texts]
     if as_json:
         print(json.dumps(looked, ensure_ascii=False, indent=2))  # noqa: T201
         return
@@ -56,15 +53,16 @@ def tokens(
         console.print(Text("count    ", "bold") + Text(f"{one['tokens']:,} of {one['max_tokens']:,}{lost}"))
 
 
-def look(tokenizer: "Tokenizer", text: str, prefix: str, truncation: options.Truncation) -> dict[str, Any]:
+def look(preprocessor: "Preprocessor", text: str, side: "Side", task: str | None) -> dict[str, Any]:
     """One text as the model reads it."""
-    prepared = tokenizer.prepare([text], prefix, truncation)
+    prepared = preprocessor.prepare([text], side, task=task)
+    prompt, tokenizer = preprocessor.prompts.prefix(side, task), preprocessor.tokenizer
     return {
-        "prompted": prefix + text,
-        "prompt": prefix,
+        "prompted": prompt + text,
+        "prompt": prompt,
         "tokens": prepared.report.tokens[0],
         "lost": prepared.report.lost[0],
-        "max_tokens": tokenizer.max_tokens,
-        "truncation": truncation,
+        "max_tokens": preprocessor.max_tokens,
+        "truncation": preprocessor.truncation,
         "sequences": [{"ids": ids.tolist(), "pieces": tokenizer.pieces(ids.tolist())} for ids in prepared.sequences],
     }

@@ -55,14 +55,7 @@ class CheckpointTeacher:
             embedder.prompts.prefix("query", task)  # one that does not fit is refused before any work
         self._task = task
         self.name = f"{embedder.checkpoint.name} ({embedder.precision})"
-        vectors = fingerprint.of_vectors(
-            embedder.checkpoint,
-            precision=embedder.precision,
-            max_tokens=embedder.max_seq_length,
-            truncation=embedder.truncation,
-            prompts=embedder.prompts,
-            task=task,
-        )
+        vectors = embedder.fingerprint(embedder.precision, task=task)
         self.version = f"cosine-{embedder.precision}-{vectors[:16]}"
 
     def embed_queries(self, queries: Sequence[Query], advance: Advance | None = None) -> Float32:

@@ -1,4 +1,4 @@
-"""Token sequences -> unit vectors: one contract (`base`), one file per engine, one door (`open_engine`)."""
+"""Token sequences -> unit vectors: `base` is the contract, with one file per engine; `open_engine` opens one."""
 
 import re
 import sys
@@ -18,9 +18,9 @@ _ON_GPU: tuple[Precision, ...] = ("f32", "bf16", "f16", "fp8")
 
 
 def precisions(device: str) -> tuple[Precision, ...]:
-    """What an engine on a device can compute in: `cpu`, `cuda` (every visible GPU), `cuda:N` or `torch-cpu`.
+    """The precisions of an engine on a device: `cpu`, `cuda` (every visible GPU), `cuda:N` or `torch-cpu`.
 
-    `torch-cpu` is the GPU engine without a GPU: slow, for comparison. Raises `InputError` for another name.
+    `torch-cpu` is the GPU engine without a GPU: slow, for comparison. Raises `InputError` for any other name.
     """
     if device == "cpu":
         return _ON_CPU
@@ -68,7 +68,7 @@ def open_engine(
     _check(device, precision)
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, got {threads}")
-    # The door: libraries load only when a model does.
+    # Imported here, so that libraries load only with a model.
     if device == "cpu":
         from me5.engine.openvino import OpenVinoEngine
 

@@ -1,6 +1,6 @@
-"""The contract of every engine: rows of token sequences in, one float32 unit vector per sequence out.
+"""The contract of every engine: token sequences in, one float32 unit vector per sequence out.
 
-Or, where someone asks for them, the hidden states of every token from which that vector is made.
+Or, on request, the hidden states of every token from which that vector is made.
 """
 
 from abc import ABC, abstractmethod
@@ -9,19 +9,20 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from me5.batching import plan
 from me5.checkpoint import Pooling
 from me5.errors import EngineError
+from me5.vectors import Float32
 
 TokenIds = npt.NDArray[np.int64]
-Float32 = npt.NDArray[np.float32]
 
 
 class Engine(ABC):
-    """Runs one encoder.
+    """Runs one encoder. Engines know no text.
 
-    `dim` is the width of the vectors, `precision` what the engine computes in, `batch_tokens` the grid size (cells) at
-    which it runs best, `stride` the cells of which a sequence takes a multiple, `lookahead` how many windows of texts
-    should be tokenized while it works. Engines know no text and no input order; `batching.plan` makes their rows.
+    `dim` is the width of the vectors, `precision` what the engine computes in, `lookahead` how many windows of texts
+    should be tokenized while it works. For those who choose batches themselves: an engine runs best on about
+    `batch_tokens` tokens at once, of which each sequence takes a multiple of `stride`.
     """
 
     dim: int
@@ -31,25 +32,27 @@ class Engine(ABC):
     lookahead: int = 0
 
     @abstractmethod
-    def embed(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Float32:
-        """Vectors of shape (sequences, dim), unit length, in the order of the rows, left to right.
+    def embed(self, sequences: Sequence[TokenIds]) -> Float32:
+        """Unit vectors (sequences, dim), in order, of at least one sequence; all run together, as one batch.
 
-        Each row is at most `width` cells, its sequences' tokens rounded up to multiples of `stride`; a sequence sees
-        itself only. Safe to call from several threads.
+        A sequence sees itself only, whatever runs beside it. Safe to call from several threads.
         Raises `EngineError` when the engine cannot run here or a vector is not finite.
         """
 
-    def embed_all(self, batches: Iterable[tuple[Sequence[Sequence[TokenIds]], int]]) -> Iterator[Float32]:
-        """The vectors of each batch of (rows, width), in order; the same errors as `embed`.
+    @abstractmethod
+    def states(self, sequences: Sequence[TokenIds]) -> list[Float32]:
+        """The last hidden states (tokens, dim) of each sequence, before pooling and norm; otherwise as `embed`."""
+
+    def plan(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Which sequences of these lengths should run together: batches of indexes, each index once."""
+        return [batch.order for batch in plan(lengths, self.batch_tokens, self.stride)]
+
+    def embed_all(self, batches: Iterable[Sequence[TokenIds]]) -> Iterator[Float32]:
+        """The vectors of each batch, in order; the same errors as `embed`.
 
         An engine may take further batches before it has answered the first, to be at work all the time.
         """
-        for rows, width in batches:
-            yield self.embed(rows, width)
-
-    @abstractmethod
-    def states(self, rows: Sequence[Sequence[TokenIds]], width: int) -> list[Float32]:
-        """The last hidden states (tokens, dim) of each sequence, before pooling and norm; otherwise as `embed`."""
+        yield from map(self.embed, batches)
 
 
 def pool(hidden: Float32, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], pooling: Pooling) -> Float32:

@@ -1,10 +1,11 @@
-"""The shipped test double: deterministic unit vectors without a model, for testing what stands around an engine."""
+"""The shipped test double: deterministic unit vectors without a model, for testing the code around an engine."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from me5.engine.base import Engine, Float32, TokenIds
+from me5.engine.base import Engine, TokenIds
+from me5.vectors import Float32, normalized
 
 
 class FakeEngine(Engine):
@@ -17,17 +18,12 @@ class FakeEngine(Engine):
         self.batch_tokens = batch_tokens
         self.calls: list[int] = []
 
-    def embed(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Float32:
+    def embed(self, sequences: Sequence[TokenIds]) -> Float32:
         """See `Engine.embed`."""
-        vectors = np.stack([state[0] for state in self.states(rows, width)])
-        unit: Float32 = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        return unit
+        return normalized(np.stack([state[0] for state in self.states(sequences)]))
 
-    def states(self, rows: Sequence[Sequence[TokenIds]], width: int) -> list[Float32]:
+    def states(self, sequences: Sequence[TokenIds]) -> list[Float32]:
         """See `Engine.states`."""
-        if any(sum(map(len, row)) > width for row in rows):
-            raise ValueError(f"a row is longer than its width of {width} tokens")
-        sequences = [sequence for row in rows for sequence in row]
         self.calls.append(sum(map(len, sequences)))
         shapes = [(len(sequence), self.dim) for sequence in sequences]
         drawn = [

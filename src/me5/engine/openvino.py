@@ -9,11 +9,11 @@ are never read. Pooling and the unit norm follow in float32. Between them the gr
     int8   weights as int8 with a scale per output row, activations as int8 with a scale per token and group of 128,
            the rest in float32
 
-A text's vector is the same to the bit whatever runs beside it, wherever it lies in a row, on any number of threads. All
-operations but attention see one token. In attention, cells of other sequences weigh exactly zero, and adding zeros
+A text's vector is bit-identical whatever runs beside it, wherever it lies in a row, on any number of threads. All
+operations but attention work on one token. In attention, cells of other sequences weigh exactly zero, and adding zeros
 changes no sum, provided that a sequence's own cells are added in the same groups as when it is alone:
 
-    f32    one cell after another: any place will do
+    f32    one cell after another: sequences may start anywhere
     bf16   two neighbouring cells at once (the instruction VDPBF16PS): sequences start at even cells
     tiles  32 cells at once (AMX, TDPBF16PS): there attention runs in float32
 """
@@ -33,6 +33,7 @@ import numpy.typing as npt
 import openvino as ov
 from openvino import opset13 as op
 
+from me5.batching import lay_out
 from me5.checkpoint import Checkpoint, ModelConfig
 from me5.engine.base import Engine, Float32, TokenIds, pool, split
 from me5.engine.packing import Grid, pack
@@ -82,7 +83,7 @@ def _core() -> ov.Core:
 
 
 def available(wanted: str) -> str:
-    """The precision that `wanted` stands for on this CPU. Raises `EngineError` where it has none such."""
+    """The precision that `wanted` stands for on this CPU. Raises `EngineError` where the CPU lacks it."""
     with _making:
         core = _core()
     native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -99,7 +100,7 @@ def available(wanted: str) -> str:
 
 @cache
 def _multiplies_tiles() -> bool:
-    """Whether the CPU multiplies bfloat16 in tiles (AMX), as Linux tells."""
+    """Whether the CPU multiplies bfloat16 in tiles (AMX), according to Linux."""
     try:
         return "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -107,7 +108,7 @@ def _multiplies_tiles() -> bool:
 
 
 def _never_destroy() -> None:
-    """In a forked child: leak the parent's OpenVINO, whose destructors wait for threads that are not there."""
+    """In a forked child: leak the parent's OpenVINO, whose destructors wait for threads that do not exist here."""
     kept = [engine._request for engine in _engines]
     if _core.cache_info().currsize:
         kept.append(_core())
@@ -154,21 +155,23 @@ class OpenVinoEngine(Engine):
         self._lock = threading.Lock()
         _engines.add(self)
 
-    def embed(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Float32:
+    def embed(self, sequences: Sequence[TokenIds]) -> Float32:
         """See `Engine.embed`."""
-        with self._hidden(rows, width) as (hidden, grid):
+        with self._hidden(sequences) as (hidden, grid):
             return pool(hidden, grid.starts, grid.lengths, self._config.pooling)
 
-    def states(self, rows: Sequence[Sequence[TokenIds]], width: int) -> list[Float32]:
+    def states(self, sequences: Sequence[TokenIds]) -> list[Float32]:
         """See `Engine.states`."""
-        with self._hidden(rows, width) as (hidden, grid):
+        with self._hidden(sequences) as (hidden, grid):
             return split(hidden, grid.starts, grid.lengths)
 
     @contextmanager
-    def _hidden(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Iterator[tuple[Float32, Grid]]:
+    def _hidden(self, sequences: Sequence[TokenIds]) -> Iterator[tuple[Float32, Grid]]:
         """Hidden states (cells, dim), to be read within the block: the next call overwrites them."""
         _refuse_after_fork()
-        grid = pack(rows, width, self._config.first_position, self.stride)
+        layout = lay_out([len(sequence) for sequence in sequences], self.stride)
+        rows = [[sequences[index] for index in row] for row in layout.rows]
+        grid = pack(rows, layout.width, self._config.first_position, self.stride)
         embedded = self._weights.rows("words", grid.ids)
         if self._large_table:
             self._weights.release("words")
@@ -176,7 +179,7 @@ class OpenVinoEngine(Engine):
         embedded += self._weights.float32("types")[0]
         with self._lock:
             outputs = self._request.infer([embedded, grid.segments], share_inputs=True, share_outputs=True)
-            # Given out inside the lock: the output memory is the request's own.
+            # Yielded inside the lock: the output memory belongs to the request.
             yield next(iter(outputs.values())).reshape(-1, self.dim), grid
 
 

@@ -1,4 +1,4 @@
-"""Rows of token sequences -> the arrays of a grid, in which every sequence knows its own cells only."""
+"""Rows of token sequences -> the arrays of a grid in which every sequence attends to its own cells only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ import numpy.typing as npt
 
 from me5.engine.base import TokenIds
 
-# The segment of cells that hold no token. They see each other only, so their softmax has something to sum.
+# The segment of cells that hold no token. They attend to each other only, so their softmax has something to sum.
 EMPTY = -1
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Arrays of shape (rows, width), and where each sequence lies in the flattened grid.
+    """Arrays of shape (rows, width), and the place of each sequence in the flattened grid.
 
     `positions` restart at `first_position` in every sequence; `segments` number the sequences of a row from 0.
     """

@@ -1,6 +1,6 @@
-"""The slow truth: the encoder in plain numpy float32, one sequence at a time, no packing, no mask, no graph.
+"""The reference: the encoder in plain numpy float32, slow, one sequence at a time, no packing, no mask, no graph.
 
-`me5 verify` and the tests hold the fast engines against it. It follows the published definition of the network
+`me5 verify` and the tests compare the fast engines with it. It follows the published definition of the network
 (post-norm BERT: Devlin et al. 2018; RoBERTa's shifted positions: Liu et al. 2019) and shares no code with them but the
 reading of weights.
 """
@@ -33,13 +33,13 @@ class ReferenceEngine(Engine):
         self._weights = Weights(checkpoint.weights, checkpoint.config)
         self._read = lru_cache(maxsize=32)(self._weights.float32)
 
-    def embed(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Float32:
+    def embed(self, sequences: Sequence[TokenIds]) -> Float32:
         """See `Engine.embed`."""
-        return np.stack([self._pool(x) for x in self.states(rows, width)])
+        return np.stack([self._pool(x) for x in self.states(sequences)])
 
-    def states(self, rows: Sequence[Sequence[TokenIds]], width: int) -> list[Float32]:  # noqa: ARG002
-        """See `Engine.states`; nothing is packed, so the width says nothing."""
-        states = [self._embed_tokens(sequence) for row in rows for sequence in row]
+    def states(self, sequences: Sequence[TokenIds]) -> list[Float32]:
+        """See `Engine.states`."""
+        states = [self._embed_tokens(sequence) for sequence in sequences]
         for layer in range(self._config.layers):
             self._read.cache_clear()  # a layer's weights are read once for all sequences
             states = [self._layer(x, f"layers.{layer}") for x in states]

@@ -1,6 +1,6 @@
 """The GPU engine: the encoder of `model` on one GPU or several, fed by one process that never waits for a single batch.
 
-Batches go round the devices. Each is copied, run and copied back on a stream of its device, while the host prepares the
+Devices take batches in turn. Each is copied, run and copied back on a stream of its device, while the host prepares the
 next ones. Precisions:
 
     f32    everything in float32
@@ -8,7 +8,7 @@ next ones. Precisions:
     f16    the same in float16
     fp8    as bf16, but those matrix products in float8 that are shown to keep a cosine of 0.999 to float32
 
-The engine also runs on the CPU, as the slow truth of all but the kernels.
+The engine also runs on the CPU, slowly: everything but the GPU's kernels can be tested there.
 """
 
 import os
@@ -46,7 +46,7 @@ _IN_FLIGHT = 2
 
 @dataclass
 class _Pending:
-    """Sequences on their way through a device: `result` (pinned where copied from a GPU) is valid after `done`."""
+    """Sequences in flight on a device: `result` (pinned where copied from a GPU) is valid after `done`."""
 
     order: list[int]
     result: Tensor
@@ -84,7 +84,7 @@ class TorchEngine(Engine):
         self._config = checkpoint.config
         self._process = os.getpid()
         self._turns = count()
-        self._said_small = False
+        self._warned_small = False
         encoders = [load(checkpoint, device, _MATRICES[self.precision]).eval() for device in devices]
         if self.precision == "fp8":
             _to_float8(checkpoint, encoders, probes)
@@ -104,23 +104,22 @@ class TorchEngine(Engine):
         query = torch.empty(0, heads, self.dim // heads, dtype=_MATRICES[self.precision], device=device)
         return attention.choose(query, None) is attention.flash
 
-    def embed(self, rows: Sequence[Sequence[TokenIds]], width: int) -> Float32:
+    def embed(self, sequences: Sequence[TokenIds]) -> Float32:
         """See `Engine.embed`."""
-        return next(self.embed_all([(rows, width)]))
+        return next(self.embed_all([sequences]))
 
-    def embed_all(self, batches: Iterable[tuple[Sequence[Sequence[TokenIds]], int]]) -> Iterator[Float32]:
-        """See `Engine.embed_all`: two batches per device are on their way while the next ones are prepared."""
+    def embed_all(self, batches: Iterable[Sequence[TokenIds]]) -> Iterator[Float32]:
+        """See `Engine.embed_all`: two batches per device are in flight while the next ones are prepared."""
         waiting: deque[list[_Pending]] = deque()
-        for rows, _ in batches:
-            waiting.append(self._submit(_flat(rows), pooled=True))
+        for sequences in batches:
+            waiting.append(self._submit(sequences, pooled=True))
             if len(waiting) > _IN_FLIGHT * len(self._lanes):
                 yield self._vectors(waiting.popleft())
         while waiting:
             yield self._vectors(waiting.popleft())
 
-    def states(self, rows: Sequence[Sequence[TokenIds]], width: int) -> list[Float32]:  # noqa: ARG002
+    def states(self, sequences: Sequence[TokenIds]) -> list[Float32]:
         """See `Engine.states`."""
-        sequences = _flat(rows)
         states: list[Float32] = [np.empty(0, np.float32)] * len(sequences)
         for pending in self._submit(sequences, pooled=False):
             hidden, at = pending.wait(), 0
@@ -137,7 +136,7 @@ class TorchEngine(Engine):
         check_finite(vectors.sum(axis=1))
         return vectors
 
-    def _submit(self, sequences: list[TokenIds], *, pooled: bool) -> list[_Pending]:
+    def _submit(self, sequences: Sequence[TokenIds], *, pooled: bool) -> list[_Pending]:
         """Put sequences on the next device, the longest first; in parts where it has no memory for all at once."""
         self._refuse_after_fork()
         lane = self._lanes[next(self._turns) % len(self._lanes)]
@@ -161,11 +160,11 @@ class TorchEngine(Engine):
         return pending
 
     def _make_smaller(self, tokens: int, lane: "_Lane") -> None:
-        """After an out of memory: smaller batches from now on, and one warning for all that follow."""
+        """After running out of memory: smaller batches from now on, and one warning for all that follow."""
         lane.free()
         self.batch_tokens = min(self.batch_tokens, tokens)
-        if not self._said_small:
-            self._said_small = True
+        if not self._warned_small:
+            self._warned_small = True
             warnings.warn(
                 f"{lane.device} ran out of memory: the batch was split and run again, nothing is lost; batches have "
                 f"{self.batch_tokens:,} tokens or fewer from now on",
@@ -217,7 +216,7 @@ class _Lane:
             return result, self._stream.record_event()
 
     def compile(self) -> None:
-        """Fuse what can be fused, and try it; where this machine cannot compile, say so and go on without."""
+        """Fuse kernels, and try them; warn where this machine cannot compile, and run without."""
         with torch.inference_mode(), self._on_stream():
             error = self.encoder.fuse(self.device, self.encoder)
         if error is not None:
@@ -271,14 +270,14 @@ def devices_of(name: str) -> list[torch.device]:
 
 
 def use_threads(device: str, threads: int) -> None:
-    """Set the number of CPU threads, which torch has one of for the whole process; a GPU has none to set."""
+    """Set the number of CPU threads of the whole process. Raises `InputError` for a GPU."""
     if device != "torch-cpu":
         raise InputError(f"threads are for the CPU, and {device} is none: leave them out")
     torch.set_num_threads(threads)
 
 
 def available(precision: str, devices: Sequence[torch.device]) -> str:
-    """The precision that a name stands for on these devices. Raises `EngineError` where the hardware has it not."""
+    """The precision that a name stands for on these devices. Raises `EngineError` where the hardware lacks it."""
     if devices[0].type == "cpu":
         return "f32" if precision == "auto" else precision
     capability = min(torch.cuda.get_device_capability(device) for device in devices)
@@ -302,7 +301,7 @@ def _fitting(dim: int, device: torch.device) -> int:
 
 
 def _to_float8(checkpoint: Checkpoint, encoders: Sequence[Encoder], probes: Sequence[TokenIds]) -> None:
-    """Put into float8 what keeps the vectors of the probes near float32; say so where that is not everything."""
+    """Convert to float8 what keeps the vectors of the probes near float32; warn unless that is everything."""
     if not probes:
         raise ValueError("fp8 needs probes: token sequences of real texts, to measure it on")
     packed = concatenate(sorted(probes, key=len, reverse=True), checkpoint.config.first_position)
@@ -324,7 +323,3 @@ def _to_float8(checkpoint: Checkpoint, encoders: Sequence[Encoder], probes: Sequ
             EngineWarning,
             stacklevel=2,
         )
-
-
-def _flat(rows: Sequence[Sequence[TokenIds]]) -> list[TokenIds]:
-    return [sequence for row in rows for sequence in row]

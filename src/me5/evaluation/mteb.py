@@ -22,6 +22,7 @@ from me5.evaluation.encoders.base import Float32
 from me5.evaluation.encoders.checkpoint import CheckpointEncoder
 from me5.evaluation.protocols import TWO_SIDED, TYPES, labels, sentence_of
 from me5.evaluation.readers import read
+from me5.evaluation.sentences import TYPE_SENTENCES, sentence_of_set
 from me5.evaluation.task import (
     Bitext,
     Classification,
@@ -32,7 +33,7 @@ from me5.evaluation.task import (
     Similarity,
     Task,
 )
-from me5.prompts import EVALUATION_TASKS, SIMILAR_TEXT, TYPE_SENTENCES, WEB_SEARCH, Side, evaluation_sentence
+from me5.prompts import EVALUATION_TASKS, SIMILAR_TEXT, WEB_SEARCH, Side
 
 try:
     from datasets import Dataset
@@ -111,7 +112,7 @@ def _sentence(task_metadata: Any) -> str:
         told = told.get("query")
     kind = task_metadata.type.removeprefix("Instruction").removeprefix("Multilabel")
     fallback = EVALUATION_TASKS.get(kind, WEB_SEARCH if kind in _SIDED else SIMILAR_TEXT)
-    return str(evaluation_sentence(task_metadata.name) or told or TYPE_SENTENCES.get(kind, fallback))
+    return str(sentence_of_set(task_metadata.name) or told or TYPE_SENTENCES.get(kind, fallback))
 
 
 def local_tasks(path: Path) -> list[AbsTask]:

@@ -9,10 +9,11 @@ from me5.errors import PromptError
 from me5.evaluation.encoders.base import Encoder, Prompt
 from me5.evaluation.encoders.cached import CachedEncoder
 from me5.evaluation.protocols import TWO_SIDED, TYPES, evaluate, prompts_of, sentence_of
+from me5.evaluation.sentences import PHRASINGS
 from me5.evaluation.task import Task
 from me5.files.atomic import scratch
 from me5.progress import Advance
-from me5.prompts import PHRASINGS, task_sentence
+from me5.prompts import task_sentence
 
 BARE = "(no prompt)"
 

@@ -55,7 +55,7 @@ class Index:
         self._loading = Lock()
         self._embedder = None if callable(embedder) else embedder
         if self._embedder is not None:
-            store.settings.check(self._embedder)
+            store.settings.check(self._embedder, self._embedder.precision)
 
     @property
     def embedder(self) -> Embedder:
@@ -64,7 +64,7 @@ class Index:
             if self._embedder is None:
                 assert self._load is not None
                 loaded = self._load()
-                self.store.settings.check(loaded)
+                self.store.settings.check(loaded, loaded.precision)
                 self._embedder = loaded
             return self._embedder
 
@@ -93,7 +93,9 @@ class Index:
                 raise InputError(f"{uri} holds no store; make one with `me5 index PATH… --into {uri}`")
             embedder = embedder or Embedder.load()
             tokens = passage_tokens or min(PASSAGE_TOKENS, embedder.max_seq_length)
-            settings = Settings.of(embedder, passage_tokens=tokens, quantization=quantization or "none")
+            settings = Settings.of(
+                embedder, embedder.precision, passage_tokens=tokens, quantization=quantization or "none"
+            )
             store = Store.create(str(uri), settings, storage_options)
         opened = cls(store, embedder or partial(load, store.settings))
         opened.check_asked(passage_tokens, quantization)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 
-from me5.embedder import Float32
 from me5.errors import InputError
 from me5.search import language
 from me5.search.conditions import Condition
@@ -15,6 +14,7 @@ from me5.search.fusion import CANDIDATES, WEIGHT, covered, fused
 from me5.search.hits import Hit
 from me5.search.splitting import sentences
 from me5.search.store import Store
+from me5.vectors import Float32
 
 # What one search may ask for; LanceDB counts to 2^32.
 MOST_HITS = 100_000

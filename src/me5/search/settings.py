@@ -4,12 +4,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from me5 import catalog, fingerprint
 from me5.checkpoint import Checkpoint
 from me5.errors import InputError, StoreError
-from me5.prompts import Prompts, Side
+from me5.preprocessor import Preprocessor
+from me5.prompts import Side
 
 Quantization = Literal["none", "int8", "binary"]
 QUANTIZATIONS: tuple[Quantization, ...] = ("none", "int8", "binary")
@@ -19,26 +20,6 @@ FORMAT, _FORMATS = 2, (1, 2)
 LOSSY = frozenset({"int8", "fp8"})
 _TYPES: Mapping[str, type] = {"prompts": dict, "dim": int, "passage_tokens": int, "format": int}
 _SIDES: tuple[Side, ...] = ("query", "document")
-
-
-class Model(Protocol):
-    """What makes vectors: an `Embedder`, or a service's pipeline."""
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """Its files."""
-
-    @property
-    def prompts(self) -> Prompts:
-        """What stands in front of texts."""
-
-    @property
-    def precision(self) -> str:
-        """What it computes in."""
-
-    @property
-    def dim(self) -> int:
-        """The width of its vectors."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +41,15 @@ class Settings:
     format: int = FORMAT
 
     @classmethod
-    def of(cls, model: Model, *, passage_tokens: int, quantization: Quantization) -> "Settings":
-        """The settings of a new store for this model."""
+    def of(cls, model: Preprocessor, precision: str, *, passage_tokens: int, quantization: Quantization) -> "Settings":
+        """The settings of a new store for the vectors of a model; `precision` is what its engine computes in."""
         if quantization not in QUANTIZATIONS:
             raise InputError(f"unknown quantization {quantization!r}; expected one of {', '.join(QUANTIZATIONS)}")
         return cls(
             model=_loadable(model.checkpoint),
             fingerprint=fingerprint.of_checkpoint(model.checkpoint),
             prompts={side: model.prompts.prefix(side) for side in _SIDES},
-            precision=model.precision,
+            precision=precision,
             dim=model.dim,
             passage_tokens=passage_tokens,
             quantization=quantization,
@@ -107,9 +88,9 @@ class Settings:
         folder = Path(self.model).expanduser()
         return folder.exists() or folder.is_absolute()
 
-    def check(self, model: Model) -> None:
-        """Raise `InputError` unless vectors of this model can be compared with those in the store."""
-        came = Settings.of(model, passage_tokens=self.passage_tokens, quantization=self.quantization)
+    def check(self, model: Preprocessor, precision: str) -> None:
+        """Raise `InputError` unless vectors of this model at this precision can be compared with those in the store."""
+        came = Settings.of(model, precision, passage_tokens=self.passage_tokens, quantization=self.quantization)
         if came.fingerprint != self.fingerprint or came.dim != self.dim:
             raise InputError(
                 f"this store was made with {self.model} (weights {self.fingerprint[:12]}), got {came.model} (weights "

@@ -26,7 +26,6 @@ import pyarrow as pa
 from lancedb.index import FTS, IvfFlat, IvfRq, IvfSq
 from lancedb.query import FullTextOperator, MultiMatchQuery
 
-from me5.embedder import Float32
 from me5.errors import InputError, Me5Error, StoreError
 from me5.search.conditions import Condition, quoted
 from me5.search.schema import (
@@ -42,6 +41,7 @@ from me5.search.schema import (
     read_settings,
 )
 from me5.search.settings import Settings
+from me5.vectors import Float32
 
 T = TypeVar("T")
 # What LanceDB and Arrow raise, about damaged files, full disks and filters alike.

@@ -108,7 +108,7 @@ def _lifespan(service: Service, tracer: Tracer | None) -> Callable[[FastAPI], An
         await service.pipeline.start()
         try:
             if service.searches is not None:
-                service.searches.store.settings.check(service.pipeline)
+                service.searches.store.settings.check(service.pipeline.preprocessor, service.pipeline.precision)
             yield
         finally:
             if service.searches is not None:

@@ -255,8 +255,7 @@ class Dispatcher:
                 if work is None:
                     return
                 self._flights.append(work)
-            rows = [[job.sequences[index] for job, index in row] for row in work.rows]
-            self._living().send(rows, work.width, work.output)
+            self._living().send([job.sequences[index] for job, index in work.items], work.output)
 
     def _finish_one(self) -> None:
         """Wait for the oldest batch. The next one goes first, for the engine is idle; then the result to who waits."""

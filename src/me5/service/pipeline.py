@@ -16,18 +16,18 @@ from typing import Any, TypeVar
 import numpy as np
 
 from me5.checkpoint import Checkpoint, resolve
-from me5.embedder import merge_chunks, open_tokenizer, unknown_prompts
 from me5.engine.base import Float32
 from me5.errors import InputError
 from me5.notices import Notices
-from me5.prompts import STYLES, Prompts, Side
+from me5.preprocessor import Preprocessor, choose_prompts
+from me5.prompts import Prompts, Side
 from me5.service.ask import Answer, Ask, Meter, Priority, Timings
 from me5.service.dispatch import Dispatcher, Load, Observer, State, Ticket
 from me5.service.errors import DeadlineExceeded, Overloaded, Unhealthy
 from me5.service.queue import SHARE, Job, Output
 from me5.service.settings import Settings
 from me5.service.worker import Plan
-from me5.tokenizer import Prepared, Token, Tokenizer, Truncation, joined
+from me5.tokenizer import Prepared, Token, Truncation, joined
 
 __all__ = ["Answer", "Ask", "Float32", "Load", "Observer", "Pipeline", "Priority", "State", "Timings"]
 
@@ -68,15 +68,14 @@ class Pipeline:
     def __init__(self, settings: Settings, observer: Observer | None = None, *, opener: str = Plan.opener) -> None:
         self._settings = settings
         self._checkpoint = checkpoint = resolve(settings.model, revision=settings.revision)
-        chosen = STYLES[settings.prompts] if settings.prompts else checkpoint.prompts
-        self._prompts = chosen or unknown_prompts(checkpoint.name)
+        self._prompts = choose_prompts(settings.prompts, checkpoint.prompts, checkpoint.name)
         plan = Plan(
             str(checkpoint.path), checkpoint.name, settings.precision, settings.threads, settings.device, opener
         )
         self._dispatcher = Dispatcher(
             plan, max_tokens=settings.max_queue_tokens, batch_tokens=settings.max_batch_tokens, observer=observer
         )
-        self._tokenizer: Tokenizer | None = None
+        self._preprocessor: Preprocessor | None = None
         self._chars: Counter[str] = Counter()  # being tokenized, by caller
         # A query must not wait for the tokenization of bulk. The tokenizer itself uses every core.
         self._query_threads = ThreadPoolExecutor(1, "me5-query")
@@ -85,13 +84,19 @@ class Pipeline:
     async def start(self) -> None:
         """Load the tokenizer here and the engine in its worker; returns when ready. Raises as `Embedder.load`."""
         try:
-            self._tokenizer, _ = await asyncio.gather(
-                _beside(self._query_threads, open_tokenizer, self._checkpoint, self._settings.max_tokens),
+            self._preprocessor, _ = await asyncio.gather(
+                _beside(self._query_threads, self._open_preprocessor),
                 _beside(self._bulk_threads, self._dispatcher.start),
             )
         except BaseException:
             await self._end(0)
             raise
+
+    def _open_preprocessor(self) -> Preprocessor:
+        settings = self._settings
+        return Preprocessor(
+            self._checkpoint, prompts=self._prompts, max_tokens=settings.max_tokens, truncation=settings.truncation
+        )
 
     async def stop(self) -> None:
         """Refuse new work, finish what is queued within the settings' `drain` seconds, end the worker."""
@@ -114,11 +119,11 @@ class Pipeline:
         return self._prompts
 
     @property
-    def tokenizer(self) -> Tokenizer:
-        """The model's tokenizer, with the limit in tokens that applies. Raises `Unhealthy` before it is loaded."""
-        if self._tokenizer is None:
+    def preprocessor(self) -> Preprocessor:
+        """What reads texts, with the settings that apply. Raises `Unhealthy` before it is loaded."""
+        if self._preprocessor is None:
             raise Unhealthy("the service is starting", 5.0)
-        return self._tokenizer
+        return self._preprocessor
 
     @property
     def dim(self) -> int:
@@ -187,7 +192,7 @@ class Pipeline:
         Raises `InputError` for more than `MAX_TOLD_TOKENS`, `Overloaded`, or what `meter` does.
         """
         prefix, policy = self._prompts.prefix(side, task), truncation or self._settings.truncation
-        tokenizer = self.tokenizer
+        tokenizer = self.preprocessor.tokenizer
         chars = sum(len(prefix) + len(text) for text in texts)
         if chars > COUNTED_CHARS:
             raise InputError(
@@ -219,7 +224,7 @@ class Pipeline:
         self, lists: Sequence[Sequence[int]], *, skip_special: bool, caller: str = "", meter: Meter | None = None
     ) -> list[str]:
         """The texts of lists of token ids. Raises `InputError` for too many, `Overloaded`, or what `meter` does."""
-        tokenizer = self.tokenizer
+        tokenizer = self.preprocessor.tokenizer
         ids, most = sum(map(len, lists)), self._settings.max_request_tokens
         if ids > most:
             raise InputError(f"there are {ids:,} token ids, the service takes {most:,}; send fewer at a time")
@@ -283,7 +288,7 @@ class Pipeline:
         return chars
 
     async def _prepare(self, ask: Ask, prompt: str, chars: int, *, urgent: bool) -> tuple[Prepared, Notices]:
-        notices, policy, tokenizer = Notices(self._prompts), self._policy(ask), self.tokenizer
+        notices, policy, preprocessor = Notices(self._prompts), self._policy(ask), self.preprocessor
         whole = sum(map(len, ask.texts)) + len(prompt) * len(ask.texts) <= COUNTED_CHARS
         reach = None if whole else max(REACH, 4 * CHARS_PER_TOKEN * self.max_tokens)
         most = self._settings.max_request_tokens
@@ -294,7 +299,9 @@ class Pipeline:
             for first, block in _blocks(ask.texts, len(prompt)):
                 if abandoned.is_set():
                     break
-                prepared = tokenizer.prepare(block, prompt, policy, first=first, reach=reach)
+                prepared = preprocessor.prepare(
+                    block, ask.side, task=ask.task, truncation=policy, first=first, reach=reach
+                )
                 notices.add(block, prepared.report)
                 made.append(prepared)
                 tokens += sum(map(len, prepared.sequences))
@@ -386,7 +393,4 @@ def _assemble(ticket: Ticket, prepared: Prepared) -> tuple[Float32, list[Float32
         for owner, block in zip(prepared.owners, rows, strict=True):
             of_text[owner].append(block)
         return np.empty((0, rows[0].shape[1]), np.float32), [np.concatenate(blocks) for blocks in of_text]
-    vectors = np.concatenate(rows)
-    if len(vectors) != prepared.texts:
-        vectors = merge_chunks(vectors, prepared, normalize=output == "unit")
-    return vectors, []
+    return Preprocessor.merge(np.concatenate(rows), prepared, unit=output == "unit"), []

@@ -26,11 +26,12 @@ import numpy as np
 
 from me5 import errors
 from me5.checkpoint import Pooling, read
-from me5.embedder import probe_sequences
 from me5.engine import Precision, open_engine
 from me5.engine.base import Engine, Float32, TokenIds
 from me5.errors import EngineError, Me5Error
 from me5.interpreter import start
+from me5.preprocessor import Preprocessor
+from me5.prompts import NONE
 from me5.service.queue import OUTPUTS, Output
 
 # How often a process that works is looked at, in seconds.
@@ -101,10 +102,9 @@ class Worker:
             raise getattr(errors, reply["error"])(reply["text"])
         return About(**reply)
 
-    def send(self, rows: Sequence[Sequence[TokenIds]], width: int, output: Output) -> None:
+    def send(self, sequences: Sequence[TokenIds], output: Output) -> None:
         """Give it a batch, as `Engine.embed` takes it."""
-        sequences = [sequence for row in rows for sequence in row]
-        head = [OUTPUTS.index(output), width, len(rows), len(sequences), *map(len, rows), *map(len, sequences)]
+        head = [OUTPUTS.index(output), len(sequences), *map(len, sequences)]
         self._send(np.concatenate([np.array(head, np.uint32), *sequences], dtype=np.uint32, casting="unsafe").tobytes())
 
     def receive(self, patience: float) -> Result:
@@ -175,7 +175,7 @@ def _relay(stream: IO[bytes]) -> None:
 def open_model(plan: Plan) -> tuple[Engine, Pooling]:
     """The engine of a checkpoint's folder."""
     checkpoint = read(Path(plan.folder), name=plan.name)
-    probes = probe_sequences(checkpoint) if plan.precision == "fp8" else ()
+    probes = Preprocessor(checkpoint, prompts=NONE).probes().sequences if plan.precision == "fp8" else ()
     engine = open_engine(checkpoint, precision=plan.precision, threads=plan.threads, device=plan.device, probes=probes)
     return engine, checkpoint.config.pooling
 
@@ -223,13 +223,12 @@ def _answer(engine: Engine, pooling: Pooling, batch: bytes) -> bytes:
 
 def _run(engine: Engine, pooling: Pooling, batch: bytes) -> Float32:
     numbers = np.frombuffer(batch, np.uint32).astype(np.int64)
-    output, width, row_count, sequence_count = numbers[:4].tolist()
-    per_row, lengths, ids = np.split(numbers[4:], [row_count, row_count + sequence_count])
-    sequences = iter(np.split(ids, np.cumsum(lengths)[:-1]))
-    rows = [[next(sequences) for _ in range(count)] for count in per_row.tolist()]
+    output, count = numbers[:2].tolist()
+    lengths, ids = np.split(numbers[2:], [count])
+    sequences = np.split(ids, np.cumsum(lengths)[:-1])
     if OUTPUTS[output] == "unit":
-        return engine.embed(rows, width)
-    states = engine.states(rows, width)
+        return engine.embed(sequences)
+    states = engine.states(sequences)
     if OUTPUTS[output] == "raw":
         return np.stack([state.mean(axis=0) if pooling == "mean" else state[0] for state in states])
     return np.concatenate(states)

@@ -11,7 +11,8 @@ from me5.checkpoint import Checkpoint, ModelConfig, resolve
 from me5.errors import InputError, MissingExtraError
 from me5.model.encoder import Encoder
 from me5.model.folder import load
-from me5.prompts import STYLES, Prompts
+from me5.preprocessor import choose_prompts
+from me5.prompts import Prompts
 from me5.tokenizer import Tokenizer
 from me5.training.recipe import Lora, Network
 
@@ -90,8 +91,8 @@ def merged(encoder: Encoder) -> Encoder:
 
 def _prompts(settings: Network, own: Prompts | None) -> Prompts:
     """Those of the checkpoint, unless the recipe asks for another style."""
-    style = settings.prompts or (own.style if own is not None else "instruct")
-    return own if own is not None and own.style == style else STYLES[style]
+    same = own is not None and settings.prompts in (None, own.style)
+    return choose_prompts(None if same else settings.prompts or "instruct", own, settings.start)
 
 
 def _adapt(encoder: nn.Module, settings: Lora) -> None:

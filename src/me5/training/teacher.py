@@ -12,7 +12,7 @@ from me5.data.contract import Dataset
 from me5.embedder import Embedder
 from me5.engine import resolve_precision
 from me5.files.atomic import explained
-from me5.fingerprint import of_vectors
+from me5.preprocessor import Preprocessor
 from me5.progress import Advance
 from me5.prompts import NONE, Prompts
 
@@ -51,13 +51,7 @@ def _texts(dataset: Dataset, first: int) -> Iterator[str]:
 
 def path_of(folder: Path, dataset: Dataset, checkpoint: Checkpoint, device: str) -> Path:
     """The file of a dataset's vectors, named by everything that decides them."""
-    vectors = of_vectors(
-        checkpoint,
-        precision=resolve_precision(device),
-        max_tokens=checkpoint.config.max_tokens,
-        truncation="end",
-        prompts=_prompts(checkpoint),
-    )
+    vectors = Preprocessor(checkpoint, prompts=_prompts(checkpoint)).fingerprint(resolve_precision(device))
     return folder / f"teacher-{hashlib.sha256(f'{dataset.fingerprint} {vectors}'.encode()).hexdigest()[:16]}.f16"
 
 

@@ -1,11 +1,8 @@
 """An `Embedder` under test: a me5 checkpoint at any precision."""
 
-import copy
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
-
-import numpy as np
 
 from me5 import fingerprint
 from me5._version import __version__
@@ -13,6 +10,7 @@ from me5.embedder import Embedder
 from me5.evaluation.encoders.base import Float32, Prompt, prompt_of
 from me5.progress import Advance
 from me5.prompts import Prompts, Side
+from me5.vectors import join
 
 
 class CheckpointEncoder:
@@ -41,11 +39,6 @@ class CheckpointEncoder:
 
     def embed(self, texts: Sequence[str], prompt: Prompt, advance: Advance | None = None) -> Float32:
         """See `Encoder.embed`. The model reads `prompt.text` to the letter, whatever its own prompts are."""
-        said = copy.copy(self._embedder)
-        said.prompts = Prompts("prefix", query=prompt.text, document=prompt.text, both=prompt.text)
-        vectors = np.empty((len(texts), said.dim), np.float32)
-        done = 0
-        for block in said.stream(texts, prompt.side, advance=advance):
-            vectors[done : done + len(block)] = block
-            done += len(block)
-        return vectors
+        literal = Prompts("prefix", query=prompt.text, document=prompt.text, both=prompt.text)
+        embedder = self._embedder.with_prompts(literal)
+        return join(list(embedder.stream(texts, prompt.side, advance=advance)), embedder.dim)

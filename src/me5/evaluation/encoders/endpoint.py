@@ -17,9 +17,9 @@ import numpy as np
 
 from me5 import catalog
 from me5.client.exchange import Request, Tries
-from me5.embedder import unknown_prompts
 from me5.errors import ServiceError
 from me5.evaluation.encoders.base import Float32, Prompt, prompt_of, unit
+from me5.preprocessor import choose_prompts
 from me5.progress import Advance
 from me5.prompts import Prompts, Side
 
@@ -56,7 +56,7 @@ class EndpointEncoder:
         self._base = base.rstrip("/").removesuffix(self._path)
         self.name = f"{self._model or self._base} ({self.dialect})"
         known = catalog.find(self._model.partition(":")[0]) if self._model else None  # without `:side`
-        self._prompts = prompts or (known.prompts if known else unknown_prompts(self.name))
+        self._prompts = choose_prompts(prompts, known.prompts if known else None, self.name)
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._http = httpx2.Client(headers=headers, timeout=httpx2.Timeout(300, connect=10), transport=transport)
 

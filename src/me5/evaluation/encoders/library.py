@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from me5 import catalog, fingerprint
-from me5.embedder import unknown_prompts
 from me5.errors import CheckpointError, MissingExtraError
 from me5.evaluation.encoders.base import Float32, Prompt, prompt_of, unit
+from me5.preprocessor import choose_prompts
 from me5.progress import Advance
 from me5.prompts import Prompts, Side, from_sentence_transformers
 
@@ -33,7 +33,7 @@ class LibraryEncoder:
             raise CheckpointError(f"sentence-transformers cannot load {model}: {error}") from error
         known = catalog.recognise(Path(model)) if Path(model).is_dir() else catalog.find(model)
         listed = from_sentence_transformers({name: text or "" for name, text in self._model.prompts.items()})
-        self._prompts = prompts or listed or (known.prompts if known else unknown_prompts(model))
+        self._prompts = choose_prompts(prompts, listed or (known.prompts if known else None), model)
 
     @cached_property
     def fingerprint(self) -> str:

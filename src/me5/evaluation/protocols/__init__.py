@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from me5.evaluation.encoders.base import Encoder, Prompt
 from me5.evaluation.protocols import bitext, labels, pairs, ranking
+from me5.evaluation.sentences import TYPE_SENTENCES
 from me5.evaluation.task import (
     Bitext,
     Classification,
@@ -16,7 +17,7 @@ from me5.evaluation.task import (
     Task,
 )
 from me5.progress import Advance
-from me5.prompts import TYPE_SENTENCES, Side
+from me5.prompts import Side
 
 # mteb's name of each task type.
 TYPES: Mapping[type, str] = {

@@ -18,11 +18,11 @@ from me5.evaluation.languages import of_pair
 from me5.evaluation.readers import ranked
 from me5.evaluation.readers import records as by_columns
 from me5.evaluation.readers.beir import SPLITS
+from me5.evaluation.sentences import sentence_of_set
 from me5.evaluation.task import Subset, Task
 from me5.files.place import FileError
 from me5.files.records import format_of, records
 from me5.files.retrieval import Judgement, queries
-from me5.prompts import evaluation_sentence
 
 # config -> split -> files
 Configs = Mapping[str, Mapping[str, Sequence[Path]]]
@@ -56,7 +56,7 @@ def read(folder: Path) -> list[Task]:
 
 
 def _subset(folder: Path, config: str, split: str) -> Subset:
-    return Subset(folder.name, config, of_pair(config), split, evaluation_sentence(folder.name))
+    return Subset(folder.name, config, of_pair(config), split, sentence_of_set(folder.name))
 
 
 def _retrieval(folder: Path, configs: Configs, prefix: str) -> Task:

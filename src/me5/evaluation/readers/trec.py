@@ -6,10 +6,10 @@ from pathlib import Path
 from me5.evaluation.languages import UNKNOWN, of_name
 from me5.evaluation.readers import ranked
 from me5.evaluation.readers.beir import SPLITS
+from me5.evaluation.sentences import sentence_of_set
 from me5.evaluation.task import Reranking, Retrieval, Subset
 from me5.files import trec
 from me5.files.trec import Collection
-from me5.prompts import evaluation_sentence
 
 # How papers and mteb write the names.
 _TASKS = {"miracl": "MIRACL", "mrtydi": "MrTyDi"}
@@ -28,7 +28,7 @@ def read(collection: Collection) -> Retrieval | Reranking:
     task = _TASKS.get(collection.family, collection.family)
     languages = of_name(code) if re.fullmatch(r"[a-z]{2,3}", code) else UNKNOWN
     return ranked.assemble(
-        Subset(task, code, languages, collection.split, evaluation_sentence(task)),
+        Subset(task, code, languages, collection.split, sentence_of_set(task)),
         queries=trec.topics(collection.topics),
         corpus=collection.corpus(),
         judged=trec.judgements(collection.judged()),

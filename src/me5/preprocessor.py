@@ -1,0 +1,134 @@
+"""Everything about a model but its engine: texts and a side -> token sequences, vectors of sequences -> those of texts.
+
+prepare   texts → prompts → token ids (and the report)
+merge     vectors of sequences → one vector per text
+"""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from me5 import fingerprint
+from me5.checkpoint import Checkpoint
+from me5.errors import CheckpointError, InputError, PromptWarning
+from me5.probes import probes
+from me5.prompts import NONE, STYLES, Prompts, Side
+from me5.tokenizer import TRUNCATIONS, Prepared, Tokenizer, Truncation
+from me5.vectors import Float32, normalized
+
+# Frames up to whoever makes an Embedder: `choose_prompts`, `Preprocessor.__init__`, `Embedder.load` or its `__init__`.
+_STACK = 4
+
+
+class Preprocessor:
+    """A checkpoint with the prompts, the tokenizer and the truncation that apply to its texts.
+
+    `prompts` and `max_tokens` None are the model's own. Safe to use from several threads. Raises `InputError` for a
+    wrong setting, `CheckpointError` for a tokenizer that cannot be read or belongs to another model.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        prompts: str | Prompts | None = None,
+        max_tokens: int | None = None,
+        truncation: Truncation = "end",
+    ) -> None:
+        if truncation not in TRUNCATIONS:
+            raise InputError(f"unknown truncation {truncation!r}; expected one of {', '.join(TRUNCATIONS)}")
+        self.checkpoint = checkpoint
+        self.truncation: Truncation = truncation
+        self.prompts = choose_prompts(prompts, checkpoint.prompts, checkpoint.name)
+        self.tokenizer = _open_tokenizer(checkpoint, max_tokens)
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest sequence that the model reads, in tokens with prompt and special tokens."""
+        return self.tokenizer.max_tokens
+
+    @property
+    def dim(self) -> int:
+        """The width of the model's vectors."""
+        return self.checkpoint.config.hidden_size
+
+    def fingerprint(self, precision: str, *, task: str | None = None) -> str:
+        """A fingerprint of everything that decides the vector of a text; see `fingerprint.of_vectors`."""
+        return fingerprint.of_vectors(
+            self.checkpoint, precision=precision, max_tokens=self.max_tokens, truncation=self.truncation,
+            prompts=self.prompts, task=task,
+        )  # fmt: skip
+
+    def prepare(
+        self,
+        texts: Sequence[str],
+        side: Side,
+        *,
+        task: str | None = None,
+        truncation: Truncation | None = None,
+        first: int = 0,
+        reach: int | None = None,
+    ) -> Prepared:
+        """Prompt and tokenize texts. Errors count items from `first`; `reach` is that of `Tokenizer.prepare`."""
+        prefix = self.prompts.prefix(side, task)
+        return self.tokenizer.prepare(texts, prefix, truncation or self.truncation, first=first, reach=reach)
+
+    @staticmethod
+    def merge(vectors: Float32, prepared: Prepared, *, unit: bool = True) -> Float32:
+        """One vector per text from those of its sequences (sequences, dim): (texts, dim).
+
+        Chunks of a text become their mean weighted by tokens, at unit length again where `unit`.
+        """
+        if len(vectors) == prepared.texts:
+            return vectors
+        lengths = np.array([len(sequence) for sequence in prepared.sequences], np.float32)
+        merged = np.zeros((prepared.texts, vectors.shape[1]), np.float32)
+        np.add.at(merged, prepared.owners, vectors * lengths[:, None])
+        alone = np.array(prepared.report.chunks) == 1
+        if unit:
+            merged = normalized(merged)
+        else:
+            merged /= np.bincount(prepared.owners, lengths)[:, None]
+        # A text of one chunk keeps its vector to the last bit.
+        merged[alone] = vectors[np.isin(prepared.owners, np.flatnonzero(alone))]
+        return merged
+
+    def probes(self) -> Prepared:
+        """Real texts without prompts, on which precisions are compared."""
+        return self.tokenizer.prepare(probes(self.max_tokens), "", "end")
+
+
+def choose_prompts(given: str | Prompts | None, own: Prompts | None, name: str) -> Prompts:
+    """The prompts of a model: those given (also the name of a style), else its own, else none with a `PromptWarning`.
+
+    `name` is the model's, for the warning. Raises `InputError` for an unknown style.
+    """
+    if isinstance(given, str):
+        if given not in STYLES:
+            raise InputError(f"unknown prompts {given!r}; expected one of {', '.join(STYLES)}")
+        return STYLES[given]
+    if (known := given or own) is not None:
+        return known
+    warnings.warn(
+        f"nothing says how {name} wants queries and documents written, so every text stays bare. If its card asks for "
+        "prompts, pass prompts='instruct' (Instruct: …/Query: …) or prompts='prefix' (query: /passage: ); "
+        "prompts='none' silences this",
+        PromptWarning,
+        stacklevel=_STACK,
+    )
+    return NONE
+
+
+def _open_tokenizer(checkpoint: Checkpoint, max_tokens: int | None) -> Tokenizer:
+    config = checkpoint.config
+    positions = config.max_positions - config.first_position
+    if max_tokens is not None and not 3 <= max_tokens <= positions:
+        raise InputError(f"max_tokens must lie between 3 and the model's {positions} positions, got {max_tokens}")
+    tokenizer = Tokenizer(checkpoint.tokenizer, max_tokens or config.max_tokens, lower_case=config.lower_case)
+    if tokenizer.vocabulary > config.vocab_size:
+        raise CheckpointError(
+            f"{checkpoint.path}: tokenizer.json has {tokenizer.vocabulary:,} tokens, vocab_size of config.json is "
+            f"{config.vocab_size:,}; one of them belongs to another model"
+        )
+    return tokenizer
