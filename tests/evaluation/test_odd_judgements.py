@@ -74,7 +74,7 @@ def test_two_models_share_a_folder_of_results_under_names_of_their_own(tmp_path)
         (tmp_path / run / "run.json").write_text("{}")
         model = tmp_path / run / "model"
         if not model.exists():
-            model.symlink_to(resolve().folder)
+            model.symlink_to(resolve().path)
         arguments = [str(tmp_path / "sts.tsv"), "-o", str(out), "--model", str(model), "--precision", "f32", *name]
         shown = CliRunner().invoke(app, ["eval", "run", *arguments, "--quiet"], catch_exceptions=False)
         assert shown.exit_code == 0

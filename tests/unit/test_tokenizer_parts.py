@@ -39,7 +39,7 @@ def tokenizer(request: pytest.FixtureRequest, build_folder: Callable[[Recipe], P
     if request.param == "minilm":
         return Tokenizer(request.getfixturevalue("minilm") / "tokenizer.json", LIMIT)
     recipe = FAMILIES[request.param]
-    folder = resolve(None).folder if recipe is None else build_folder(recipe)
+    folder = resolve(None).path if recipe is None else build_folder(recipe)
     return Tokenizer(folder / "tokenizer.json", LIMIT, lower_case=request.param == "bert")
 
 
@@ -126,7 +126,7 @@ def test_what_has_no_place_to_be_cut_is_read_whole_or_refused(text: str, policy:
 
 
 def test_a_tokenizer_in_which_words_can_be_one_token_parts_nothing(tmp_path: Path) -> None:
-    library = tokenizers.Tokenizer.from_file(str(resolve(None).folder / "tokenizer.json"))
+    library = tokenizers.Tokenizer.from_file(str(resolve(None).path / "tokenizer.json"))
     library.add_tokens(["ab cd"])
     library.save(str(tmp_path / "tokenizer.json"))
     tokenizer = Tokenizer(tmp_path / "tokenizer.json", LIMIT)
