@@ -35,9 +35,10 @@ from openvino import opset13 as op
 
 from me5.batching import lay_out
 from me5.checkpoint import Checkpoint, ModelConfig
-from me5.engine.base import Engine, Float32, TokenIds, pool, split
+from me5.engine.base import Engine, TokenIds, pool, split
 from me5.engine.packing import Grid, pack
 from me5.errors import EngineError
+from me5.vectors import Float32
 from me5.weights import Weights
 
 # Activations share a scale within a token and a group of this many channels. Larger groups were 0 to 6 % faster on a

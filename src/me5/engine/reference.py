@@ -12,7 +12,8 @@ from functools import lru_cache
 import numpy as np
 
 from me5.checkpoint import Checkpoint
-from me5.engine.base import Engine, Float32, TokenIds, check_finite
+from me5.engine.base import Engine, TokenIds, check_finite
+from me5.vectors import Float32
 from me5.weights import Weights
 
 # numpy has no erf. Between these points, 6e-5 apart, linear interpolation errs by less than 5e-10, under the

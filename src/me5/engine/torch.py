@@ -25,13 +25,14 @@ import torch
 from torch import Tensor
 
 from me5.checkpoint import Checkpoint
-from me5.engine.base import Engine, Float32, TokenIds, check_finite
+from me5.engine.base import Engine, TokenIds, check_finite
 from me5.errors import EngineError, EngineWarning, InputError
 from me5.model import attention, float8, graphs
 from me5.model.encoder import Encoder
 from me5.model.folder import load
 from me5.model.pooling import pool
 from me5.model.sequences import Sequences, concatenate
+from me5.vectors import Float32
 
 _MATRICES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16, "fp8": torch.bfloat16}
 # Compute capability from which a GPU has a precision in hardware.

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from me5.embedder import Embedder, Float32
+from me5.embedder import Embedder
 from me5.errors import EngineError, InputError, StoreError
 from me5.progress import Advance
 from me5.search import language
@@ -31,6 +31,7 @@ from me5.search.schema import IndexedFile, Row
 from me5.search.splitting import Passage, Splitter
 from me5.search.store import Store
 from me5.tokenizer import Prepared, Report
+from me5.vectors import Float32
 
 T = TypeVar("T")
 # A batch takes about this long, whatever the model and the machine: it is what a kill loses.

@@ -7,10 +7,11 @@ from time import perf_counter
 
 import numpy as np
 
-from me5.embedder import Embedder, Float32
+from me5.embedder import Embedder
 from me5.search.schema import Tuning
 from me5.search.splitting import sentences
 from me5.search.store import Store
+from me5.vectors import Float32
 
 # Exact search over 100,000 vectors of 256 took 139 ms on two busy cores, the index 12 ms; building it took 1.2 s.
 PAYS_FROM = 50_000

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from me5.engine.base import Float32
 from me5.prompts import Side
 from me5.service.queue import Output
 from me5.tokenizer import Truncation
+from me5.vectors import Float32
 
 Priority = Literal["query", "bulk"]
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Literal, Protocol
 
-from me5.engine.base import Float32
 from me5.errors import EngineError, Me5Error
 from me5.service.errors import Overloaded, Unhealthy
 from me5.service.queue import Job, Queue, Work
 from me5.service.worker import About, Plan, Result, Worker, WorkerDied
+from me5.vectors import Float32
 
 State = Literal["starting", "ready", "draining", "broken"]
 

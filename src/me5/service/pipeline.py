@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from me5.checkpoint import Checkpoint, resolve
-from me5.engine.base import Float32
 from me5.errors import InputError
 from me5.notices import Notices
 from me5.preprocessor import Preprocessor, choose_prompts
@@ -28,6 +27,7 @@ from me5.service.queue import SHARE, Job, Output
 from me5.service.settings import Settings
 from me5.service.worker import Plan
 from me5.tokenizer import Prepared, Token, Truncation, joined
+from me5.vectors import Float32
 
 __all__ = ["Answer", "Ask", "Float32", "Load", "Observer", "Pipeline", "Priority", "State", "Timings"]
 

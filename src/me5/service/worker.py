@@ -27,12 +27,13 @@ import numpy as np
 from me5 import errors
 from me5.checkpoint import Pooling, read
 from me5.engine import Precision, open_engine
-from me5.engine.base import Engine, Float32, TokenIds
+from me5.engine.base import Engine, TokenIds
 from me5.errors import EngineError, Me5Error
 from me5.interpreter import start
 from me5.preprocessor import Preprocessor
 from me5.prompts import NONE
 from me5.service.queue import OUTPUTS, Output
+from me5.vectors import Float32
 
 # How often a process that works is looked at, in seconds.
 GLANCE = 0.5
