@@ -3,7 +3,7 @@
     python examples/search.py
 
 Needs `pip install 'me5[search]'`, and no network: the model is the bundled one. It is small, and was wrong on about
-half of the questions tried; a published one (`Index.open(…, Embedder.load("intfloat/multilingual-e5-small"))`) knows
+half of the questions tried; a published one (`Index.open(…, "intfloat/multilingual-e5-small")`) knows
 more.
 """
 
@@ -24,9 +24,8 @@ QUESTIONS = [
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        index = Index.open(Path(folder) / "hut.lance", create=True)
-        summary = index.add([DOCUMENTS])
-        index.finish()
+        with Index.open(Path(folder) / "hut.lance", create=True) as index:
+            summary = index.add([DOCUMENTS])
         print(f"{summary.passages} passages, languages: {', '.join(index.store.counts('language'))}\n")
         for question in QUESTIONS:
             (hit,) = index.search(question, 1, highlight=True)

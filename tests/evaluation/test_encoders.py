@@ -237,7 +237,7 @@ def test_a_model_of_sentence_transformers_gives_the_checkpoints_vectors(embedder
 
 
 def test_options_that_a_service_cannot_take_are_refused() -> None:
-    with pytest.raises(InputError, match="leave --device, --precision and --threads out"):
+    with pytest.raises(InputError, match="leave --device, --precision, --threads and --revision out"):
         open_encoder("http://h", precision="int8")
 
 

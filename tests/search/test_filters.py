@@ -29,7 +29,7 @@ from me5.search.conditions import (
     contains,
 )
 from me5.search.filters import parse
-from me5.search.settings import Settings
+from me5.search.settings import StoreSettings
 from me5.search.store import Row, Store
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
@@ -291,7 +291,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    settings = Settings("m", "f", {}, "f32", 8, 256)
+    settings = StoreSettings("m", "f", {}, "f32", 8, 256)
     made = Store.create(str(tmp_path_factory.mktemp("filters") / "s.lance"), settings)
     made.add(ROWS, np.eye(len(ROWS), 8, dtype=np.float32))
     return made

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from me5 import Embedder, InputError
-from me5.search import Document, Index, Settings, recall
+from me5.search import Document, Index, StoreSettings, recall
 from me5.search.indexing import Indexing
 from me5.search.readers import markdown
 from me5.search.store import Store
@@ -228,9 +228,9 @@ def test_the_model_is_remembered_and_no_other_is_taken(filled, tmp_path, minilm,
 def test_a_model_in_a_folder_is_loaded_from_there(tmp_path, xlmr):
     made = Index.open(tmp_path / "s", Embedder.load(xlmr, prompts="none"), create=True)
     assert made.settings.model == str(xlmr.resolve())
-    assert Settings.from_json(made.settings.to_json()) == made.settings
+    assert StoreSettings.from_json(made.settings.to_json()) == made.settings
     with pytest.raises(InputError, match="format 99"):
-        Settings.from_json(json.dumps({**asdict(made.settings), "format": 99}))
+        StoreSettings.from_json(json.dumps({**asdict(made.settings), "format": 99}))
 
 
 def test_places_that_hold_no_store(tmp_path, embedder):

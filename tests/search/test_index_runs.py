@@ -16,7 +16,7 @@ from me5.search.indexing import Indexing
 from me5.search.planning import Forecast, way_of_reading
 from me5.search.readers import Columns
 from me5.search.schema import IndexedFile
-from me5.search.settings import Settings
+from me5.search.settings import StoreSettings
 from me5.search.store import Store
 
 
@@ -208,7 +208,7 @@ def test_a_store_of_an_older_me5_goes_on(index, docs, tmp_path, embedder):
     assert (summary.indexed, summary.reused, summary.tokens, summary.removed) == (2, 2, 0, 1)
     assert texts(old) == [("docs/a.txt", "text of a"), ("docs/b.txt", "text of b")]
     assert old.add(docs).unchanged == 2
-    assert Settings.from_json(old.settings.to_json().replace('"format": 2', '"format": 1')).format == 1
+    assert StoreSettings.from_json(old.settings.to_json().replace('"format": 2', '"format": 1')).format == 1
 
 
 def test_links_are_followed_only_when_asked(index, docs, tmp_path):
@@ -278,7 +278,7 @@ def test_a_document_that_cannot_be_kept_is_named_before_any_is_indexed(index, do
 
 
 def test_a_store_does_not_decide_what_is_downloaded(index, tmp_path):
-    evil = Settings.from_json(index.settings.to_json().replace('"me5-mini"', '"evil/model"'))
+    evil = StoreSettings.from_json(index.settings.to_json().replace('"me5-mini"', '"evil/model"'))
     assert not evil.trusted
     store = Store.open(str(tmp_path / "my.lance"))
     store.settings = evil
@@ -288,7 +288,7 @@ def test_a_store_does_not_decide_what_is_downloaded(index, tmp_path):
         load(evil)
     known = index.settings.to_json()
     for name in ("intfloat/multilingual-e5-small", "ME5-MINI", str(tmp_path)):
-        assert Settings.from_json(known.replace('"me5-mini"', f'"{name}"')).trusted
+        assert StoreSettings.from_json(known.replace('"me5-mini"', f'"{name}"')).trusted
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_a_store_does_not_decide_what_is_downloaded(index, tmp_path):
 def test_damaged_settings_are_one_sentence(index, change):
     text = change if isinstance(change, str) else index.settings.to_json().replace(*change, 1)
     with pytest.raises(StoreError, match="the settings of this store are damaged"):
-        Settings.from_json(text)
+        StoreSettings.from_json(text)
 
 
 @pytest.mark.parametrize("table", ["files", "passages"])
@@ -315,10 +315,10 @@ def test_an_unchanged_run_needs_no_model(index, docs, tmp_path):
     index.add(docs)
     index.finish()
 
-    def loads():
+    def loads(settings):
         raise AssertionError("nothing has changed")
 
-    again = Index(Store.open(str(tmp_path / "my.lance")), loads)
+    again = Index.open(tmp_path / "my.lance", loads)
     assert again.add(docs).unchanged == 1
     assert again.finish() is None
     assert again.check() is None

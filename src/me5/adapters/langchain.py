@@ -72,10 +72,10 @@ class Me5VectorStore(VectorStore):
             name: Me5Document(text, metadata=metadata)
             for name, text, metadata in zip(names, listed, tables, strict=True)
         }
-        summary = self.index.add_documents(documents)
-        if summary.bad:
-            raise InputError(f"{len(summary.bad)} documents could not be added; {summary.bad[0]}")
-        self.index.finish()
+        with self.index:
+            summary = self.index.add_documents(documents)
+            if summary.bad:
+                raise InputError(f"{len(summary.bad)} documents could not be added; {summary.bad[0]}")
         return names
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:  # noqa: ARG002

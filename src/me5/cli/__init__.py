@@ -24,6 +24,7 @@ from me5.cli import (
     info,
     models,
     options,
+    output,
     score,
     search,
     serve,
@@ -33,6 +34,7 @@ from me5.cli import (
     trim,
     verify,
 )
+from me5.cli.register import register
 from me5.errors import Me5Error, Me5Warning
 
 app = typer.Typer(
@@ -44,21 +46,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.command("embed")(embed.embed)
-app.command("score")(score.score)
-app.command("tokens")(tokens.tokens)
-app.command("models")(models.models)
-app.command("info")(info.info)
-app.command("export")(export.export)
-app.command("verify")(verify.verify)
+register(
+    app, demo=demo.demo, embed=embed.embed, score=score.score, tokens=tokens.tokens, models=models.models,
+    info=info.info, export=export.export, trim=trim.trim, verify=verify.verify, search=search.search, serve=serve.serve,
+    train=train.train,
+)  # fmt: skip
+app.add_typer(index.app, name="index")
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(data.app, name="data")
-app.add_typer(index.app, name="index")
-app.command("search")(search.search)
-app.command("serve")(serve.serve)
-app.command("train")(train.train)
-app.command("trim")(trim.trim)
 
 
 def _version(wanted: bool) -> None:
@@ -90,32 +85,24 @@ def main() -> None:
         finally:
             streams.flush()
     except Me5Error as error:
-        _complain("error", str(error))
+        output.complain("error", str(error))
         code = options.exit_status(error)
     except BrokenPipeError:
         code = 1  # whoever read the output has left, and needs no explanation
     except OSError as error:
-        _complain("error", _told(error))
+        output.complain("error", _explained(error))
         code = 1
     streams.drop()
     sys.exit(code)
 
 
-def _told(error: OSError) -> str:
+def _explained(error: OSError) -> str:
     """What the system could not do: any file may be on a full or failing disk."""
     try:
         Path.cwd()
     except OSError:
         return "the working directory does not exist any more; change to another one"
     return f"{error.filename or 'a file or standard output'}: {error.strerror or error}"
-
-
-def _complain(kind: str, text: str) -> None:
-    from rich.console import Console
-
-    colour = "red" if kind == "error" else "yellow"
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold {colour}]{kind}:[/] ", end="")
-    Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(text)
 
 
 def _show_warning(
@@ -127,6 +114,6 @@ def _show_warning(
     line: str | None = None,  # noqa: ARG001
 ) -> None:
     if issubclass(category, Me5Warning):
-        _complain("warning", str(message))
+        output.complain("warning", str(message))
     else:
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))

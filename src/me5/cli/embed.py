@@ -54,9 +54,11 @@ Dtype = Annotated[Literal["float32", "float16"], typer.Option("--dtype", help="T
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 
 
+@options.with_model()
 def embed(
     file: File,
-    output: Output,
+    out: Output,
+    model: options.ModelOptions,
     side: Side = "document",
     task: options.Task = None,
     field: Field = None,
@@ -65,21 +67,12 @@ def embed(
     keep_text: KeepText = False,
     dtype: Dtype = "float32",
     overwrite: Overwrite = False,
-    model: options.Model = None,
-    device: options.Device = "cpu",
-    precision: options.Precision = "auto",
-    threads: options.Threads = None,
-    truncation: options.Truncation = "end",
-    max_tokens: options.MaxTokens = None,
-    prompts: options.Prompts = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Embed a file of texts, of any size, into a file of vectors.
 
     In plain text every line is one text, blank lines too: line n becomes row n.
     A row that cannot be used is an error, never left out. The output appears when everything is done.
-
-    For example:
 
     \b
     me5 embed docs.jsonl --field text --id-field id -o vectors.parquet
@@ -88,23 +81,20 @@ def embed(
     cat lines.txt | me5 embed - -o vectors.jsonl
     """
     source = source_of(file, format=format, fields=field or (), id_field=id_field)
-    target = target_of(output, dtype=dtype, keep_text=keep_text, overwrite=overwrite)
+    target = target_of(out, dtype=dtype, keep_text=keep_text, overwrite=overwrite)
     check_pair(source, target)
     total = check(source)
-    embedder = options.open_embedder(
-        model, device=device, precision=precision, threads=threads, truncation=truncation, max_tokens=max_tokens,
-        prompts=prompts, quiet=quiet,
-    )  # fmt: skip
-    warnings.simplefilter("ignore", TruncationWarning)  # the summary tells of it
+    embedder = model.open(quiet=quiet)
+    warnings.simplefilter("ignore", TruncationWarning)  # the summary counts them
     # No bar among JSON lines on the same terminal.
     show = not quiet and not (target.path is None and sys.stdout.isatty())
     with track(total, show=show) as advance:
         summary = embed_file(embedder, source, target, side, task=task, advance=advance)
     if not quiet:
-        typer.echo(_told(summary, source, target), err=True)
+        typer.echo(_in_words(summary, source, target), err=True)
 
 
-def _told(summary: Summary, source: Source, target: Target) -> str:
+def _in_words(summary: Summary, source: Source, target: Target) -> str:
     """The summary in words: one line, and a second where texts were truncated."""
     texts = f"{summary.texts:,} text{'' if summary.texts == 1 else 's'}"
     lost = f", {summary.truncated:,} truncated ({summary.lost:,} tokens lost)" if summary.truncated else ""

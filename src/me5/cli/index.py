@@ -1,20 +1,20 @@
-"""`me5 index`: documents into a store, and what that store is like."""
+"""`me5 index`: documents into a store, and what that store holds."""
 
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
-from me5.cli import options, terminal
+from me5.cli import index_summary, options, output
+from me5.cli.register import help_of, register
 
 if TYPE_CHECKING:
     from me5.embedder import Embedder
     from me5.search.index import Index
-    from me5.search.planning import BadFile, Summary
-    from me5.search.recall import Recall
-
-_SHOWN = 20
+    from me5.search.settings import StoreSettings
 
 
 class _PathsOrCommand(TyperGroup):
@@ -29,7 +29,6 @@ class _PathsOrCommand(TyperGroup):
         return parsed
 
 
-app = typer.Typer(cls=_PathsOrCommand, no_args_is_help=True)
 Store = Annotated[str, typer.Argument(metavar="STORE", help="The store: a folder, or an object-store URL.")]
 StorageOption = Annotated[
     list[str] | None,
@@ -40,18 +39,20 @@ StorageOption = Annotated[
 Trusted = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", show_default="the store's",
+        "--model", "-m", show_default="the store's", rich_help_panel="Model",
         help="The store's model by name, where it would come from the hub and me5 does not know it.",
     ),
 ]  # fmt: skip
+stored_model = options.with_model(
+    name=Trusted, without=("revision", "device", "precision", "max_tokens", "truncation", "prompts")
+)
 
 
-@app.callback()
 def index() -> None:
     """Index documents for `me5 search`: text, Markdown, HTML, PDF, DOCX, JSONL, CSV, Parquet, code.
 
-    `me5 index PATH… --into STORE` is short for `me5 index add`. Run it again and again: what has not changed costs
-    nothing, what has is replaced, what is gone is removed.
+    `me5 index PATH… --into STORE` is short for `me5 index add`. Run it again after changes: unchanged files cost
+    nothing, changed ones are replaced, deleted ones are removed.
 
     \b
     me5 index docs/ report.pdf --into my.lance
@@ -60,10 +61,11 @@ def index() -> None:
     """
 
 
-@app.command("add")
+@options.with_model(without=("revision", "max_tokens", "truncation"))
 def add(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files, and folders with all that is in them.")],
     into: Annotated[str, typer.Option("--into", metavar="STORE", help="The store: a folder, or an object-store URL.")],
+    model: options.ModelOptions,
     field: Annotated[
         list[str] | None,
         typer.Option("--field", metavar="NAME", show_default="text", help="The column of the text, or several."),
@@ -73,17 +75,19 @@ def add(
     ] = "title",
     passage_tokens: Annotated[
         int | None,
-        typer.Option("--passage-tokens", min=16, show_default="256", help="The longest passage; settled at first."),
+        typer.Option("--passage-tokens", min=16, show_default="256", help="The longest passage; fixed at first."),
     ] = None,
     quantize: Annotated[
         Literal["none", "int8", "binary"] | None,
         typer.Option(
             "--quantize", show_default="none",
-            help="How an index over many vectors keeps them; the best are compared again in full. Settled at first.",
+            help="How an index over many vectors keeps them; the best hits are compared again in full. Fixed by the "
+            "first run.",
         ),
     ] = None,
     index_from: Annotated[
-        int, typer.Option("--index-from", min=1, metavar="PASSAGES", help="Index the vectors from here on.")
+        int,
+        typer.Option("--index-from", min=1, metavar="PASSAGES", help="Index the vectors when there are so many."),
     ] = 50_000,
     exclude: Annotated[
         list[str] | None,
@@ -93,52 +97,50 @@ def add(
         bool, typer.Option("--follow-links", help="Read what symbolic links in folders point to.")
     ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit code 1 for files without text too, as long as there are any.")
+        bool, typer.Option("--strict", help="Exit with 1 for files without text too.")
     ] = False,
     storage_option: StorageOption = None,
-    model: options.Model = None,
-    precision: options.Precision = "auto",
-    threads: options.Threads = None,
-    prompts: options.Prompts = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Bring a store up to date with files and folders.
 
-    A run that is cut off goes on where it was when started again. Files and rows that cannot be used are listed at the
-    end, in every run until they can; the exit code is then 1. Files without text, such as scans, are listed once. A
-    file `.me5ignore` in a folder holds patterns of what to leave out there, as `.gitignore` does.
+    A run that was interrupted resumes when started again. Files and rows that cannot be used are listed at the end of
+    every run until they can; the exit code is then 1. Files without text, such as scans, are listed once. A file
+    `.me5ignore` in a folder holds patterns of what to leave out there, as `.gitignore` does.
 
     \b
     me5 index add docs/ report.pdf --into my.lance
     me5 index add docs/ --exclude drafts/ --exclude '*.log' --into my.lance
     me5 index add site/ --into s3://bucket/my.lance --storage-option region=eu-central-1
     """
+    from me5.search.index import Index
     from me5.search.readers.tables import Columns
 
-    opened = _open_or_make(
-        into, storage_option, passage_tokens=passage_tokens, quantize=quantize,
-        model={"model": model, "precision": precision, "threads": threads, "prompts": prompts, "quiet": quiet},
-    )  # fmt: skip
-    columns = Columns(tuple(field or ("text",)), title_field)
-    summary = opened.add(
-        paths, columns=columns, exclude=exclude or (), follow_links=follow_links, show_progress_bar=not quiet
-    )
-    built = opened.finish(pays_from=index_from)
+    # A store opens its own model, unless another one is given, which it may refuse.
+    given = model.name is not None or model.prompts is not None or model.precision != "auto"
+    with Index.open(
+        into, model.open(quiet=quiet) if given else partial(_load, model, quiet=quiet), create=True,
+        passage_tokens=passage_tokens, quantization=quantize, storage_options=storage_options(storage_option),
+    ) as opened:  # fmt: skip
+        columns = Columns(tuple(field or ("text",)), title_field)
+        summary = opened.add(
+            paths, columns=columns, exclude=exclude or (), follow_links=follow_links, show_progress_bar=not quiet
+        )
+        recall = opened.finish(pays_from=index_from)
     if as_json:
-        print(terminal.as_json(_as_json(summary, opened, built)))  # noqa: T201
+        output.print_json(index_summary.as_json(summary, opened, recall))
     elif not quiet:
-        _tell(summary, opened, built)
+        index_summary.tell(summary, opened, recall)
     if summary.bad or (strict and (summary.textless or summary.still_textless)):
         raise typer.Exit(1)
 
 
-@app.command("check")
+@stored_model
 def check(
     store: Store,
+    model: options.ModelOptions,
     storage_option: StorageOption = None,
-    model: Trusted = None,
-    threads: options.Threads = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -147,56 +149,42 @@ def check(
     \b
     me5 index check my.lance
     """
-    from me5.search.recall import Recall
-
-    opened = open_index(store, storage_option, threads=threads, quiet=quiet, model=model)
-    measured = opened.check()
-    facts = _facts(opened)
+    opened = open_index(store, storage_option, model, quiet=quiet)
+    recall = opened.check()
     if as_json:
-        recall = None if measured is None else _recall_json(measured)
-        print(terminal.as_json({**facts, "recall": recall}))  # noqa: T201
-        return
-    for name, value in facts.items():
-        typer.echo(f"{name.replace('_', ' '):15} {terminal.line(_fact(value))}")
-    typer.echo(f"{'search':15} {measured if isinstance(measured, Recall) else 'exact: every vector is compared'}")
+        output.print_json({**index_summary.facts(opened), "recall": None if recall is None else asdict(recall)})
+    else:
+        output.print_facts(index_summary.facts_in_words(opened, recall))
 
 
-@app.command("remove")
 def remove(
     store: Store,
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE…", help="Files or folders, as they were indexed.")],
     storage_option: StorageOption = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Drop what was indexed from files or folders, also from those that are no longer there.
+    """Remove what was indexed from files or folders, also from those that no longer exist.
 
     \b
     me5 index remove my.lance docs/old report.pdf
     """
-    opened = open_index(store, storage_option, threads=None, quiet=quiet)
-    dropped = opened.remove(sources)
-    opened.finish()
+    with open_index(store, storage_option, options.ModelOptions(), quiet=quiet) as opened:
+        removed = opened.remove(sources)
     if not quiet:
-        typer.echo(f"{_count(dropped, 'passage')} removed, {len(opened):,} left", err=True)
+        typer.echo(f"{index_summary.count(removed, 'passage')} removed, {len(opened):,} left", err=True)
 
 
-def open_index(
-    store: str, storage_option: list[str] | None, *, threads: int | None, quiet: bool, model: str | None = None
-) -> "Index":
-    """An existing store, for a command; its model is loaded when it is needed. `model` names one that it may load."""
-    from me5.search.index import Index, load
-    from me5.search.store import Store as Tables
+app = typer.Typer(cls=_PathsOrCommand, no_args_is_help=True)
+app.callback(help=help_of(index))(index)
+register(app, add=add, check=check, remove=remove)
 
-    storage = storage_options(storage_option)
-    tables = Tables.open(store, storage)
-    if tables is None:
-        return Index.open(store, storage_options=storage)  # says what is wrong
 
-    def loaded() -> "Embedder":
-        with options.loading(model or tables.settings.model, quiet=quiet):
-            return load(tables.settings, model, threads=threads)
+def open_index(store: str, storage_option: list[str] | None, model: options.ModelOptions, *, quiet: bool) -> "Index":
+    """An existing store, for a command; its model is loaded when it is needed."""
+    from me5.search.index import Index
 
-    return Index(tables, loaded)
+    load = partial(_load, model, quiet=quiet)
+    return Index.open(store, load, storage_options=storage_options(storage_option))
 
 
 def storage_options(given: list[str] | None) -> dict[str, str] | None:
@@ -206,110 +194,12 @@ def storage_options(given: list[str] | None) -> dict[str, str] | None:
     return dict(option.split("=", 1) for option in given) if given else None
 
 
-def _open_or_make(
-    into: str,
-    storage_option: list[str] | None,
-    *,
-    passage_tokens: int | None,
-    quantize: str | None,
-    model: dict[str, object],
-) -> "Index":
-    """The store with its own model unless another one was asked for, which it may refuse."""
-    from me5.search.index import Index
-    from me5.search.store import Store as Tables
+def _load(model: options.ModelOptions, settings: "StoreSettings | None", *, quiet: bool) -> "Embedder":
+    """The model of a store; of a new one that of the options."""
+    from me5.search.index import load
 
-    storage = storage_options(storage_option)
-    asked = any(model[name] is not None for name in ("model", "prompts")) or model["precision"] != "auto"
-    if not asked and Tables.open(into, storage) is not None:
-        opened = open_index(into, storage_option, threads=model["threads"], quiet=bool(model["quiet"]))  # type: ignore[arg-type]
-        opened.check_asked(passage_tokens, quantize)
-        return opened
-    embedder = options.open_embedder(**model)  # type: ignore[arg-type]
-    return Index.open(
-        into, embedder, create=True, passage_tokens=passage_tokens, quantization=quantize, storage_options=storage  # type: ignore[arg-type]
-    )  # fmt: skip
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _tell(summary: "Summary", index: "Index", built: "Recall | None") -> None:
-    """The summary in words, bad files last."""
-    rate = f", {summary.tokens / summary.engine_seconds:,.0f} tokens/s in the engine" if summary.tokens else ""
-    reused = f" ({summary.reused:,} with the vectors they had)" if summary.reused else ""
-    typer.echo(
-        f"{_count(summary.indexed, 'file')} indexed, {summary.unchanged:,} unchanged, {summary.removed:,} removed; "
-        f"{_count(summary.passages, 'passage')} written{reused} in {summary.seconds:.1f} s{rate}; "
-        f"{index.store.uri} holds {_count(len(index), 'passage')}",
-        err=True,
-    )
-    for moved in summary.moved:
-        typer.echo(f"moved: {terminal.line(moved)}", err=True)
-    if built is not None:
-        typer.echo(f"index over the vectors: {built}", err=True)
-    if passed := _passed_over(summary):
-        typer.echo(f"passed over: {'; '.join(passed)}", err=True)
-    _list("without text, told once", summary.textless)
-    _list("could not be used", summary.bad)
-
-
-def _passed_over(summary: "Summary") -> list[str]:
-    kinds = ", ".join(f"{number:,} × {terminal.line(suffix)}" for suffix, number in summary.others.most_common(8))
-    told = [f"without a reader {kinds}"] if kinds else []
-    if summary.excluded:
-        told.append(f"excluded {summary.excluded:,}")
-    if summary.links:
-        told.append(f"{_count(summary.links, 'symbolic link')} (--follow-links reads them)")
-    if summary.still_textless:
-        told.append(f"{_count(summary.still_textless, 'file')} without text, as before")
-    return told
-
-
-def _list(what: str, files: "list[BadFile]") -> None:
-    if files:
-        typer.echo(f"{what} ({len(files):,}):", err=True)
-    for file in files[:_SHOWN]:
-        typer.echo(f"  {terminal.line(str(file))}", err=True)
-    if len(files) > _SHOWN:
-        typer.echo(f"  … and {len(files) - _SHOWN:,} more; --json lists all", err=True)
-
-
-def _fact(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key or 'unknown'} {_fact(inner)}" for key, inner in list(value.items())[:12])
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _facts(index: "Index") -> "dict[str, str | int | dict[str, int] | dict[str, str]]":
-    settings = index.settings
-    return {
-        "store": index.store.uri,
-        "model": settings.model,
-        "weights": settings.fingerprint,
-        "precision": settings.precision,
-        "quantization": settings.quantization,
-        "passage_tokens": settings.passage_tokens,
-        "passages": len(index),
-        "files": len(index.store.known_files()),
-        "roots": index.store.roots(),
-        "bytes": index.store.size(),
-        "languages": index.store.counts("language"),
-        "kinds": index.store.counts("kind"),
-    }
-
-
-def _as_json(summary: "Summary", index: "Index", built: "Recall | None") -> dict[str, object]:
-    from dataclasses import asdict, fields
-
-    told = {field.name: getattr(summary, field.name) for field in fields(summary)}
-    for name in ("bad", "textless"):
-        told[name] = [asdict(file) for file in told[name]]
-    told |= {"others": dict(summary.others), "stored": len(index)}
-    return {**told, "recall": None if built is None else _recall_json(built)}
-
-
-def _recall_json(recall: "Recall") -> dict[str, object]:
-    from dataclasses import asdict
-
-    return asdict(recall)
+    if settings is None:
+        return model.open(quiet=quiet)
+    options.show_warnings(quiet=quiet)
+    with options.loading(model.name or settings.model, quiet=quiet):
+        return load(settings, model.name, device=model.device, threads=model.threads)

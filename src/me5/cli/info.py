@@ -1,12 +1,11 @@
 """`me5 info`: what a model folder holds, and how its texts are written."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 
 from me5.catalog import BUNDLED
-from me5.cli import options, streams
+from me5.cli import options, output
 
 
 def info(
@@ -22,16 +21,13 @@ def info(
     """
     facts = describe(model)
     if as_json:
-        print(json.dumps(facts, ensure_ascii=False, indent=2))  # noqa: T201
-        return
-    from rich.table import Table
-    from rich.text import Text
+        output.print_json(facts)
+    else:
+        output.print_facts({key.replace("_", " "): _shown(key, value) for key, value in facts.items()})
 
-    table = Table(show_header=False, box=None, padding=(0, 2))
-    for key, value in facts.items():
-        shown = f"{value:,}" if isinstance(value, int) else repr(value) if "prompt" in key else str(value)
-        table.add_row(Text(key.replace("_", " "), "bold"), Text(shown))
-    streams.console().print(table)
+
+def _shown(key: str, value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else repr(value) if "prompt" in key else str(value)
 
 
 def describe(model: str) -> dict[str, Any]:

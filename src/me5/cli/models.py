@@ -1,9 +1,7 @@
 """`me5 models`: the models that me5 knows, and which of them are on this machine."""
 
-import json
-
 from me5 import catalog
-from me5.cli import options, streams
+from me5.cli import options, output
 
 
 def models(as_json: options.Json = False) -> None:
@@ -28,22 +26,21 @@ def models(as_json: options.Json = False) -> None:
             }
             for model, local in rows
         ]  # fmt: skip
-        print(json.dumps(listed, ensure_ascii=False, indent=2))  # noqa: T201
-        return
-    from rich.table import Table
+        output.print_json(listed)
+    else:
+        _print_table(rows)
+
+
+def _print_table(rows: list[tuple[catalog.KnownModel, bool]]) -> None:
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 1, 0, 0), caption="bold: on this machine", caption_justify="left")
-    table.add_column("model", overflow="fold")
-    for column in ("dim", "params", "tokens"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for column in ("prompts", "licence"):
-        table.add_column(column, no_wrap=True)
-    console = streams.console()
+    terminal = output.console().is_terminal
+    cells = []
     for model, local in rows:
-        size = f"{model.parameters / 1e6:,.0f} M"
         owner, slash, short = model.id.rpartition("/")
-        line = "\n" if owner and console.is_terminal else ""
-        name = Text(f"{owner}{slash}{line}", "dim") + Text(short, "bold" if local else "")
-        table.add_row(name, str(model.dim), size, f"{model.max_tokens:,}", model.prompts.style, model.licence)
-    console.print(table)
+        name = Text(f"{owner}{slash}{chr(10) * (terminal and bool(owner))}", "dim") + Text(short, "bold" * local)
+        size = f"{model.parameters / 1e6:,.0f} M"
+        cells.append([name, str(model.dim), size, f"{model.max_tokens:,}", model.prompts.style, model.licence])
+    number = output.Number
+    heads = ("model", number("dim"), number("params"), number("tokens"), "prompts", "licence")
+    output.print_table(heads, cells, caption="bold: on this machine", framed=False)

@@ -1,56 +1,81 @@
-"""The options that several commands share, each declared once."""
+"""The options that several commands share, each declared once; the model that they choose, opened."""
 
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from me5.errors import CheckpointError, InputError, Me5Error
+from me5.cli import output
+from me5.errors import CheckpointError, InputError, Me5Error, Me5Warning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from me5.embedder import Embedder
 
+_PANEL = "Model"
 Model = Annotated[
     str | None,
     typer.Option(
+<<<<<<< HEAD
         "--model", "-m", envvar="ME5_MODEL", show_default="the bundled me5-mini",
         help="A folder, a .gguf file, a hub id such as intfloat/multilingual-e5-large-instruct, or me5-mini.",
+=======
+        "--model", "-m", envvar="ME5_MODEL", show_default="the bundled me5-mini", rich_help_panel=_PANEL,
+        help="A folder, a hub id such as intfloat/multilingual-e5-large-instruct, or me5-mini.",
+>>>>>>> bbd0199 (One set of model options and one opener, one printer, Index.open as the only opener)
     ),
 ]  # fmt: skip
-Precision = Annotated[
-    Literal["auto", "f32", "bf16", "f16", "int8", "fp8"],
+Revision = Annotated[
+    str | None,
     typer.Option(
-        "--precision", "-p",
-        help="What the engine computes in: f32, bf16, int8 (CPU), f16, fp8 (GPU). auto is bf16 where the hardware has "
-        "it, else f32 (CPU) or f16 (GPU).",
+        "--revision", show_default="the pinned one, else main", rich_help_panel=_PANEL,
+        help="The revision of a model from the hub: a commit, tag or branch.",
     ),
 ]  # fmt: skip
 Device = Annotated[
     str,
     typer.Option(
-        "--device", envvar="ME5_DEVICE",
+        "--device", envvar="ME5_DEVICE", rich_help_panel=_PANEL,
         help="cpu, cuda (every visible GPU), cuda:N (one of them), or torch-cpu (what a GPU computes, slowly). All but "
         "cpu need the extra gpu.",
     ),
 ]  # fmt: skip
-Threads = Annotated[int | None, typer.Option("--threads", min=1, show_default="every core", help="CPU threads.")]
-Truncation = Annotated[
-    Literal["end", "start", "chunk", "error"],
+Precision = Annotated[
+    Literal["auto", "f32", "bf16", "f16", "int8", "fp8"],
     typer.Option(
-        "--truncation", help="Texts longer than the model reads: lose the end, the start, read in chunks, or refuse."
+        "--precision", "-p", rich_help_panel=_PANEL,
+        help="What the engine computes in: f32, bf16, int8 (CPU), f16, fp8 (GPU). auto is bf16 where the hardware has "
+        "it, else f32 (CPU) or f16 (GPU).",
     ),
+]  # fmt: skip
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, show_default="every core", rich_help_panel=_PANEL, help="CPU threads."),
 ]
 MaxTokens = Annotated[
     int | None,
     typer.Option(
-        "--max-tokens", min=3, show_default="the model's limit", help="Read at most this many tokens per text."
+        "--max-tokens", min=3, show_default="the model's limit", rich_help_panel=_PANEL,
+        help="Read at most this many tokens per text.",
     ),
-]
+]  # fmt: skip
+Truncation = Annotated[
+    Literal["end", "start", "chunk", "error"],
+    typer.Option(
+        "--truncation", rich_help_panel=_PANEL,
+        help="What to do with a text that is longer: cut its end, cut its start, read it in chunks and average their "
+        "vectors, or stop with an error.",
+    ),
+]  # fmt: skip
 Prompts = Annotated[
     Literal["instruct", "prefix", "none"] | None,
-    typer.Option("--prompts", show_default="what the model is known for", help="Override the style of prompts."),
+    typer.Option(
+        "--prompts", show_default="the model's own", rich_help_panel=_PANEL, help="Override the style of its prompts."
+    ),
 ]
 Task = Annotated[
     str | None,
@@ -60,8 +85,69 @@ Task = Annotated[
         "(NFCorpus, …), or a sentence. Instruct models only.",
     ),
 ]  # fmt: skip
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary, no warnings; errors only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only: no progress, no summary, no warnings.")]
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model a command opens, and how it is run. `with_model` gives a command these options."""
+
+    name: Model = None
+    revision: Revision = None
+    device: Device = "cpu"
+    precision: Precision = "auto"
+    threads: Threads = None
+    max_tokens: MaxTokens = None
+    truncation: Truncation = "end"
+    prompts: Prompts = None
+
+    def open(self, *, quiet: bool = False) -> "Embedder":
+        """Load the model; `quiet` silences its warnings too."""
+        from me5.embedder import Embedder
+
+        show_warnings(quiet=quiet)
+        with loading(self.name, quiet=quiet):
+            return Embedder.load(
+                self.name, revision=self.revision, device=self.device, precision=self.precision, threads=self.threads,
+                max_tokens=self.max_tokens, truncation=self.truncation, prompts=self.prompts,
+            )  # fmt: skip
+
+
+def with_model(
+    *, without: Collection[str] = (), name: Any = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command that takes `model: ModelOptions` an option for each field of it.
+
+    `without` are the fields that mean nothing to this command; `name` is the option of the model's name, where that
+    is not `Model`.
+    """
+    hints = get_type_hints(ModelOptions, include_extras=True) | ({} if name is None else {"name": name})
+    offered = {f"model_{field.name}": field for field in fields(ModelOptions) if field.name not in without}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        parameters = []
+        for parameter in inspect.signature(command).parameters.values():
+            if parameter.annotation is not ModelOptions:
+                parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
+            else:
+                parameters += [
+                    inspect.Parameter(
+                        key, parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+                    )
+                    for key, field in offered.items()
+                ]  # fmt: skip
+
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            model = ModelOptions(**{field.name: given.pop(key) for key, field in offered.items() if key in given})
+            command(**given, model=model)
+
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
 
 
 def exit_status(error: Me5Error) -> int:
@@ -69,39 +155,13 @@ def exit_status(error: Me5Error) -> int:
     return 3 if isinstance(error, CheckpointError) else 2 if isinstance(error, InputError) else 1
 
 
-@contextmanager
-def loading(name: str | None, *, quiet: bool) -> "Iterator[None]":
-    """Show that a model is loading, on a terminal."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield
-        return
-    with console.status(f"loading {name or 'me5-mini'}"):
-        yield
-
-
-def open_embedder(
-    model: str | None,
-    *,
-    device: str = "cpu",
-    precision: Precision = "auto",
-    threads: int | None = None,
-    truncation: Truncation = "end",
-    max_tokens: int | None = None,
-    prompts: Prompts = None,
-    quiet: bool = False,
-) -> "Embedder":
-    """Load a model for a command; `quiet` silences warnings too."""
-    import warnings
-
-    from me5.embedder import Embedder
-    from me5.errors import Me5Warning
-
+def show_warnings(*, quiet: bool = False) -> None:
+    """Show each of our warnings, and not only the first from a line of code; or none of them."""
     warnings.simplefilter("ignore" if quiet else "always", Me5Warning)
-    with loading(model, quiet=quiet):
-        return Embedder.load(
-            model, device=device, precision=precision, threads=threads, truncation=truncation, max_tokens=max_tokens,
-            prompts=prompts,
-        )  # fmt: skip
+
+
+@contextmanager
+def loading(name: str | None, *, quiet: bool) -> Iterator[None]:
+    """Show on a terminal that a model is loading."""
+    with output.status(f"loading {name or 'me5-mini'}", show=not quiet):
+        yield

@@ -1,12 +1,11 @@
 """`me5 score`: every query against every document, as dot products × 100."""
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from me5.cli import options, streams
+from me5.cli import options, output
 
 if TYPE_CHECKING:
     from me5.vectors import Float32
@@ -15,16 +14,12 @@ if TYPE_CHECKING:
 _SCORE_WIDTH, _QUERY_WIDTH = 11, 24
 
 
+@options.with_model(without=("max_tokens",))
 def score(
     queries: Annotated[list[str], typer.Option("--query", "-q", help="A query; give it several times.")],
     documents: Annotated[list[str], typer.Option("--document", "-d", help="A document; give it several times.")],
-    model: options.Model = None,
+    model: options.ModelOptions,
     task: options.Task = None,
-    device: options.Device = "cpu",
-    precision: options.Precision = "auto",
-    threads: options.Threads = None,
-    truncation: options.Truncation = "end",
-    prompts: options.Prompts = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -36,9 +31,7 @@ def score(
     me5 score -q 'how tall is K2?' -q '¿qué altura tiene el K2?' -d 'K2 rises to 8,611 metres.' -d 'Bake for an hour.'
     me5 score --json --task bitext -q 'Guten Morgen' -d 'Good morning' | jq .scores
     """
-    embedder = options.open_embedder(
-        model, device=device, precision=precision, threads=threads, truncation=truncation, prompts=prompts, quiet=quiet
-    )
+    embedder = model.open(quiet=quiet)
     scores = embedder.similarity(embedder.encode_query(queries, task=task), embedder.encode_document(documents)) * 100
     if as_json:
         result = {
@@ -50,7 +43,7 @@ def score(
             "documents": documents,
             "scores": [[round(float(value), 4) for value in row] for row in scores],
         }
-        print(json.dumps(result, ensure_ascii=False, indent=2))  # noqa: T201
+        output.print_json(result)
     else:
         print_table(queries, documents, scores)
 
@@ -60,7 +53,7 @@ def print_table(queries: Sequence[str], documents: Sequence[str], scores: "Float
     from rich.table import Table
     from rich.text import Text
 
-    console = streams.console()
+    console = output.console()
     legend = Table(show_header=False, box=None, padding=(0, 1))
     legend.add_column(no_wrap=True, overflow="ellipsis")
     for number, document in enumerate(documents, 1):
@@ -70,15 +63,15 @@ def print_table(queries: Sequence[str], documents: Sequence[str], scores: "Float
     # No digit is lost: documents that have no room beside each other come in a table of their own.
     beside = max((console.width - _QUERY_WIDTH) // _SCORE_WIDTH, 1)
     for first in range(0, len(documents), beside):
-        table = Table()
-        table.add_column("query")
         shown = range(first, min(first + beside, len(documents)))
-        for at in shown:
-            table.add_column(Text(str(at + 1), "bold cyan"), justify="right", no_wrap=True, min_width=_SCORE_WIDTH - 3)
-        for query, row, nearest in zip(queries, scores, best, strict=True):
-            cells = [
-                Text(f"{row[at]:.2f}{' ←' if at == nearest else '  '}", "bold green" if at == nearest else "")
-                for at in shown
+        rows = [
+            [
+                query,
+                *(
+                    Text(f"{row[at]:.2f} ←", "bold green") if at == nearest else Text(f"{row[at]:.2f}  ")
+                    for at in shown
+                ),
             ]
-            table.add_row(Text(query), *cells)
-        console.print(table)
+            for query, row, nearest in zip(queries, scores, best, strict=True)
+        ]
+        output.print_table(["query", *(output.Number(at + 1) for at in shown)], rows)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from me5.cli import options, terminal
-from me5.cli.index import StorageOption, Trusted, open_index
+from me5.cli import options, output, terminal
+from me5.cli.index import StorageOption, open_index, stored_model
 from me5.errors import InputError, ServiceError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ Ask = Callable[[str], list[dict[str, Any]]]
 Languages = Callable[[], Mapping[str, int]]
 
 
+@stored_model
 def search(
     store: Annotated[
         str,
@@ -36,6 +37,7 @@ def search(
             metavar="STORE", help="A folder, an object-store URL, or the http:// address of a `me5 serve --search`."
         ),
     ],
+    model: options.ModelOptions,
     question: Annotated[
         str | None,
         typer.Argument(metavar="[QUESTION]", help="In any language. Without one: interactive, or a line each."),
@@ -59,8 +61,6 @@ def search(
     ] = True,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector, index or not.")] = False,
     storage_option: StorageOption = None,
-    model: Trusted = None,
-    threads: options.Threads = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -82,12 +82,17 @@ def search(
     asking = {"task": task, "hybrid": hybrid, "weight": weight, "group": group, "fold": fold, "highlight": True}
     with ExitStack() as opened:
         if store.startswith(("http://", "https://")):
-            local = {"--exact": exact, "--threads": threads, "--storage-option": storage_option, "--model": model}
+            local = {
+                "--exact": exact,
+                "--threads": model.threads,
+                "--storage-option": storage_option,
+                "--model": model.name,
+            }
             if given := [name for name, value in local.items() if value]:
                 raise typer.BadParameter("only where the store is opened here, not by a service", param_hint=given[0])
             ask, languages = opened.enter_context(_service(store, {**asking, "k": k, "filter": where}))
         else:
-            index = open_index(store, storage_option, threads=threads, quiet=quiet, model=model)
+            index = open_index(store, storage_option, model, quiet=quiet)
             ask, languages = _opened(index, {**asking, "k": k, "where": where, "exact": exact})
         _answer(question, ask, languages, as_json=as_json)
 
@@ -132,8 +137,8 @@ def _answer(question: str | None, ask: Ask, languages: Languages, *, as_json: bo
             typer.echo(f"error: {error}", err=True)
             continue
         if as_json:
-            told = {"question": asked, "hits": [{**hit, "best_sentence": _best_sentence(hit)} for hit in hits]}
-            typer.echo(terminal.as_json(told, indent=2 if question is not None else None))
+            answer = {"question": asked, "hits": [{**hit, "best_sentence": _best_sentence(hit)} for hit in hits]}
+            output.print_json(answer, indent=2 if question is not None else None)
         else:
             _show(hits, languages)
 
@@ -161,13 +166,12 @@ def _asked(interactive: bool) -> Iterator[str]:
 
 
 def _show(hits: list[dict[str, Any]], languages: Languages) -> None:
-    from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text
 
-    console = Console(highlight=False)
+    console = output.console()
     if not hits:
-        console.print(f"nothing found{_there(languages())}", markup=False)
+        output.print_line(f"nothing found{_there(languages())}")
     for number, hit in enumerate(hits, 1):
         head = Text(f"{number}. ", style="bold")
         head.append(f"{hit['score']:.3f}", style="green")

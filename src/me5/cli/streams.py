@@ -1,18 +1,12 @@
-"""The standard streams: there, and able to take any text; and a console whose tables are wide enough off a terminal."""
+"""The standard streams: open, and able to take any text."""
 
 import codecs
 import json
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from me5.files.atomic import explained
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-_UNLIMITED = 1 << 16
 
 
 def prepare() -> None:
@@ -38,13 +32,6 @@ def drop() -> None:
         sys.stdout.flush()
     except (OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
-def console() -> "Console":
-    """Where tables are printed: as wide as a terminal on one, and elsewhere a line for each row."""
-    from rich.console import Console
-
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _UNLIMITED)
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:

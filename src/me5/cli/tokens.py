@@ -1,27 +1,24 @@
 """`me5 tokens`: how a text is prompted, tokenized and truncated."""
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from me5.cli import options
+from me5.cli import options, output
 
 if TYPE_CHECKING:
     from me5.preprocessor import Preprocessor
     from me5.prompts import Side
 
 
+@options.with_model(without=("device", "precision", "threads"))
 def tokens(
     texts: Annotated[list[str], typer.Argument(help="Texts to look at.")],
+    model: options.ModelOptions,
     side: Annotated[
         Literal["query", "document", "both"], typer.Option("--side", "-s", help="Which prompt stands in front.")
     ] = "query",
     task: options.Task = None,
-    model: options.Model = None,
-    truncation: options.Truncation = "end",
-    max_tokens: options.MaxTokens = None,
-    prompts: options.Prompts = None,
     as_json: options.Json = False,
 ) -> None:
     """Show the exact text that the model reads, its tokens, and what is cut off.
@@ -33,24 +30,24 @@ def tokens(
     from me5.checkpoint import resolve
     from me5.preprocessor import Preprocessor
 
-    preprocessor = Preprocessor(resolve(model), prompts=prompts, max_tokens=max_tokens, truncation=truncation)
+    preprocessor = Preprocessor(
+        resolve(model.name, revision=model.revision), prompts=model.prompts, max_tokens=model.max_tokens,
+        truncation=model.truncation,
+    )  # fmt: skip
     looked = [look(preprocessor, text, side, task) for text in texts]
     if as_json:
-        print(json.dumps(looked, ensure_ascii=False, indent=2))  # noqa: T201
+        output.print_json(looked)
         return
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False, soft_wrap=True)
     for one in looked:
-        console.print(Text("read     ", "bold") + Text(repr(one["prompted"])))
+        output.print_line(("read     ", "bold"), repr(one["prompted"]))
         for sequence in one["sequences"]:
-            pieces = Text("tokens   ", "bold")
-            for at, piece in enumerate(sequence["pieces"]):
-                pieces.append(piece, "black on bright_cyan" if at % 2 else "black on bright_white")
-            console.print(pieces)
+            pieces = [
+                (piece, "black on bright_cyan" if at % 2 else "black on bright_white")
+                for at, piece in enumerate(sequence["pieces"])
+            ]
+            output.print_line(("tokens   ", "bold"), *pieces)
         lost = f", {one['lost']:,} lost ({one['truncation']})" if one["lost"] else ""
-        console.print(Text("count    ", "bold") + Text(f"{one['tokens']:,} of {one['max_tokens']:,}{lost}"))
+        output.print_line(("count    ", "bold"), f"{one['tokens']:,} of {one['max_tokens']:,}{lost}")
 
 
 def look(preprocessor: "Preprocessor", text: str, side: "Side", task: str | None) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from me5.cli import options, streams
+from me5.cli import options, output
 from me5.progress import SECONDS_BETWEEN_LINES, duration, track
 
 if TYPE_CHECKING:
@@ -62,9 +64,6 @@ def train(
     me5 train recipe.toml --out runs/first
     me5 embed texts.txt --model runs/first/model -o vectors.npy
     """  # fmt: skip
-    import warnings
-
-    from me5.errors import Me5Warning
     from me5.training import distributed
     from me5.training.recipe import read_recipe
     from me5.training.run import Run
@@ -74,7 +73,7 @@ def train(
     cache = cache or out.parent / "cache"
     distributed.start()
     quiet = quiet or distributed.rank() > 0
-    warnings.simplefilter("ignore" if quiet else "always", Me5Warning)
+    options.show_warnings(quiet=quiet)
     try:
         if plan:
             from me5.training.plan import make_plan
@@ -92,21 +91,16 @@ def train(
 @contextmanager
 def _told_parts(*, quiet: bool) -> "Iterator[Callable[[str], None]]":
     """Give what tells which part of the work begins: on a terminal in place, elsewhere a line each."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
     if quiet:
         yield lambda _: None
-    elif console.is_terminal:
-        with console.status("planning") as status:
-            yield status.update
+    elif sys.stderr.isatty():
+        with output.status("planning") as update:
+            yield update
     else:
         yield lambda part: typer.echo(part, err=True)
 
 
 def _train(recipe: "Recipe", run: "Run", cache: Path, *, workers: int | None, quiet: bool) -> None:
-    import sys
-
     from me5.training.loop import Trainer
 
     with track(None, show=not quiet, description="Reading") as advance:
@@ -157,7 +151,6 @@ def _observed(steps: int, *, quiet: bool, draw: bool) -> "Iterator[Observe]":
 
 
 def _bar(steps: int) -> "Iterator[Observe]":
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -174,7 +167,7 @@ def _bar(steps: int) -> "Iterator[Observe]":
         TextColumn("Training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True, highlight=False), speed_estimate_period=600) as bar:
+    with Progress(*columns, console=output.errors(), speed_estimate_period=600) as bar:
         task: TaskID | None = None
 
         def observe(entry: "Step | Judgement") -> None:
@@ -222,40 +215,27 @@ def _judged(entry: "Judgement") -> str:
 
 
 def _print_plan(plan: "Plan") -> None:
-    import warnings
-
-    from rich.table import Table
-
     from me5.errors import Me5Warning
 
-    console = streams.console()
     work = plan.work
-    console.print(f"{plan.parameters:,} parameters, {plan.trained:,} of them trained, on {plan.device}")
-    memory = Table("memory", "MiB", title_justify="left")
-    memory.columns[1].justify = "right"
-    for name, size in plan.memory.items():
-        memory.add_row(name, f"{size / 2**20:,.0f}")
+    output.print_line(f"{plan.parameters:,} parameters, {plan.trained:,} of them trained, on {plan.device}")
     total = sum(plan.memory.values())
-    memory.add_section()
-    memory.add_row("together", f"{total / 2**20:,.0f}")
+    memory = [*plan.memory.items(), None, ("together", total)]
     if plan.available is not None:
-        memory.add_row("free here", f"{plan.available / 2**20:,.0f}")
-    console.print(memory)
-    times = Table("a step", "seconds")
-    times.columns[1].justify = "right"
-    for name, seconds in plan.seconds.items():
-        times.add_row(name, f"{seconds:,.2f}")
-    times.add_section()
-    times.add_row("together", f"{sum(plan.seconds.values()):,.2f}")
-    console.print(times)
+        memory.append(("free here", plan.available))
+    output.print_table(("memory", output.Number("MiB")), [row and (row[0], f"{row[1] / 2**20:,.0f}") for row in memory])
+    times = [*plan.seconds.items(), None, ("together", sum(plan.seconds.values()))]
+    output.print_table(("a step", output.Number("seconds")), [row and (row[0], f"{row[1]:,.2f}") for row in times])
     hours = duration(plan.hours * 3600)
-    console.print(f"{work.steps:,} steps of {work.tokens:,.0f} tokens: {hours}, evaluations and a teacher's work apart")
+    output.print_line(
+        f"{work.steps:,} steps of {work.tokens:,.0f} tokens: {hours}, evaluations and a teacher's work apart"
+    )
     about = "about " if work.sampled else ""
-    console.print(
+    output.print_line(
         f"of {about}{work.texts:,} texts {about}{work.cut:,} are longer than what is read of them, and are cut"
     )
     if work.sampled:
-        console.print("lengths are those of the first texts of each dataset: its token ids are not made yet")
+        output.print_line("lengths are those of the first texts of each dataset: its token ids are not made yet")
     if plan.available is not None and not plan.fits:
         warnings.warn(
             f"this needs about {total / 2**30:.1f} GiB, {plan.available / 2**30:.1f} GiB are free. Lower "

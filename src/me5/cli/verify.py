@@ -1,13 +1,12 @@
 """`me5 verify`: is a model right on this machine? The checks of `verification`, as a table."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from me5.catalog import BUNDLED
-from me5.cli import options, streams
+from me5.cli import options, output
 
 if TYPE_CHECKING:
     from me5.verification import Check
@@ -33,20 +32,17 @@ def verify(
     me5 verify intfloat/multilingual-e5-large-instruct --precision bf16
     me5 verify ./my-model --device cuda
     """
-    import warnings
-
     from me5 import verification
     from me5.checkpoint import resolve
-    from me5.errors import Me5Warning
 
-    warnings.simplefilter("ignore", Me5Warning)  # the golden texts carry prompts, the long text is meant to be cut
+    options.show_warnings(quiet=True)  # the golden texts carry prompts, the long text is meant to be cut
     precisions = () if precision == "all" else (precision,)
     with options.loading(f"and measuring {model}", quiet=quiet or as_json):
         checks = list(verification.verify(resolve(model), precisions, threads=threads, device=device))
     failed = sum(not check.passed for check in checks)
     if as_json:
         result = {"model": model, "passed": not failed, "checks": [asdict(check) for check in checks]}
-        print(json.dumps(result, ensure_ascii=False, indent=2))  # noqa: T201
+        output.print_json(result)
     else:
         _print_checks(checks, failed, quiet=quiet)
     if failed:
@@ -54,19 +50,15 @@ def verify(
 
 
 def _print_checks(checks: "list[Check]", failed: int, *, quiet: bool) -> None:
-    from rich.table import Table
+    from rich.text import Text
 
-    table = Table()
-    for column in ("precision", "check", "measured", "wanted", ""):
-        table.add_column(column)
-    for check in checks:
-        verdict = "[green]pass[/]" if check.passed else "[bold red]FAIL[/]"
-        table.add_row(check.precision, check.name, check.measured, check.wanted, verdict)
-    console = streams.console()
+    verdicts = {True: Text("pass", "green"), False: Text("FAIL", "bold red")}
+    rows = [
+        [check.precision, check.name, check.measured, check.wanted, verdicts[check.passed]] for check in checks
+    ]  # fmt: skip
     if not quiet:
-        console.print(table)
-    console.print(
-        f"[bold red]{failed} of {len(checks)} checks failed[/]"
-        if failed
-        else f"[green]all {len(checks)} checks passed[/]"
-    )
+        output.print_table(("precision", "check", "measured", "wanted", ""), rows)
+    if failed:
+        output.print_line((f"{failed} of {len(checks)} checks failed", "bold red"))
+    else:
+        output.print_line((f"all {len(checks)} checks passed", "green"))

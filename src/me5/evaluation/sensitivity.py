@@ -39,20 +39,20 @@ class Spread:
     phrasings: tuple[Phrasing, ...]
 
     @property
-    def told(self) -> list[Phrasing]:
+    def prompted(self) -> list[Phrasing]:
         """Those with a prompt."""
         return [one for one in self.phrasings if one.sentence != BARE]
 
     @property
     def range(self) -> float:
         """Between the best and the worst phrasing."""
-        means = [one.mean for one in self.told]
+        means = [one.mean for one in self.prompted]
         return max(means) - min(means)
 
     @property
     def deviation(self) -> float:
         """The standard deviation of the means."""
-        return float(np.std([one.mean for one in self.told]))
+        return float(np.std([one.mean for one in self.prompted]))
 
 
 def phrasings_of(tasks: Sequence[Task], encoder: Encoder, given: Sequence[str] | None) -> dict[str, list[str]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from me5.search.index import Index
     from me5.search.planning import BadFile, Summary
     from me5.search.recall import Recall
-    from me5.search.settings import Settings
+    from me5.search.settings import StoreSettings
 
 _LIBRARIES = (
     "lancedb", "semantic_text_splitter", "langcodes", "pathspec", "py3langid", "pypdf", "docx", "selectolax",
@@ -30,10 +30,10 @@ if any(importlib.util.find_spec(name) is None for name in _LIBRARIES):
 
 postpone("lance_namespace_urllib3_client")
 
-__all__ = ["BadFile", "Document", "Hit", "Index", "Recall", "Section", "Settings", "Summary"]
+__all__ = ["BadFile", "Document", "Hit", "Index", "Recall", "Section", "StoreSettings", "Summary"]
 _HOMES = {
     "BadFile": "planning", "Document": "documents", "Hit": "hits", "Index": "index", "Recall": "recall",
-    "Section": "documents", "Settings": "settings", "Summary": "planning",
+    "Section": "documents", "StoreSettings": "settings", "Summary": "planning",
 }  # fmt: skip
 
 

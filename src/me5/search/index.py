@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from threading import Lock
 from time import perf_counter, time_ns
-from typing import Any
+from typing import Any, Self
 
 from me5.embedder import Embedder
 from me5.errors import InputError
@@ -29,40 +29,41 @@ from me5.search.readers.tables import Columns, plain, rows_of
 from me5.search.recall import Recall
 from me5.search.schema import IndexedFile
 from me5.search.searching import Question, find, highlighted, sentences_of
-from me5.search.settings import LOSSY, Quantization, Settings
+from me5.search.settings import LOSSY, Quantization, StoreSettings
 from me5.search.sources import Sources
 from me5.search.store import Store
 
 # Long enough to hold an answer with what is around it, short enough to be about one thing.
 PASSAGE_TOKENS = 256
+# Loads a model, given the settings of the store; None for a new one.
+Load = Callable[[StoreSettings | None], Embedder]
 
 
 class Index:
     """A store of passages and the model that searches them.
 
-        index = Index.open("my.lance", create=True)
-        index.add(["docs/"])
+        with Index.open("my.lance", create=True) as index:
+            index.add(["docs/"])
         for hit in index.search("how do I install it?"):
             print(hit.score, hit.place, hit.best_sentence)
 
-    `uri` is a folder, or the URL of an object store with its `storage_options` as LanceDB takes them. Several processes
-    may write and search at the same time. Safe to use from several threads.
+    Leaving the `with` block brings the store's indexes up to date with what was added and removed in it; nothing needs
+    closing. Several processes may write and search at the same time. Safe to use from several threads.
     """
 
-    def __init__(self, store: Store, embedder: Embedder | Callable[[], Embedder]) -> None:
+    def __init__(self, store: Store, load: Callable[[], Embedder], embedder: Embedder | None = None) -> None:
+        """What `open` makes; `embedder` is a model that is known to be the store's."""
         self.store = store
-        self._load = embedder if callable(embedder) else None
+        self._load = load
         self._loading = Lock()
-        self._embedder = None if callable(embedder) else embedder
-        if self._embedder is not None:
-            store.settings.check(self._embedder, self._embedder.precision)
+        self._embedder = embedder
+        self._unfinished = False
 
     @property
     def embedder(self) -> Embedder:
         """The model of the store; one that was not given is loaded when it is first needed."""
         with self._loading:
             if self._embedder is None:
-                assert self._load is not None
                 loaded = self._load()
                 self.store.settings.check(loaded, loaded.precision)
                 self._embedder = loaded
@@ -72,56 +73,58 @@ class Index:
     def open(
         cls,
         uri: str | Path,
-        embedder: Embedder | None = None,
+        model: Embedder | str | Path | Load | None = None,
         *,
         create: bool = False,
         passage_tokens: int | None = None,
         quantization: Quantization | None = None,
         storage_options: Mapping[str, str] | None = None,
     ) -> "Index":
-        """Open a store with the model it was made with, or, with `create`, make one where there is none.
+        """Open the store in a folder or at an object-store URL; with `create`, make one where there is none.
 
-        `embedder` None is that model, loaded when it is first needed, if it is the bundled one, a local folder or one
-        that me5 knows (others have to be given: a store must not decide what is downloaded); for a new store it is the
-        bundled one. `passage_tokens` (256, or what the
-        model reads) and `quantization` (`none`, `int8`, `binary`: how an index over many vectors keeps them) are
-        settled when a store is made. Raises `InputError` for a store that is not there, or was made otherwise.
+        `model` is an `Embedder`, a name that `Embedder.load` takes, or a function that loads one, given the settings of
+        the store (None for a new one). Without it a new store gets the bundled model; an existing store loads the model
+        that it was made with when it first needs it, if that is the bundled one, a local folder or one that me5 knows
+        (a store must not decide what is downloaded). `passage_tokens` (256, or what the model reads) and
+        `quantization` (`none`, `int8`, `binary`: how an index over many vectors keeps them) are fixed when a store is
+        made. `storage_options` are those of the object store, as LanceDB takes them. Raises `InputError` where there is
+        no store, or one that was made otherwise.
         """
+        load = _loader(model)
+        embedder = model if isinstance(model, Embedder) else None
         store = Store.open(str(uri), storage_options)
-        if store is None:
-            if not create:
-                raise InputError(f"{uri} holds no store; make one with `me5 index PATH… --into {uri}`")
-            embedder = embedder or Embedder.load()
+        if store is not None:
+            if embedder is not None:
+                store.settings.check(embedder, embedder.precision)
+        elif create:
+            embedder = load(None)
             tokens = passage_tokens or min(PASSAGE_TOKENS, embedder.max_seq_length)
-            settings = Settings.of(
+            settings = StoreSettings.of(
                 embedder, embedder.precision, passage_tokens=tokens, quantization=quantization or "none"
             )
             store = Store.create(str(uri), settings, storage_options)
-        opened = cls(store, embedder or partial(load, store.settings))
-        opened.check_asked(passage_tokens, quantization)
-        return opened
+            store.settings.check_same(settings)  # another writer may have been faster
+        else:
+            raise InputError(f"{uri} holds no store; make one with `me5 index PATH… --into {uri}`")
+        _check_wanted(store.settings, passage_tokens, quantization)
+        return cls(store, partial(load, store.settings), embedder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Finish what was added or removed; after an error that is left to the next run."""
+        if kind is None and self._unfinished:
+            self.finish()
 
     def __len__(self) -> int:
         """The number of passages."""
         return self.store.count()
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> StoreSettings:
         """What the store remembers of the model."""
         return self.store.settings
-
-    def check_asked(self, passage_tokens: int | None, quantization: str | None) -> None:
-        """Raise `InputError` where the store was made otherwise than is asked for; None asks for nothing."""
-        settings = self.settings
-        for name, asked, kept in (
-            ("passages of at most N tokens", passage_tokens, settings.passage_tokens),
-            ("the quantization", quantization, settings.quantization),
-        ):
-            if asked is not None and asked != kept:
-                raise InputError(
-                    f"this store was made with {name.replace('N', str(kept))}"
-                    f"{f' {kept}' if 'N' not in name else ''}, got {asked}; leave it out, or index into another store"
-                )
 
     def add(
         self,
@@ -135,16 +138,17 @@ class Index:
         """Bring the store up to date with files and folders: new and changed ones in, deleted ones out.
 
         `columns` names the columns of JSONL, CSV and Parquet. `exclude` are patterns as in `.gitignore`, added to those
-        in files called `.me5ignore`. Symbolic links within folders are read only with `follow_links`. Call `finish`
-        after the last `add`. Raises `InputError` for a path that is not there, `StoreError` for a store that cannot be
-        written to; files that cannot be used are in the summary.
+        in files called `.me5ignore`. Symbolic links within folders are read only with `follow_links`. Raises
+        `InputError` for a path that does not exist, `StoreError` for a store that cannot be written to; files that
+        cannot be used are in the summary.
         """
-        clock = perf_counter()
+        clock, self._unfinished = perf_counter(), True
         columns = columns or Columns()
         found = files.find(paths, exclude=exclude, follow_links=follow_links)
         known, versions = self.store.known_files(), self.store.versions()
         sources, moved = self._sources(found, known)
-        if any(source.startswith("/") for source in {*known, *versions}) and self._relocate(sources):
+        if any(source.startswith("/") for source in {*known, *versions}):
+            self._relocate(sources)
             known, versions = self.store.known_files(), self.store.versions()
         at = {name: path for path in found.files if (name := sources.name(path)) is not None}
         seen = {source: (found.files[path], _way(path, columns)) for source, path in at.items()}
@@ -214,18 +218,17 @@ class Index:
                 sources = Sources(self.store.roots())
         return sources, told
 
-    def _relocate(self, sources: Sources) -> bool:
-        """Call files of a store of an older me5, which called them by their absolute paths, as this one does."""
+    def _relocate(self, sources: Sources) -> None:
+        """Rename the files of a store of an older me5, which named them by their absolute paths."""
         for name, path in sorted(sources.roots.items(), key=lambda root: -len(root[1])):
             self.store.relocate(path, name)
-        return True
 
     def add_documents(self, documents: Mapping[str, Document]) -> Summary:
         """Index documents that are no files, by names that stay theirs: the same name again replaces.
 
         Raises `InputError` that names a document which cannot be used, before any is indexed.
         """
-        clock = perf_counter()
+        clock, self._unfinished = perf_counter(), True
         contents = {name: _content(name, document) for name, document in documents.items()}
         self._check_names(documents)
         self.store.upgrade()
@@ -251,10 +254,12 @@ class Index:
                 )
 
     def finish(self, *, pays_from: int = recall.PAYS_FROM) -> Recall | None:
-        """Tidy the store after writing, bring its indexes up to date, and build one over the vectors where it pays.
+        """Compact the store, bring its indexes up to date, and build one over the vectors where it pays.
 
-        Returns what the new index was measured to be, None where none was built.
+        The end of a `with` block does it; call it to search full text before that, or to see the figures of the new
+        index over the vectors, which it returns; None where none was built.
         """
+        self._unfinished = False
         if not len(self):
             return None
         self.store.index_text()
@@ -273,6 +278,7 @@ class Index:
             under = {source for source, path in paths.items() if Path(path).is_relative_to(place)}
             name = str(one).rstrip("/")
             dropped |= under or {source for source in there if source == name or source.startswith(f"{name}/")}
+        self._unfinished = True
         return self.store.remove(sorted(dropped))
 
     def search(
@@ -309,10 +315,34 @@ class Index:
         return None if self.store.tuning is None else recall.measure(self.store, self.embedder)
 
 
-def load(settings: Settings, model: str | None = None, *, threads: int | None = None) -> Embedder:
+def _loader(model: Embedder | str | Path | Load | None) -> Load:
+    """How the model is loaded, given the settings of an existing store or None for a new one."""
+    if isinstance(model, Embedder):
+        return lambda _: model
+    if callable(model):
+        return model
+    return lambda settings: Embedder.load(model) if settings is None else load(settings, model)
+
+
+def _check_wanted(settings: StoreSettings, passage_tokens: int | None, quantization: str | None) -> None:
+    """Raise `InputError` where the store was made otherwise than is wanted; None is for whatever it has."""
+    for name, wanted, kept in (
+        ("passages of at most N tokens", passage_tokens, settings.passage_tokens),
+        ("the quantization", quantization, settings.quantization),
+    ):
+        if wanted is not None and wanted != kept:
+            raise InputError(
+                f"this store was made with {name.replace('N', str(kept))}"
+                f"{f' {kept}' if 'N' not in name else ''}, got {wanted}; leave it out, or index into another store"
+            )
+
+
+def load(
+    settings: StoreSettings, model: str | Path | None = None, *, device: str = "cpu", threads: int | None = None
+) -> Embedder:
     """The model that a store was made with, at its precision where this machine has it.
 
-    Raises `InputError` for one that would come from the hub, unless it is known to me5, or `model` names it.
+    `model` names it where it would come from the hub and me5 does not know it; otherwise that raises `InputError`.
     """
     if model is None and not settings.trusted:
         raise InputError(
@@ -320,7 +350,7 @@ def load(settings: Settings, model: str | None = None, *, threads: int | None = 
             f"knows; if you trust it, name it: --model {settings.model}, in Python Index.open(…, Embedder.load(…))"
         )
     precision: Any = settings.precision if settings.precision in LOSSY else "auto"
-    return Embedder.load(model or settings.model, precision=precision, threads=threads)
+    return Embedder.load(model or settings.model, device=device, precision=precision, threads=threads)
 
 
 def _work(source: str, path: str, stamp: Stamp, columns: Columns, confined: Confined) -> Work:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from me5.errors import InputError, StoreError
 from me5.search.files import Stamp
-from me5.search.settings import Settings
+from me5.search.settings import StoreSettings
 
 _SETTINGS_KEY = b"me5:settings"
 MEND = "If it is damaged, take it from a backup, or index into a new store"
@@ -77,7 +77,7 @@ FILES = pa.schema(
 ROOTS = pa.schema([_key("name"), pa.field("path", pa.string())])
 
 
-def passages_of(settings: Settings) -> pa.Schema:
+def passages_of(settings: StoreSettings) -> pa.Schema:
     """The columns of the passages, with the settings of the store."""
     strings = [pa.field(name, pa.string()) for name in ("key", "source", "version", "title", "text")]
     return pa.schema(
@@ -97,15 +97,15 @@ def passages_of(settings: Settings) -> pa.Schema:
     )
 
 
-def read_settings(uri: str, passages: Any) -> Settings:
+def read_settings(uri: str, passages: Any) -> StoreSettings:
     """How the store was made. Raises `InputError` for another's database."""
     kept = (passages.schema.metadata or {}).get(_SETTINGS_KEY)
     if kept is None:
         raise InputError(f"{uri} is a LanceDB database, but not a store that me5 made; choose another place")
-    return Settings.from_json(kept.decode("utf-8", "replace"))
+    return StoreSettings.from_json(kept.decode("utf-8", "replace"))
 
 
-def check_tables(uri: str, passages: Any, files: Any, settings: Settings) -> None:
+def check_tables(uri: str, passages: Any, files: Any, settings: StoreSettings) -> None:
     """Raise `StoreError` for tables that are not those of these settings."""
     for table, schema in ((passages, passages_of(settings)), (files, FILES)):
         for field in schema:

@@ -23,7 +23,7 @@ _SIDES: tuple[Side, ...] = ("query", "document")
 
 
 @dataclass(frozen=True)
-class Settings:
+class StoreSettings:
     """How a store was made.
 
     `model` is a name that `Embedder.load` takes, `fingerprint` the hash of its files, `prompts` the texts in front of
@@ -41,7 +41,9 @@ class Settings:
     format: int = FORMAT
 
     @classmethod
-    def of(cls, model: Preprocessor, precision: str, *, passage_tokens: int, quantization: Quantization) -> "Settings":
+    def of(
+        cls, model: Preprocessor, precision: str, *, passage_tokens: int, quantization: Quantization
+    ) -> "StoreSettings":
         """The settings of a new store for the vectors of a model; `precision` is what its engine computes in."""
         if quantization not in QUANTIZATIONS:
             raise InputError(f"unknown quantization {quantization!r}; expected one of {', '.join(QUANTIZATIONS)}")
@@ -60,7 +62,7 @@ class Settings:
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: str) -> "Settings":
+    def from_json(cls, text: str) -> "StoreSettings":
         """Raises `InputError` for a store of a newer me5, `StoreError` for settings that are damaged."""
         try:
             content: Any = json.loads(text)
@@ -90,7 +92,11 @@ class Settings:
 
     def check(self, model: Preprocessor, precision: str) -> None:
         """Raise `InputError` unless vectors of this model at this precision can be compared with those in the store."""
-        came = Settings.of(model, precision, passage_tokens=self.passage_tokens, quantization=self.quantization)
+        tokens, quantization = self.passage_tokens, self.quantization
+        self.check_same(StoreSettings.of(model, precision, passage_tokens=tokens, quantization=quantization))
+
+    def check_same(self, came: "StoreSettings") -> None:
+        """Raise `InputError` unless the model of these settings makes vectors that compare with those in the store."""
         if came.fingerprint != self.fingerprint or came.dim != self.dim:
             raise InputError(
                 f"this store was made with {self.model} (weights {self.fingerprint[:12]}), got {came.model} (weights "

@@ -40,7 +40,7 @@ from me5.search.schema import (
     passages_of,
     read_settings,
 )
-from me5.search.settings import Settings
+from me5.search.settings import StoreSettings
 from me5.vectors import Float32
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ class Store:
             raise StoreError(f"{uri} cannot be opened as a store: {_reason(error)}. {MEND}") from error
 
     @classmethod
-    def create(cls, uri: str, settings: Settings, storage_options: Mapping[str, str] | None = None) -> "Store":
+    def create(cls, uri: str, settings: StoreSettings, storage_options: Mapping[str, str] | None = None) -> "Store":
         """A new store; where another writer was faster, the store that it made."""
         if "://" not in uri and Path(uri).exists() and not Path(uri).is_dir():
             raise InputError(f"{uri} is a file, expected a folder or an object-store URL")

@@ -1,10 +1,8 @@
 """`me5 data check`: every row of a dataset against the rules."""
 
-import json
-
 import typer
 
-from me5.cli import options
+from me5.cli import options, output
 from me5.cli.data import shared
 
 
@@ -27,7 +25,7 @@ def check(dataset: shared.Dataset_, as_json: options.Json = False, quiet: option
         "sources": found.sources, "licences": found.licences, "fingerprint": opened.fingerprint,
     }  # fmt: skip
     if as_json:
-        print(json.dumps({"counts": dict(opened.counts), **facts}, ensure_ascii=False, indent=2))  # noqa: T201
+        output.print_json({"counts": dict(opened.counts), **facts})
         return
     typer.echo(f"{dataset}: sound; {shared.summary(opened.counts)}")
     typer.echo(f"documents without a relation: {found.unrelated:,}; queries without a positive: {found.unanswered:,}")

@@ -46,7 +46,7 @@ def decontaminate(
         Dataset.open(dataset), out, evaluation, whole_corpus=whole_corpus, common=common,
         show_progress_bar=not (quiet or as_json), overwrite=overwrite,
     )  # fmt: skip
-    shared.tell(written, as_json=as_json, quiet=quiet)
+    shared.print_summary(written, as_json=as_json, quiet=quiet)
     if not quiet and not as_json:
         step = written.steps[-1]
         removed = ", ".join(f"{count:,} {what}" for what, count in step["removed"].items() if count) or "nothing"

@@ -38,7 +38,7 @@ def deduplicate(
     settings = Settings(None if exact else near, near_queries, seed)
     shown = not (quiet or as_json)
     written = deduplicated(Dataset.open(dataset), out, settings, show_progress_bar=shown, overwrite=overwrite)
-    shared.tell(written, as_json=as_json, quiet=quiet)
+    shared.print_summary(written, as_json=as_json, quiet=quiet)
     if not quiet and not as_json:
         step = written.steps[-1]
         for table, counts in step["removed"].items():

@@ -8,9 +8,11 @@ from me5.cli import options
 from me5.cli.data import shared, work
 
 
+@options.with_model()
 def filter(  # noqa: A001
     dataset: shared.Dataset_,
     out: shared.Out,
+    model: options.ModelOptions,
     top: Annotated[int, typer.Option("--top", "-k", min=1, max=100, help="Keep positives among the best so many.")] = 2,
     pool: Annotated[int, typer.Option("--pool", min=1, help="How many random documents they are ranked among.")] = (
         1_000_000
@@ -20,12 +22,7 @@ def filter(  # noqa: A001
     restart: work.Restart = False,
     overwrite: shared.Overwrite = False,
     dtype: work.Dtype = "float16",
-    model: options.Model = None,
     task: options.Task = None,
-    device: options.Device = "cpu",
-    precision: options.Precision = "auto",
-    threads: options.Threads = None,
-    max_tokens: options.MaxTokens = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -44,9 +41,7 @@ def filter(  # noqa: A001
     settings = FilterSettings(top, pool, seed)
     data = Dataset.open(dataset)
     place = work.workplace(out, job, restart=restart, dtype=dtype, quiet=quiet or as_json)
-    teacher = work.open_model(
-        model, device=device, precision=precision, threads=threads, max_tokens=max_tokens, task=task, quiet=quiet
-    )
+    teacher = work.open_model(model, task=task, quiet=quiet)
     counts = filter_pairs(data, teacher, settings, out=out, work=place, overwrite=overwrite)
     columns = [
         ("pairs", [f"{count.pairs:,}" for count in counts]),

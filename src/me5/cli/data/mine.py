@@ -54,9 +54,11 @@ CheckMargin = Annotated[
 ]
 
 
+@options.with_model()
 def mine(
     dataset: shared.Dataset_,
     out: shared.Out,
+    model: options.ModelOptions,
     number: Number = 7,
     depth: Depth = 200,
     skip: Skip = 0,
@@ -74,12 +76,7 @@ def mine(
     restart: work.Restart = False,
     overwrite: shared.Overwrite = False,
     dtype: work.Dtype = "float16",
-    model: options.Model = None,
     task: options.Task = None,
-    device: options.Device = "cpu",
-    precision: options.Precision = "auto",
-    threads: options.Threads = None,
-    max_tokens: options.MaxTokens = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
@@ -103,10 +100,10 @@ def mine(
     )  # fmt: skip
     data = Dataset.open(dataset)
     place = work.workplace(out, job, restart=restart, dtype=dtype, quiet=quiet or as_json)
-    teacher = work.open_model(
-        model, device=device, precision=precision, threads=threads, max_tokens=max_tokens, task=task, quiet=quiet
-    )
-    judge = None if check is None else work.open_judge(check, device=device, quiet=quiet)
+    teacher = work.open_model(model, task=task, quiet=quiet)
+    judge = None
+    if check is not None:
+        judge = work.open_judge(options.ModelOptions(check, device=model.device), quiet=quiet)
     counts = mine_negatives(data, teacher, settings, out=out, work=place, check=judge, overwrite=overwrite)
     columns = _columns(counts, checked=check is not None)
     work.report(out, place, [count.source for count in counts], columns, as_json=as_json, quiet=quiet)

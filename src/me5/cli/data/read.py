@@ -85,7 +85,7 @@ def read(
     with track(_size(paths), show=not (quiet or as_json), description="Reading", unit="bytes") as advance:
         reading = Reading(chosen, advance)
         dataset = _write(out, grouped, reading, conflicts=conflicts, overwrite=overwrite)
-    shared.tell(dataset, as_json=as_json, quiet=quiet)
+    shared.print_summary(dataset, as_json=as_json, quiet=quiet)
     if not quiet and not as_json:
         _tell(dataset, grouped, reading)
 

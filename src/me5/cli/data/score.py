@@ -7,26 +7,25 @@ import typer
 from me5.cli import options
 from me5.cli.data import shared, work
 
+Teacher = Annotated[
+    str | None,
+    typer.Option(
+        "--teacher", metavar="NAME", show_default="the bundled me5-mini", rich_help_panel="Model",
+        help="ce:NAME is a cross-encoder of sentence-transformers (a folder or hub id), other names are me5 "
+        "checkpoints.",
+    ),
+]  # fmt: skip
 
+
+@options.with_model(name=Teacher)
 def score(
     dataset: shared.Dataset_,
     out: shared.Out,
-    teacher: Annotated[
-        str | None,
-        typer.Option(
-            "--teacher", metavar="NAME", show_default="the bundled me5-mini",
-            help="ce:NAME is a cross-encoder of sentence-transformers (a folder or hub id), other names are me5 "
-            "checkpoints.",
-        ),
-    ] = None,
+    model: options.ModelOptions,
     job: work.Job = None,
     restart: work.Restart = False,
     overwrite: shared.Overwrite = False,
     task: options.Task = None,
-    device: options.Device = "cpu",
-    precision: options.Precision = "auto",
-    threads: options.Threads = None,
-    max_tokens: options.MaxTokens = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
@@ -44,9 +43,7 @@ def score(
 
     data = Dataset.open(dataset)
     place = work.workplace(out, job, restart=restart, quiet=quiet or as_json)
-    judge = work.open_judge(
-        teacher, device=device, precision=precision, threads=threads, max_tokens=max_tokens, task=task, quiet=quiet
-    )
+    judge = work.open_judge(model, task=task, quiet=quiet)
     counts = score_relations(data, judge, out=out, work=place, overwrite=overwrite)
 
     def mean(value: float | None) -> str:

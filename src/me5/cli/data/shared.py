@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from me5.cli import output
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -13,11 +15,6 @@ if TYPE_CHECKING:
 Dataset_ = Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder, as `me5 data read` writes them.")]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The dataset folder to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder where it exists.")]
-
-
-def told(dataset: "Dataset") -> "dict[str, object]":
-    """A dataset and its last step, for `--json`."""
-    return {"dataset": str(dataset.folder), "counts": dict(dataset.counts), "step": dict(dataset.steps[-1])}
 
 
 def summary(counts: "Mapping[str, int]") -> str:
@@ -29,11 +26,10 @@ def summary(counts: "Mapping[str, int]") -> str:
     )
 
 
-def tell(dataset: "Dataset", *, as_json: bool, quiet: bool) -> None:
-    """What was written, and what the last step counted."""
-    import json
-
+def print_summary(dataset: "Dataset", *, as_json: bool, quiet: bool) -> None:
+    """Print what was written; as JSON with what the last step counted."""
     if as_json:
-        print(json.dumps(told(dataset), ensure_ascii=False, indent=2))  # noqa: T201
+        step = dict(dataset.steps[-1])
+        output.print_json({"dataset": str(dataset.folder), "counts": dict(dataset.counts), "step": step})
     elif not quiet:
         typer.echo(f"{dataset.folder}: {summary(dataset.counts)}", err=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from me5.cli import options, streams
+from me5.cli import options, output
 from me5.cli.data import shared
 
 if TYPE_CHECKING:
@@ -42,48 +42,28 @@ def workplace(
     return Workplace(folder, restart=restart, dtype=dtype, show_progress_bar=not quiet)
 
 
-def open_model(
-    model: str | None,
-    *,
-    device: str,
-    precision: options.Precision,
-    threads: int | None,
-    max_tokens: int | None,
-    task: str | None,
-    quiet: bool,
-) -> "EmbeddingTeacher":
+def open_model(model: options.ModelOptions, *, task: str | None, quiet: bool) -> "EmbeddingTeacher":
     """The checkpoint that searches; `quiet` silences warnings too."""
     from me5.data.teachers import CheckpointTeacher
     from me5.errors import TruncationWarning
 
-    embedder = options.open_embedder(
-        model, device=device, precision=precision, threads=threads, max_tokens=max_tokens, quiet=quiet
-    )
-    warnings.simplefilter("ignore", TruncationWarning)  # said for every shard: a corpus always has long texts
+    embedder = model.open(quiet=quiet)
+    warnings.simplefilter("ignore", TruncationWarning)  # for every shard: a corpus always has long texts
     return CheckpointTeacher(embedder, task=task)
 
 
-def open_judge(
-    name: str | None,
-    *,
-    device: str,
-    precision: options.Precision = "auto",
-    threads: int | None = None,
-    max_tokens: int | None = None,
-    task: str | None = None,
-    quiet: bool,
-) -> "Teacher":
+def open_judge(model: options.ModelOptions, *, task: str | None = None, quiet: bool) -> "Teacher":
     """The teacher of pairs: `ce:NAME` a cross-encoder, else a me5 checkpoint."""
-    from me5.data.teachers import open_teacher
-    from me5.errors import Me5Warning, TruncationWarning
+    from me5.data.teachers import CROSS_ENCODER, open_teacher
 
-    warnings.simplefilter("ignore" if quiet else "always", Me5Warning)
-    with options.loading(name, quiet=quiet):
-        teacher = open_teacher(
-            name, device=device, precision=precision, threads=threads, max_tokens=max_tokens, task=task
-        )
-    warnings.simplefilter("ignore", TruncationWarning)
-    return teacher
+    if not (model.name or "").startswith(CROSS_ENCODER):
+        return open_model(model, task=task, quiet=quiet)
+    options.show_warnings(quiet=quiet)
+    with options.loading(model.name, quiet=quiet):
+        return open_teacher(
+            model.name, device=model.device, precision=model.precision, threads=model.threads,
+            max_tokens=model.max_tokens, task=task,
+        )  # fmt: skip
 
 
 def report(
@@ -99,17 +79,9 @@ def report(
     from me5.data.contract import Dataset
 
     if not quiet and not as_json:
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
-
-        table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-        table.add_column("source", overflow="fold")
-        for head, cells in columns:  # no word and no number is cut, however narrow the screen
-            table.add_column(head, justify="right", min_width=max(map(len, [*head.split(), *cells])))
-        for row, source in enumerate(sources):
-            table.add_row(source or "(none)", *(cells[row] for _, cells in columns))
-        streams.console().print(table)
-    shared.tell(Dataset.open(out), as_json=as_json, quiet=quiet)
+        rows = [[source or "(none)", *(cells[row] for _, cells in columns)] for row, source in enumerate(sources)]
+        output.print_table(["source", *(output.Number(head) for head, _ in columns)], rows, framed=False)
+    shared.print_summary(Dataset.open(out), as_json=as_json, quiet=quiet)
     if not quiet and not as_json:
         typer.echo(f"{place.folder} can be deleted, or kept to try other settings", err=True)
 

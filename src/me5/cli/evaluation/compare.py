@@ -1,12 +1,11 @@
 """`me5 eval compare`: two runs side by side, with a paired test."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from me5.cli import options, streams
+from me5.cli import options, output
 from me5.cli.evaluation import shared
 
 if TYPE_CHECKING:
@@ -30,22 +29,20 @@ def compare(
     me5 eval compare "results/BM25" "results/me5-mini (bf16)"
     me5 eval compare old/"me5-mini (bf16)"/sts.json new/"me5-mini (bf16)"/sts.json
     """
-    from rich.console import Console
-
     from me5.evaluation.comparison import compare as compared
 
     first, second = (_one_model(path) for path in (a, b))
-    with Console(stderr=True).status("comparing"):
+    with output.status("comparing"):
         rows = compared(first, second)
     if as_json:
-        told = [
+        listed = [
             {
                 "set": row.name, "sets": row.sets, "figure": row.main, "a": row.a, "b": row.b,
                 "difference": row.delta.value, "interval": row.delta.interval, "p": row.delta.p, "p_corrected": row.p,
             }
             for row in rows
         ]  # fmt: skip
-        print(json.dumps({"a": first[0].model, "b": second[0].model, "rows": told}, indent=2))  # noqa: T201
+        output.print_json({"a": first[0].model, "b": second[0].model, "rows": listed})
     else:
         _print(rows, first[0].model, second[0].model)
 
@@ -61,19 +58,15 @@ def _one_model(path: Path) -> "list[Result]":
 
 
 def _print(rows: "Sequence[Row]", a: str, b: str) -> None:
-    from rich.table import Table
-
-    table = Table(caption=f"A: {a}   B: {b}   × 100; p corrected for the sets of a task", caption_justify="left")
-    table.add_column("set", overflow="fold")
-    for column in ("A", "B", "B − A", "95 %", "p", "better"):
-        table.add_column(column, justify="left" if column in ("95 %", "better") else "right", no_wrap=True)
+    lines: list[list[str] | None] = []
     for row in rows:
         name = row.name if row.sets == 1 else f"{row.name}, mean of {row.sets}"
         verdict = ("B" if row.delta.value > 0 else "A") if row.certain else ""
         if row.sets > 1:
-            table.add_section()
-        table.add_row(
+            lines.append(None)
+        lines.append([
             f"{name} ({row.main})", shared.hundred(row.a), shared.hundred(row.b), f"{100 * row.delta.value:+.2f}",
             shared.between(row.delta.interval), f"{row.p:.4f}", verdict,
-        )  # fmt: skip
-    streams.console().print(table)
+        ])  # fmt: skip
+    heads = ["set", *map(output.Number, ("A", "B", "B − A", "95 %", "p")), "better"]
+    output.print_table(heads, lines, caption=f"A: {a}   B: {b}   × 100; p corrected for the sets of a task")

@@ -13,15 +13,23 @@ if TYPE_CHECKING:
     from me5.evaluation.encoders.base import Encoder
     from me5.evaluation.task import Task
 
+# What `open_encoder` does not take.
+NOT_OFFERED = ("max_tokens", "truncation")
 Paths = Annotated[
     list[Path], typer.Argument(metavar="PATH…", help="Evaluation sets: folders or files, or folders of them.")
 ]
 Model = Annotated[
     str | None,
     typer.Option(
+<<<<<<< HEAD
         "--model", "-m", envvar="ME5_MODEL", show_default="the bundled me5-mini",
         help="A folder, a .gguf file, a hub id or me5-mini; st:NAME for sentence-transformers; or a service, "
         "http://HOST/v1#MODEL (OpenAI's dialect) or http://HOST (text-embeddings-inference's), its key in ME5_API_KEY.",
+=======
+        "--model", "-m", envvar="ME5_MODEL", show_default="the bundled me5-mini", rich_help_panel="Model",
+        help="A folder, a hub id or me5-mini; st:NAME for sentence-transformers; or a service, http://HOST/v1#MODEL "
+        "(OpenAI's dialect) or http://HOST (text-embeddings-inference's), its key in ME5_API_KEY.",
+>>>>>>> bbd0199 (One set of model options and one opener, one printer, Index.open as the only opener)
     ),
 ]  # fmt: skip
 Cache = Annotated[
@@ -38,8 +46,6 @@ Task_ = Annotated[
         help="What instruct models are told: a name (web-search, …), an evaluation task (NFCorpus, …) or a sentence.",
     ),
 ]  # fmt: skip
-
-
 Name = Annotated[
     str | None,
     typer.Option(
@@ -51,35 +57,22 @@ Name = Annotated[
 
 def read_tasks(paths: "Sequence[Path]", *, quiet: bool = False) -> "list[Task]":
     """The tasks of all paths, in order; `quiet` silences warnings."""
-    import warnings
-
-    from me5.errors import Me5Warning
     from me5.evaluation.readers import read
 
-    warnings.simplefilter("ignore" if quiet else "always", Me5Warning)
-
+    options.show_warnings(quiet=quiet)
     return [task for path in paths for task in read(path)]
 
 
-def open_model(
-    model: str | None,
-    *,
-    device: str = "cpu",
-    precision: options.Precision = "auto",
-    threads: int | None = None,
-    prompts: options.Prompts = None,
-    cache: Path | None = None,
-    quiet: bool = False,
-) -> "Encoder":
+def open_model(model: options.ModelOptions, *, cache: Path | None = None, quiet: bool = False) -> "Encoder":
     """Load the model that is judged; `quiet` silences warnings too."""
-    import warnings
-
-    from me5.errors import Me5Warning
     from me5.evaluation.encoders import open_encoder
 
-    warnings.simplefilter("ignore" if quiet else "always", Me5Warning)
-    with options.loading(model, quiet=quiet):
-        return open_encoder(model, device=device, precision=precision, threads=threads, prompts=prompts, cache=cache)
+    options.show_warnings(quiet=quiet)
+    with options.loading(model.name, quiet=quiet):
+        return open_encoder(
+            model.name, revision=model.revision, device=model.device, precision=model.precision, threads=model.threads,
+            prompts=model.prompts, cache=cache,
+        )  # fmt: skip
 
 
 def hundred(value: float) -> str:

@@ -1,13 +1,14 @@
 """`me5 eval speed`: quality against tokens per second and bytes per vector."""
 
 import json
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from me5.cli import options, streams
+from me5.cli import options, output
 from me5.cli.evaluation import shared
 
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ class Precision(StrEnum):
     fp8 = "fp8"
 
 
+@options.with_model(without=("precision", *shared.NOT_OFFERED))
 def speed(
     paths: shared.Paths,
-    model: options.Model = None,
+    model: options.ModelOptions,
     precisions: Annotated[
         list[Precision] | None,
         typer.Option("--precision", "-p", show_default="all that this machine has", help="Repeat it for several."),
@@ -40,9 +42,6 @@ def speed(
         Path | None,
         typer.Option("--out", "-o", metavar="PATH", help="Write PATH.json, PATH.md and PATH.svg."),
     ] = None,
-    device: options.Device = "cpu",
-    threads: options.Threads = None,
-    prompts: options.Prompts = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -57,18 +56,18 @@ def speed(
     me5 eval speed data/sts --dim 128 --dim 64 -o speed
     """
     from me5.evaluation.protocols import texts_of
-    from me5.evaluation.report.tradeoff import as_markdown, as_svg, told
+    from me5.evaluation.report.tradeoff import as_markdown, as_svg, content_of
     from me5.evaluation.speed import points, rates
     from me5.progress import track
 
     tasks = shared.read_tasks(paths, quiet=quiet or as_json)
-    encoders = _encoders(model, precisions, device=device, threads=threads, prompts=prompts, quiet=quiet or as_json)
+    encoders = _encoders(model, precisions, quiet=quiet or as_json)
     speeds = rates(encoders, tasks, texts=texts)
     total = sum(map(texts_of, tasks)) * len(encoders)
     with track(total, show=not quiet and not as_json) as advance:
         found = points(encoders, tasks, speeds, dims=dims, advance=advance)
     name = next(iter(encoders.values())).name.rpartition(" (")[0]
-    content = told(found, name, texts=texts)
+    content = content_of(found, name, texts=texts)
     if out is not None:
         from me5.files.atomic import replacing
 
@@ -80,43 +79,27 @@ def speed(
             with replacing(Path(f"{out}{suffix}")) as file:
                 file.write(text.encode("utf-8"))
     if as_json:
-        print(json.dumps(content, indent=2))  # noqa: T201
+        output.print_json(content)
     else:
         _print(content)
 
 
-def _encoders(
-    model: str | None,
-    asked: list[Precision] | None,
-    *,
-    device: str,
-    threads: int | None,
-    prompts: options.Prompts,
-    quiet: bool,
-) -> "dict[str, Encoder]":
+def _encoders(model: options.ModelOptions, wanted: list[Precision] | None, *, quiet: bool) -> "dict[str, Encoder]":
     from me5.engine import precisions
     from me5.errors import EngineError
 
     found: dict[str, Encoder] = {}
-    for precision in [one.value for one in asked] if asked else precisions(device):
+    for precision in [one.value for one in wanted] if wanted else precisions(model.device):
         try:
-            found[precision] = shared.open_model(
-                model, device=device, precision=precision, threads=threads, prompts=prompts, quiet=quiet
-            )
+            found[precision] = shared.open_model(replace(model, precision=precision), quiet=quiet)
         except EngineError:
-            if asked:  # by name
+            if wanted:  # by name
                 raise
     return found
 
 
 def _print(content: "dict[str, object]") -> None:
-    from rich.table import Table
-
     from me5.evaluation.report.tradeoff import HEADINGS, rows
 
-    table = Table(title=str(content["model"]))
-    for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading in HEADINGS[:2] else "right")
-    for row in rows(content):
-        table.add_row(*row)
-    streams.console().print(table)
+    heads = [*HEADINGS[:2], *map(output.Number, HEADINGS[2:])]
+    output.print_table(heads, rows(content), title=str(content["model"]))

@@ -20,6 +20,7 @@ LIBRARY = "st:"
 def open_encoder(
     model: str | None,
     *,
+    revision: str | None = None,
     device: str = "cpu",
     precision: "Precision" = "auto",
     threads: int | None = None,
@@ -33,10 +34,8 @@ def open_encoder(
     """
     style = STYLES[prompts] if prompts is not None else None
     elsewhere = model is not None and model.startswith((LIBRARY, "http://", "https://"))
-    if elsewhere and (device != "cpu" or precision != "auto" or threads is not None):
-        raise InputError(
-            f"device, precision and threads are set where {model} runs; leave --device, --precision and --threads out"
-        )
+    if elsewhere and (device != "cpu" or precision != "auto" or threads is not None or revision is not None):
+        raise InputError(f"{model} is not run by me5; leave --device, --precision, --threads and --revision out")
     if model is not None and model.startswith(LIBRARY):
         from me5.evaluation.encoders.library import LibraryEncoder
 
@@ -46,6 +45,8 @@ def open_encoder(
 
         encoder = EndpointEncoder(model, prompts=style, key=os.environ.get("ME5_API_KEY"))
     else:
-        embedder = Embedder.load(model, device=device, precision=precision, threads=threads, prompts=style)
+        embedder = Embedder.load(
+            model, revision=revision, device=device, precision=precision, threads=threads, prompts=style
+        )
         encoder = CheckpointEncoder(embedder)
     return CachedEncoder(encoder, cache) if cache is not None else encoder

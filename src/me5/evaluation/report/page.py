@@ -6,12 +6,12 @@ from pathlib import Path
 
 from me5._version import __version__
 from me5.evaluation.bm25 import NAME as BM25
+from me5.evaluation.means import Mean, by_subset, by_task, means
 from me5.evaluation.published import Published, published
 from me5.evaluation.report import failures, plots
 from me5.evaluation.report.markup import Node, element, html, text
 from me5.evaluation.report.svg import Mark, axis, track
 from me5.evaluation.results import Result, by_model
-from me5.evaluation.summary import Mean, by_subset, by_task, means
 
 COLOURS = ("c0", "c1", "c2", "c3", "c4", "c5")
 Interval = tuple[float, float]

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from sklearn.metrics import precision_recall_curve
 
+from me5.evaluation.means import by_subset
 from me5.evaluation.metrics import DEPTHS
 from me5.evaluation.report.markup import Node, element
 from me5.evaluation.report.svg import Curve, curves, density, histogram
 from me5.evaluation.results import Result, by_model
-from me5.evaluation.summary import by_subset
 
 # A task of more sets than this shows its mean curve, and histograms of all sets together.
 _FEW = 8

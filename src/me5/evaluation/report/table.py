@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from me5.evaluation.means import by_subset, by_task, means
 from me5.evaluation.results import Result, by_model
-from me5.evaluation.summary import by_subset, by_task, means
 
 
 def as_markdown(results: Sequence[Result], title: str) -> str:

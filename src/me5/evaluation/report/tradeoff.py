@@ -21,7 +21,7 @@ text { font: 12px system-ui, sans-serif; fill: #3a4048; } .title { font-weight: 
 """
 
 
-def told(points: Sequence[Point], model: str, *, texts: int) -> dict[str, Any]:
+def content_of(points: Sequence[Point], model: str, *, texts: int) -> dict[str, Any]:
     """The content of the JSON file. `kept` is the share of the first point's quality."""
     whole = points[0].quality or 1.0
     return {

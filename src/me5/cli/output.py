@@ -1,0 +1,111 @@
+"""What commands print: tables, facts and JSON on standard output; complaints and spinners on standard error.
+
+The one place that knows whether standard output is a terminal, whose width tables fit, or a pipe or file, where each
+row is one line.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from me5.cli import terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+_UNLIMITED = 1 << 16
+
+
+class Number(str):
+    """The head of a column of numbers: they are aligned right, and no digit of them is cut."""
+
+    __slots__ = ()
+
+
+def console() -> "Console":
+    """Standard output for text with colours: as wide as a terminal on one, without limit elsewhere."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _UNLIMITED)
+
+
+def errors() -> "Console":
+    """Standard error, for text with colours."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_line(*parts: "str | Text | tuple[str, str]") -> None:
+    """Print a line of texts, some with a style, which a terminal wraps where it will."""
+    from rich.text import Text
+
+    console().print(Text.assemble(*parts), soft_wrap=True)
+
+
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print JSON, as `--json` asks for."""
+    print(terminal.as_json(value, indent=indent), flush=True)  # noqa: T201
+
+
+def print_table(
+    heads: Sequence[str],
+    rows: "Iterable[Sequence[str | Text] | None]",
+    *,
+    title: str | None = None,
+    caption: str | None = None,
+    framed: bool = True,
+) -> None:
+    """Print rows under their heads; None in place of a row draws a line. Strings are never read as markup."""
+    from rich.box import HEAVY_HEAD, SIMPLE_HEAD
+    from rich.table import Table
+
+    box = HEAVY_HEAD if framed else SIMPLE_HEAD
+    table = Table(title=title, caption=caption, caption_justify="left", box=box, show_edge=framed)
+    listed = list(rows)
+    for place, head in enumerate(heads):
+        if isinstance(head, Number):
+            longest = max(len(one) for one in (*head.split(), *(row[place] for row in listed if row is not None)))
+            table.add_column(_text(head), justify="right", min_width=longest)
+        else:
+            table.add_column(_text(head), overflow="fold")
+    for row in listed:
+        if row is None:
+            table.add_section()
+        else:
+            table.add_row(*map(_text, row))
+    console().print(table)
+
+
+def print_facts(facts: "Mapping[str, str]") -> None:
+    """Print a name and a value per line."""
+    width = max(map(len, facts)) + 2
+    for name, value in facts.items():
+        print_line((name.ljust(width), "bold"), value)
+
+
+def complain(kind: str, text: str) -> None:
+    """Print an `error` or a `warning` on standard error."""
+    from rich.text import Text
+
+    colour = "red" if kind == "error" else "yellow"
+    errors().print(Text.assemble((f"{kind}:", f"bold {colour}"), " ", text))
+
+
+@contextmanager
+def status(text: str, *, show: bool = True) -> "Iterator[Callable[[str], None]]":
+    """A spinner beside a text on standard error, where that is a terminal; what it gives changes the text."""
+    on = errors() if show else None
+    if on is None or not on.is_terminal:
+        yield lambda _: None
+        return
+    with on.status(text) as shown:
+        yield shown.update
+
+
+def _text(cell: "str | Text") -> "Text":
+    from rich.text import Text
+
+    return cell if isinstance(cell, Text) else Text(cell)
