@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from me5 import Embedder, InputError
+from me5 import Embedder, InputError, PromptWarning
 from me5.search import Document, Index, StoreSettings, recall
 from me5.search.indexing import Indexing
 from me5.search.readers import markdown
@@ -231,6 +231,43 @@ def test_a_model_in_a_folder_is_loaded_from_there(tmp_path, xlmr):
     assert StoreSettings.from_json(made.settings.to_json()) == made.settings
     with pytest.raises(InputError, match="format 99"):
         StoreSettings.from_json(json.dumps({**asdict(made.settings), "format": 99}))
+
+
+def test_a_block_finishes_what_it_added(tmp_path, embedder):
+    tea = {"tea": Document("Tea needs boiling water.")}
+    with Index.open(tmp_path / "s", embedder, create=True) as index:
+        index.add_documents(tea)
+        with pytest.raises(InputError, match="no full-text index yet"):
+            index.search("boiling", hybrid=True)
+    assert index.search("boiling", hybrid=True)[0].source == "tea"
+
+    other = Index.open(tmp_path / "other", embedder, create=True)
+    with pytest.raises(InputError, match="expected a me5"), other:
+        other.add_documents(tea) and other.add_documents({"bad": "no document"})
+    assert not other.store.has_text_index(), "after an error nothing more is written"
+    with Index.open(tmp_path / "other", embedder) as again:
+        assert again.add_documents(tea).unchanged == 1
+    assert again.store.has_text_index(), "the next run does what the one before has left"
+
+
+def test_a_model_is_given_by_name_or_by_a_function(tmp_path, xlmr, embedder):
+    seen = []
+
+    def load(settings):
+        seen.append(settings)
+        return embedder
+
+    made = Index.open(tmp_path / "s", load, create=True)
+    assert (seen, made.embedder) == ([None], embedder)
+    again = Index.open(tmp_path / "s", load)
+    assert seen == [None], "a store loads its model when it needs it"
+    assert (again.embedder, seen) == (embedder, [None, made.settings])
+    assert Index.open(tmp_path / "s", "me5-mini").embedder.checkpoint.name == "me5-mini"
+    with pytest.warns(PromptWarning):
+        named = Index.open(tmp_path / "named", str(xlmr), create=True)
+    assert named.settings.model == str(xlmr.resolve())
+    with pytest.raises(InputError, match="vectors of two models cannot be compared"), pytest.warns(PromptWarning):
+        Index.open(tmp_path / "s", xlmr).search("tea")
 
 
 def test_places_that_hold_no_store(tmp_path, embedder):

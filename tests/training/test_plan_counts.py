@@ -6,9 +6,8 @@ from typer.testing import CliRunner
 
 from me5 import InputError
 from me5.cli import app
-from me5.cli.train import _Lines
 from me5.training import plan
-from me5.training.loop import Step, open_batches, open_entries
+from me5.training.loop import open_batches, open_entries
 from me5.training.recipe import read_recipe
 from me5.training.start import start
 
@@ -54,15 +53,3 @@ def test_a_plan_says_what_it_does_and_a_byte_order_mark_harms_no_recipe(tmp_path
         "measuring the loss and an update",
     ]  # fmt: skip
     assert CliRunner().invoke(app, ["train", str(path), "--plan", "--quiet"], catch_exceptions=False).stderr == ""
-
-
-def test_a_log_gets_the_first_step_the_last_and_one_line_a_minute_between(monkeypatch, capsys) -> None:
-    now = 0.0
-    monkeypatch.setattr("me5.cli.train.time.monotonic", lambda: now)
-    show = _Lines(100)
-    for number in range(1, 101):
-        now += 25.0
-        show(Step(number, 1.0, 1.0, 0.0, 0.5, 0.5, 1e-5, 1.0, 100, 25.0))
-    shown = [int(line.split()[1]) for line in capsys.readouterr().err.splitlines()]
-    assert shown == [1, *range(4, 101, 3)]
-    assert shown[-1] == 100

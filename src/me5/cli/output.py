@@ -62,8 +62,10 @@ def print_table(
     from rich.box import HEAVY_HEAD, SIMPLE_HEAD
     from rich.table import Table
 
-    box = HEAVY_HEAD if framed else SIMPLE_HEAD
-    table = Table(title=title, caption=caption, caption_justify="left", box=box, show_edge=framed)
+    look: dict[str, Any] = (
+        {"box": HEAVY_HEAD} if framed else {"box": SIMPLE_HEAD, "show_edge": False, "pad_edge": False}
+    )
+    table = Table(title=title, caption=caption, caption_justify="left", **look)
     listed = list(rows)
     for place, head in enumerate(heads):
         if isinstance(head, Number):

@@ -5,28 +5,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from me5.cli import options, output, terminal
+from me5.cli import options, output
+from me5.cli.hits import Languages, print_hits
 from me5.cli.index import StorageOption, open_index, stored_model
 from me5.errors import InputError, ServiceError
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from me5.search import Index
 
-# Characters shown before and after the best sentence.
-_AROUND = 300
-# Other places of a passage, and languages of a store, that are named.
-_COPIES, _LANGUAGES = 3, 12
-
-# A question -> hits; the passages of each language.
+# A question → hits.
 Ask = Callable[[str], list[dict[str, Any]]]
-Languages = Callable[[], Mapping[str, int]]
 
 
 @stored_model
@@ -98,7 +90,7 @@ def search(
 
 
 def _opened(index: "Index", fields: dict[str, Any]) -> tuple[Ask, Languages]:
-    """How a store is asked, and how it tells which languages there are."""
+    """How to ask a store, and which languages it has."""
 
     def ask(question: str) -> list[dict[str, Any]]:
         return [{**asdict(hit), "place": hit.place} for hit in index.search(question, **fields)]
@@ -108,7 +100,7 @@ def _opened(index: "Index", fields: dict[str, Any]) -> tuple[Ask, Languages]:
 
 @contextmanager
 def _service(url: str, fields: dict[str, Any]) -> Iterator[tuple[Ask, Languages]]:
-    """The same of a service."""
+    """The same for a service."""
     from me5.client import Client
 
     with Client(url) as client:
@@ -126,28 +118,28 @@ def _service(url: str, fields: dict[str, Any]) -> Iterator[tuple[Ask, Languages]
 
 
 def _answer(question: str | None, ask: Ask, languages: Languages, *, as_json: bool) -> None:
-    """Ask one question, or those that are typed or piped in, and show what is found."""
+    """Ask one question, or those that are typed or piped in, and show the hits."""
     interactive = question is None and sys.stdin.isatty()
-    for asked in [question] if question is not None else _asked(interactive):
+    for one in [question] if question is not None else _questions(interactive):
         try:
-            hits = ask(asked)
+            hits = ask(one)
         except InputError as error:
             if not interactive:
                 raise
-            typer.echo(f"error: {error}", err=True)
+            output.complain("error", str(error))
             continue
         if as_json:
-            answer = {"question": asked, "hits": [{**hit, "best_sentence": _best_sentence(hit)} for hit in hits]}
+            answer = {"question": one, "hits": [{**hit, "best_sentence": _best_sentence(hit)} for hit in hits]}
             output.print_json(answer, indent=2 if question is not None else None)
         else:
-            _show(hits, languages)
+            print_hits(hits, languages)
 
 
 def _best_sentence(hit: Mapping[str, Any]) -> str:
     return "" if hit["best"] is None else hit["text"][slice(*hit["best"])]
 
 
-def _asked(interactive: bool) -> Iterator[str]:
+def _questions(interactive: bool) -> Iterator[str]:
     """Questions typed at a prompt, or the lines of standard input."""
     if not interactive:
         yield from (line.strip() for line in sys.stdin if line.strip())
@@ -163,54 +155,3 @@ def _asked(interactive: bool) -> Iterator[str]:
         if not line:
             return
         yield line
-
-
-def _show(hits: list[dict[str, Any]], languages: Languages) -> None:
-    from rich.padding import Padding
-    from rich.text import Text
-
-    console = output.console()
-    if not hits:
-        output.print_line(f"nothing found{_there(languages())}")
-    for number, hit in enumerate(hits, 1):
-        head = Text(f"{number}. ", style="bold")
-        head.append(f"{hit['score']:.3f}", style="green")
-        head.append(f"  {hit['language'] or '?'}  ", style="magenta")
-        head.append(_near(hit["place"]), style="cyan")
-        if hit["title"]:
-            head.append(f"  {terminal.line(hit['title'])}", style="bold")
-        body = Text(terminal.body(hit["text"]))
-        if hit["best"] is not None:
-            body.stylize("bold yellow", *hit["best"])
-        console.print(head, soft_wrap=True)
-        console.print(Padding(_shortened(body, hit), (0, 0, 0, 3), expand=False))
-        if hit["also"]:
-            console.print(Padding(Text(_copies(hit["also"]), style="dim"), (0, 0, 0, 3), expand=False))
-        console.print()
-
-
-def _there(languages: Mapping[str, int]) -> str:
-    """Which languages there are, for whom a filter left nothing."""
-    named = [f"{code or 'unknown'} {count:,}" for code, count in list(languages.items())[:_LANGUAGES]]
-    more = [f"{len(languages) - _LANGUAGES:,} more languages"] if len(languages) > _LANGUAGES else []
-    return f"; the store has passages in {', '.join(named + more)}" if named else "; the store is empty"
-
-
-def _near(place: str) -> str:
-    """A place, relative to here where it lies below."""
-    return terminal.line(place.removeprefix(str(Path.cwd()) + "/"))
-
-
-def _copies(also: list[dict[str, str]]) -> str:
-    places = "; ".join(_near(copy["place"]) for copy in also[:_COPIES])
-    more = len(also) - _COPIES
-    return f"also in {places}{f' and {more:,} more' if more > 0 else ''}"
-
-
-def _shortened(body: "Text", hit: Mapping[str, Any]) -> "Text":
-    """A long passage around its best sentence."""
-    from rich.text import Text
-
-    start, end = hit["best"] or (0, 0)
-    first, last = max(0, start - _AROUND), min(len(hit["text"]), end + _AROUND)
-    return Text("… " * (first > 0)) + body[first:last] + Text(" …" * (last < len(hit["text"])))

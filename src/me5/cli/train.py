@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,15 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from me5.cli import options, output
-from me5.progress import SECONDS_BETWEEN_LINES, duration, track
+from me5.cli.train_progress import shown_steps
+from me5.progress import duration, track
 
 if TYPE_CHECKING:
-    from me5.training.loop import Judgement, Step
     from me5.training.plan import Plan
     from me5.training.recipe import Recipe
     from me5.training.run import Run
-
-    Observe = Callable[[Step | Judgement], None]
 
 
 def train(
@@ -54,10 +51,10 @@ def train(
     ] = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a model as a recipe says; the same command goes on with a run that was stopped.
+    """Train a model from a recipe; the same command resumes a run that was stopped.
 
-    Ctrl-C and SIGTERM let it finish the step and save; a second one does not.
-    Needs the extra `train`. On several GPUs: python -m torch.distributed.run --nproc-per-node 2 -m me5 train RECIPE
+    Ctrl-C and SIGTERM let it finish the step and save; a second one does not. Needs the extra `train`. On several
+    GPUs: python -m torch.distributed.run --nproc-per-node 2 -m me5 train RECIPE
 
     \b
     me5 train recipe.toml --plan
@@ -78,8 +75,8 @@ def train(
         if plan:
             from me5.training.plan import make_plan
 
-            with _told_parts(quiet=quiet) as tell:
-                made = make_plan(settings, cache, tell=tell)
+            with _shown_parts(quiet=quiet) as show:
+                made = make_plan(settings, cache, tell=show)
             if not quiet:
                 _print_plan(made)
         else:
@@ -89,8 +86,8 @@ def train(
 
 
 @contextmanager
-def _told_parts(*, quiet: bool) -> "Iterator[Callable[[str], None]]":
-    """Give what tells which part of the work begins: on a terminal in place, elsewhere a line each."""
+def _shown_parts(*, quiet: bool) -> "Iterator[Callable[[str], None]]":
+    """Give a function that shows which part of the work begins: on a terminal in place, elsewhere a line each."""
     if quiet:
         yield lambda _: None
     elif sys.stderr.isatty():
@@ -105,11 +102,11 @@ def _train(recipe: "Recipe", run: "Run", cache: Path, *, workers: int | None, qu
 
     with track(None, show=not quiet, description="Reading") as advance:
         trainer = Trainer(recipe, cache, advance=advance, workers=workers)
-    with _observed(trainer.steps, quiet=quiet, draw=sys.stderr.isatty()) as observe, _signal(quiet=quiet) as asked:
+    with shown_steps(trainer.steps, quiet=quiet) as observe, _signal(quiet=quiet) as asked:
         finished = trainer.fit(run, observe=observe, asked_to_stop=lambda: asked() > 0)
     if not finished:
         if not quiet:
-            typer.echo(f"stopped, and saved in {run.folder}; the same command goes on", err=True)
+            typer.echo(f"stopped, and saved in {run.folder}; the same command resumes it", err=True)
         raise typer.Exit(128 + (asked() or signal.SIGTERM))  # another process may have been asked
     if not quiet:
         typer.echo(f"the model is {run.model}; try it: me5 demo --model {run.model}", err=True)
@@ -117,14 +114,14 @@ def _train(recipe: "Recipe", run: "Run", cache: Path, *, workers: int | None, qu
 
 @contextmanager
 def _signal(*, quiet: bool) -> "Iterator[Callable[[], int]]":
-    """Give what tells the number of the first Ctrl-C or SIGTERM, 0 while there was none. A second one acts as ever."""
+    """Give a function that returns the number of the first Ctrl-C or SIGTERM, else 0. A second one acts as ever."""
     came = 0
 
     def take(number: int, _: object) -> None:
         nonlocal came
         came = number
         restore()
-        if not quiet:  # print may be what it interrupts
+        if not quiet:  # a signal may interrupt print, which cannot be entered again
             os.write(2, b"\nstopping after this step, which is saved; once more: at once\n")
 
     def restore() -> None:
@@ -137,81 +134,6 @@ def _signal(*, quiet: bool) -> "Iterator[Callable[[], int]]":
         yield lambda: came
     finally:
         restore()
-
-
-@contextmanager
-def _observed(steps: int, *, quiet: bool, draw: bool) -> "Iterator[Observe]":
-    """Give what shows how each step went: a bar on a terminal, lines elsewhere."""
-    if quiet:
-        yield lambda entry: None  # noqa: ARG005
-    elif draw:
-        yield from _bar(steps)
-    else:
-        yield _Lines(steps)
-
-
-def _bar(steps: int) -> "Iterator[Observe]":
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskID,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    from me5.training.loop import Step
-
-    columns = (
-        TextColumn("Training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=output.errors(), speed_estimate_period=600) as bar:
-        task: TaskID | None = None
-
-        def observe(entry: "Step | Judgement") -> None:
-            nonlocal task
-            if not isinstance(entry, Step):
-                bar.console.print(_judged(entry), markup=False)
-                return
-            if task is None:  # a run may go on from the middle
-                task = bar.add_task("", total=steps, completed=entry.step - 1, told="")
-            bar.update(task, completed=entry.step, told=_told(entry, entry.tokens / entry.seconds))
-
-        yield observe
-
-
-class _Lines:
-    """A line at the first step, the last, and every minute."""
-
-    def __init__(self, steps: int) -> None:
-        self._steps, self._since, self._tokens, self._seen = steps, time.monotonic(), 0, 0
-        self._shown = self._since
-
-    def __call__(self, entry: "Step | Judgement") -> None:
-        from me5.training.loop import Step
-
-        if not isinstance(entry, Step):
-            typer.echo(_judged(entry), err=True)
-            return
-        self._tokens += entry.tokens
-        self._seen += 1
-        now = time.monotonic()
-        if self._seen == 1 or now - self._shown >= SECONDS_BETWEEN_LINES or entry.step == self._steps:
-            seconds, self._shown = now - self._since, now
-            left = seconds / self._seen * (self._steps - entry.step)
-            told = _told(entry, self._tokens / max(seconds, 1e-9))
-            typer.echo(f"step {entry.step:,} of {self._steps:,}  {told}  {duration(left)} left", err=True)
-
-
-def _told(step: "Step", speed: float) -> str:
-    return f"loss {step.loss:.4f}  rate {step.rate:.2e}  {speed:,.0f} tokens/s"
-
-
-def _judged(entry: "Judgement") -> str:
-    scores = ", ".join(f"{name} {score * 100:.1f}" for name, score in entry.evaluation.items())
-    return f"after step {entry.step:,}: {scores}"
 
 
 def _print_plan(plan: "Plan") -> None:

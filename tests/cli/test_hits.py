@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from me5.cli.search import _show
+from me5.cli.hits import print_hits
 from me5.search import Hit
 from me5.search.hits import Copy
 
@@ -11,7 +11,7 @@ def test_control_characters_of_documents_never_reach_the_terminal(capsys):
     evil = "red\x1b[31m \x9b2J bell\x07"
     also = (Copy(evil, evil),) * 5
     hit = Hit(0.5, evil, evil, f"{evil}\nsecond\tline", 0, 9, None, "en", "text", {}, "1", (0, 3), also)
-    _show([{**asdict(hit), "place": hit.place}], dict)
+    print_hits([{**asdict(hit), "place": hit.place}], dict)
     output = capsys.readouterr().out
     assert not set(output) & {"\x1b", "\x9b", "\x07"}
     assert "second" in output
@@ -20,7 +20,7 @@ def test_control_characters_of_documents_never_reach_the_terminal(capsys):
 
 
 def test_nothing_found_tells_which_languages_there_are(capsys):
-    _show([], lambda: {"en": 1200, "": 1})
+    print_hits([], lambda: {"en": 1200, "": 1})
     assert capsys.readouterr().out == "nothing found; the store has passages in en 1,200, unknown 1\n"
-    _show([], dict)
+    print_hits([], dict)
     assert capsys.readouterr().out == "nothing found; the store is empty\n"

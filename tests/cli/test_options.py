@@ -1,0 +1,72 @@
+"""The options of commands: what several share is the same everywhere."""
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from me5.cli import app, options
+from me5.cli.register import register
+
+
+def commands(group, path=()):
+    """Every command below a group, by the words that call it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+SHARED = ("--device", "--revision", "--max-tokens", "--truncation", "--prompts")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_examples_and_every_option_help(name):
+    command = COMMANDS[name]
+    example = "me5 index " if name == "index add" else f"me5 {name}"
+    assert example in command.help.partition("Examples:")[2]
+    for option in command.params:
+        assert option.help or option.name == "help", option.name
+
+
+def test_shared_options_are_the_same_in_every_command():
+    found = {}
+    for name, command in COMMANDS.items():
+        if name in ("serve", "data tokenizer"):  # the settings of the service; a model that is not there yet
+            continue
+        for option in command.params:
+            for flag in set(option.opts) & set(SHARED):
+                found.setdefault(flag, {})[name] = (option.help, option.default, option.envvar)
+    assert set(found) == set(SHARED)
+    for flag, by_command in found.items():
+        assert len(by_command) > 1
+        assert len(set(by_command.values())) == 1, (flag, by_command)
+
+
+def test_a_command_gets_the_chosen_options_and_no_others():
+    chosen = []
+
+    @options.with_model(without=("device", "threads"))
+    def show(texts: list[str], model: options.ModelOptions, quiet: options.Quiet = False) -> None:
+        """Show.
+
+        A paragraph that
+        goes on.
+
+        \b
+        me5 show text
+        """
+        chosen.append((texts, model, quiet))
+
+    small = typer.Typer()
+    register(small, show=show)
+    arguments = ["a", "b", "-m", "folder", "-p", "int8", "--max-tokens", "9", "--revision", "v1", "--quiet"]
+    result = CliRunner().invoke(small, arguments)
+    assert result.exit_code == 0, result.output
+    model = options.ModelOptions("folder", "v1", precision="int8", max_tokens=9)
+    assert chosen == [(["a", "b"], model, True)]
+    assert CliRunner().invoke(small, ["a", "--device", "cuda"]).exit_code == 2
+    shown = CliRunner().invoke(small, ["--help"]).output
+    assert "A paragraph that goes on." in shown
+    assert "Examples:" in shown

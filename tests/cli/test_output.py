@@ -1,0 +1,50 @@
+"""What commands print."""
+
+import json
+
+import pytest
+from rich.text import Text
+
+from me5.cli import output
+
+
+def test_texts_are_no_markup_and_numbers_keep_their_digits(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "30")
+    rows = [["[bold]a long name that wraps[/]", "1234567890.12"], None, [Text("all", "bold"), "2"]]
+    output.print_table(("name", output.Number("mean")), rows, title="[red]")
+    shown = capsys.readouterr().out
+    assert "1234567890.12" in shown
+    assert "[bold]" in shown
+    assert "[red]" in shown
+    assert max(map(len, shown.splitlines())) <= 30
+
+
+@pytest.mark.parametrize("framed", [True, False])
+def test_off_a_terminal_a_row_is_a_line(capsys, framed):
+    output.print_table(("name", output.Number("n")), [["long " * 60, "1"], ["b", "22"]], framed=framed)
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("long long" in line for line in lines) == 1
+    assert len(lines) == (6 if framed else 4)
+
+
+def test_facts_and_lines(capsys):
+    output.print_facts({"name": "x", "a path": "/tmp/[y]"})
+    output.print_line(("bold", "bold"), " [plain]")
+    assert capsys.readouterr().out == "name    x\na path  /tmp/[y]\nbold [plain]\n"
+
+
+def test_json_reads_back_and_escapes_what_moves_a_cursor(capsys):
+    value = {"text": "é \x9b \x1b[2J 南"}
+    output.print_json(value)
+    shown = capsys.readouterr().out
+    assert json.loads(shown) == value
+    assert "é" in shown
+    assert not set("\x9b\x1b") & set(shown)
+
+
+def test_complaints_and_spinners_go_to_standard_error(capsys):
+    output.complain("warning", "[not markup] of a model")
+    with output.status("loading") as update:
+        update("still loading")
+    assert capsys.readouterr() == ("", "warning: [not markup] of a model\n")
