@@ -21,4 +21,4 @@ def test_judgements_that_lead_nowhere_are_left_out_and_counted(tmp_path: Path) -
     dataset = Dataset.open(tmp_path / "out")
     assert (dataset.counts["positive"], dataset.counts["negative"]) == (1, 1)
     assert dataset.steps[-1]["left_out"]["unknown"] == 2
-    assert "judgements left out, for their query or document is not there: 2" in ended.stderr
+    assert "judgements skipped, because their query or document is missing: 2" in ended.stderr

@@ -36,7 +36,7 @@ def tell(summary: "Summary", index: "Index", recall: "Recall | None") -> None:
         typer.echo(f"index over the vectors: {recall}", err=True)
     if passed := _passed_over(summary):
         typer.echo(f"passed over: {'; '.join(passed)}", err=True)
-    _list("without text, told once", summary.textless)
+    _list("without text, listed once", summary.textless)
     _list("could not be used", summary.bad)
 
 

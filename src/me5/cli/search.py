@@ -1,4 +1,4 @@
-"""`me5 search`: questions to a store, or to a service that searches one; one question or many."""
+"""`me5 search`: ask a store, or a service that searches one, one question or many."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -32,31 +32,34 @@ def search(
     model: options.ModelOptions,
     question: Annotated[
         str | None,
-        typer.Argument(metavar="[QUESTION]", help="In any language. Without one: interactive, or a line each."),
+        typer.Argument(metavar="[QUESTION]", help="In any language. Without one: interactive, or one a line."),
     ] = None,
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="How many passages.")] = 5,
     where: Annotated[
         str | None,
-        typer.Option("--filter", metavar="FILTER", help="Only passages that fit, such as \"language = 'de'\"."),
+        typer.Option("--filter", metavar="FILTER", help="Only passages that match, such as \"language = 'de'\"."),
     ] = None,
     task: options.Task = None,
-    hybrid: Annotated[bool, typer.Option("--hybrid", help="Vectors and full text, joined by their scores.")] = False,
+    hybrid: Annotated[bool, typer.Option("--hybrid", help="Rank by vectors and full text together.")] = False,
     weight: Annotated[
-        float, typer.Option("--weight", min=0, max=1, help="Of the vectors with --hybrid; words have the rest.")
+        float,
+        typer.Option("--weight", min=0, max=1, help="Weight of vectors with --hybrid; full text has the rest."),
     ] = 0.4,
     group: Annotated[
         Literal["document"] | None,
-        typer.Option("--group", show_default="none", help="document: the best passage of each document only."),
+        typer.Option("--group", show_default="none", help="document: only the best passage of each document."),
     ] = None,
     fold: Annotated[
-        bool, typer.Option("--fold/--no-fold", help="Show passages that say the same once, with the other places.")
+        bool, typer.Option("--fold/--no-fold", help="Show passages of equal content once, and name the others.")
     ] = True,
-    exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector, index or not.")] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compare with every vector, even if there is an index.")
+    ] = False,
     storage_option: StorageOption = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Ask a store that `me5 index` made; answers come in any language.
+    """Search a store that `me5 index` made, in any language.
 
     A running service answers in a fraction of the time that a new process needs to load the store and its model.
 

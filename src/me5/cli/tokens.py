@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @options.with_model(without=("device", "precision", "threads"))
 def tokens(
-    texts: Annotated[list[str], typer.Argument(help="Texts to look at.")],
+    texts: Annotated[list[str], typer.Argument(help="Texts to tokenize.")],
     model: options.ModelOptions,
     side: Annotated[
-        Literal["query", "document", "both"], typer.Option("--side", "-s", help="Which prompt stands in front.")
+        Literal["query", "document", "both"], typer.Option("--side", "-s", help="Which prompt to put in front.")
     ] = "query",
     task: options.Task = None,
     as_json: options.Json = False,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe.toml; docs/training.md tells its keys.")],
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe.toml; docs/training.md lists its keys.")],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="RUN", show_default="runs/NAME", help="The folder of the run."),
@@ -33,11 +33,11 @@ def train(
             "--cache",
             metavar="FOLDER",
             show_default="cache beside RUN",
-            help="Where token ids and teacher's vectors are kept, for all runs.",
+            help="Token ids and teacher's vectors, shared by all runs.",
         ),
     ] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Only tell what it would need: memory, hours, texts that are cut.")
+        bool, typer.Option("--plan", help="Only estimate what it would need: memory, hours, texts that are cut.")
     ] = False,
     workers: Annotated[
         int | None,
@@ -46,7 +46,7 @@ def train(
             metavar="N",
             min=0,
             show_default="none on a CPU, one per core for a GPU",
-            help="Processes that make batches ahead. Batches are the same with any number.",
+            help="Processes that prepare batches. Batches are the same with any number.",
         ),
     ] = None,
     quiet: options.Quiet = False,
@@ -102,12 +102,12 @@ def _train(recipe: "Recipe", run: "Run", cache: Path, *, workers: int | None, qu
 
     with track(None, show=not quiet, description="Reading") as advance:
         trainer = Trainer(recipe, cache, advance=advance, workers=workers)
-    with shown_steps(trainer.steps, quiet=quiet) as observe, _signal(quiet=quiet) as asked:
-        finished = trainer.fit(run, observe=observe, asked_to_stop=lambda: asked() > 0)
+    with shown_steps(trainer.steps, quiet=quiet) as observe, _signal(quiet=quiet) as signalled:
+        finished = trainer.fit(run, observe=observe, asked_to_stop=lambda: signalled() > 0)
     if not finished:
         if not quiet:
             typer.echo(f"stopped, and saved in {run.folder}; the same command resumes it", err=True)
-        raise typer.Exit(128 + (asked() or signal.SIGTERM))  # another process may have been asked
+        raise typer.Exit(128 + (signalled() or signal.SIGTERM))  # another process may have got it
     if not quiet:
         typer.echo(f"the model is {run.model}; try it: me5 demo --model {run.model}", err=True)
 

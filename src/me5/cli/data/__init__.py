@@ -1,4 +1,4 @@
-"""`me5 data`: training data, from other people's files to what a recipe reads; one file per subcommand."""
+"""`me5 data`: training data, from files of many formats to what a recipe reads; one file per subcommand."""
 
 import typer
 

@@ -9,8 +9,8 @@ from me5.cli.data import shared
 def check(dataset: shared.Dataset_, as_json: options.Json = False, quiet: options.Quiet = False) -> None:
     """Check every row of a dataset: hashes, texts, ids, kinds, scores, and whether relations lead somewhere.
 
-    Exits with 2 at the first fault, naming file and row. Also tells what is no fault: documents that nothing relates to
-    (to be mined from), and queries without a positive (nothing to train on).
+    Exits with 2 at the first error, naming file and row. Also counts what is allowed but worth knowing: documents
+    without a relation (mining can use them), and queries without a positive (nothing to train on).
 
     \b
     me5 data check pairs

@@ -1,4 +1,4 @@
-"""`me5 data decontaminate`: what is in evaluation sets out of a dataset."""
+"""`me5 data decontaminate`: remove the texts of evaluation sets from a dataset."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,20 +20,20 @@ def decontaminate(
     ],
     out: shared.Out,
     whole_corpus: Annotated[
-        bool, typer.Option("--whole-corpus", help="Every document of a retrieval set counts, not only relevant ones.")
+        bool, typer.Option("--whole-corpus", help="Compare with all documents of a retrieval set, not only relevant ones.")
     ] = False,
     common: Annotated[
-        int, typer.Option("--common", min=1, help="A run that more than so many training texts have is boilerplate.")
+        int, typer.Option("--common", min=1, help="A run that occurs in more training texts is boilerplate.")
     ] = 10,
     overwrite: shared.Overwrite = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
-    """Take out of a dataset what evaluation sets hold, and list what went and why in decontamination.jsonl.
+    """Remove the texts of evaluation sets from a dataset, and list what was removed and why in decontamination.jsonl.
 
-    A query or document goes, with its relations, where its letters and digits equal those of an evaluation text, or
-    where both share a run of some 60 (Chinese, Japanese and Korean ones count twice), about 13 English words.
-    Runs that stand in more than --common training texts do not count: licences, headings, set phrases.
+    A query or document is removed, with its relations, if its letters and digits equal those of an evaluation text, or
+    if both share a run of about 60 of them (Chinese, Japanese and Korean ones count twice), about 13 English words.
+    Runs that occur in more than --common training texts do not count: licences, headings, set phrases.
 
     \b
     me5 data decontaminate pairs -e data/retrieval -e data/sts --out clean

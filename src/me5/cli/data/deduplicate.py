@@ -1,4 +1,4 @@
-"""`me5 data deduplicate`: copies out of a dataset."""
+"""`me5 data deduplicate`: remove duplicates from a dataset."""
 
 from typing import Annotated
 
@@ -13,19 +13,19 @@ def deduplicate(
     out: shared.Out,
     near: Annotated[
         float,
-        typer.Option("--near", min=0.5, max=1, metavar="SIMILARITY", help="From which on documents are copies."),
+        typer.Option("--near", min=0.5, max=1, metavar="SIMILARITY", help="The least similarity of duplicates."),
     ] = 0.8,
-    exact: Annotated[bool, typer.Option("--exact", help="Only texts of equal letters and digits are copies.")] = False,
-    near_queries: Annotated[bool, typer.Option("--near-queries", help="Compare queries as documents are.")] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of the signatures that are compared.")] = 0,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare letters and digits only.")] = False,
+    near_queries: Annotated[bool, typer.Option("--near-queries", help="Find nearly equal queries, too.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the MinHash signatures.")] = 0,
     overwrite: shared.Overwrite = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Take copies out of a dataset: texts of equal letters and digits, and documents that are nearly equal.
+    """Remove duplicates from a dataset: texts with equal letters and digits, and documents that are nearly equal.
 
-    Of each group the first stays and takes over what related to the others, so that no positive is lost. Nearly equal
-    is an estimated Jaccard similarity of pieces of 5 letters; texts with different numbers never are.
+    The first of each group is kept and takes over the relations of the others, so that no positive is lost. Nearly
+    equal is an estimated Jaccard similarity of 5-letter pieces; texts with different numbers never are.
 
     \b
     me5 data deduplicate pairs --out clean
@@ -43,4 +43,4 @@ def deduplicate(
         step = written.steps[-1]
         for table, counts in step["removed"].items():
             typer.echo(f"{table} removed: {counts.get('equal', 0):,} equal, {counts.get('near', 0):,} near", err=True)
-        typer.echo(f"relations that fell together: {step.get('merged', 0):,}", err=True)
+        typer.echo(f"relations that became equal, merged: {step.get('merged', 0):,}", err=True)

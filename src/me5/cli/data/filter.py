@@ -1,4 +1,4 @@
-"""`me5 data filter`: the pairs of a dataset that a model finds consistent."""
+"""`me5 data filter`: keep the pairs of a dataset that a model finds consistent."""
 
 from typing import Annotated
 
@@ -13,11 +13,13 @@ def filter(  # noqa: A001
     dataset: shared.Dataset_,
     out: shared.Out,
     model: options.ModelOptions,
-    top: Annotated[int, typer.Option("--top", "-k", min=1, max=100, help="Keep positives among the best so many.")] = 2,
-    pool: Annotated[int, typer.Option("--pool", min=1, help="How many random documents they are ranked among.")] = (
+    top: Annotated[
+        int, typer.Option("--top", "-k", min=1, max=100, help="Keep pairs whose positive is among so many.")
+    ] = 2,
+    pool: Annotated[int, typer.Option("--pool", min=1, help="How many random documents to rank it among.")] = (
         1_000_000
     ),
-    seed: Annotated[int, typer.Option("--seed", help="Draws the pool.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the pool.")] = 0,
     job: work.Job = None,
     restart: work.Restart = False,
     overwrite: shared.Overwrite = False,
@@ -28,8 +30,8 @@ def filter(  # noqa: A001
 ) -> None:
     """Keep a pair if its positive is among the best few of many random documents, as E5 filtered its web pairs.
 
-    What says the same as the query or one of its positives never counts against a pair. The report shows how many
-    pairs of each source other values of --top would keep; trying one costs no new search.
+    Texts equal to the query or to one of its positives never count against a pair. The table shows how many pairs of
+    each source other values of --top would keep; trying one costs no new search.
 
     \b
     me5 data filter pairs --out consistent

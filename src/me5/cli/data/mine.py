@@ -1,4 +1,4 @@
-"""`me5 data mine`: hard negatives into a dataset."""
+"""`me5 data mine`: add hard negatives to a dataset."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,43 +14,43 @@ if TYPE_CHECKING:
 
 
 Number = Annotated[int, typer.Option("--number", "-n", min=1, help="Negatives to add to each query.")]
-Depth = Annotated[int, typer.Option("--depth", min=1, help="Take them from the best so many documents.")]
-Skip = Annotated[int, typer.Option("--skip", min=0, help="Pass over the first so many that may be taken.")]
+Depth = Annotated[int, typer.Option("--depth", min=1, help="How many of the best documents to take them from.")]
+Skip = Annotated[int, typer.Option("--skip", min=0, help="Skip so many of the best candidates.")]
 Percent = Annotated[
     float,
     typer.Option(
         "--percent-of-positive", min=0, max=100,
-        help="A negative scores at most this share of the positive's score; 0: no such limit.",
+        help="A negative scores at most this share of the positive's score; 0 is no limit.",
     ),
 ]  # fmt: skip
 Margin = Annotated[
-    float | None, typer.Option("--margin", min=0, help="A negative scores this much below the positive.")
+    float | None, typer.Option("--margin", min=0, help="A negative scores at least this much below the positive.")
 ]
 MaxScore = Annotated[float | None, typer.Option("--max-score", help="A negative scores at most this.")]
 Choice = Annotated[
-    Literal["top", "random"], typer.Option("--choice", help="Which of those left: the best, or random ones.")
+    Literal["top", "random"], typer.Option("--choice", help="Which candidates to take: the best, or random ones.")
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Draws the random ones.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of the random ones.")]
 Within = Annotated[
     Literal["language", "source"] | None,
     typer.Option(
         "--within", show_default="all documents",
-        help="Look only among documents of the language of the query's positive, or of its source.",
+        help="Search only documents in the language of the query's positive, or of its source.",
     ),
 ]  # fmt: skip
-SameTitle = Annotated[bool, typer.Option("--same-title", help="Take documents with the title of a positive too.")]
-Replace = Annotated[bool, typer.Option("--replace", help="Drop the negatives that the dataset has.")]
+SameTitle = Annotated[bool, typer.Option("--same-title", help="Allow documents with the title of a positive.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Remove the negatives that the dataset has.")]
 Check = Annotated[
     str | None,
     typer.Option(
         "--check", metavar="NAME",
-        help="A teacher that reads each candidate: ce:NAME is a cross-encoder of sentence-transformers (a folder or "
+        help="A teacher that scores each candidate: ce:NAME is a cross-encoder of sentence-transformers (a folder or "
         "hub id), other names are me5 checkpoints. What it takes for an answer becomes `ignore`.",
     ),
 ]  # fmt: skip
 CheckMargin = Annotated[
     float,
-    typer.Option("--check-margin", help="An answer scores above the positive's score less this, for the teacher."),
+    typer.Option("--check-margin", help="The teacher's score of an answer is above that of the positive minus this."),
 ]
 
 
@@ -82,8 +82,8 @@ def mine(
 ) -> None:  # fmt: skip
     """Add hard negatives: documents that a model ranks high for a query and that do not answer it.
 
-    Known answers, what says the same, and documents under a positive's title are never taken. The limits keep out what
-    scores too close to the positive; a teacher finds more answers among the rest, and so tells how many are left.
+    Known answers, texts equal to them, and documents with a positive's title are never taken. The limits exclude what
+    scores too close to the positive; a teacher finds false negatives among the rest, and so shows how many there are.
 
     \b
     me5 data mine pairs --out mined

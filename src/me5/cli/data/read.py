@@ -30,33 +30,33 @@ def read(
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option("--source", metavar="NAME", show_default="each file's name", help="What a recipe weighs it by."),
+        typer.Option("--source", metavar="NAME", show_default="each file's name", help="What recipes weight the data by."),
     ] = None,
-    licence: Annotated[str, typer.Option("--licence", metavar="NAME", help="Where rows tell none.")] = "",
-    query_lang: Annotated[str, typer.Option("--query-lang", metavar="CODE", help="Where rows tell none.")] = "",
-    document_lang: Annotated[str, typer.Option("--document-lang", metavar="CODE", help="Where rows tell none.")] = "",
+    licence: Annotated[str, typer.Option("--licence", metavar="NAME", help="For rows without one.")] = "",
+    query_lang: Annotated[str, typer.Option("--query-lang", metavar="CODE", help="For rows without one.")] = "",
+    document_lang: Annotated[str, typer.Option("--document-lang", metavar="CODE", help="For rows without one.")] = "",
     instruction: Annotated[
         str,
-        typer.Option("--instruction", metavar="SENTENCE", help="What queries are for, where rows say nothing."),
+        typer.Option("--instruction", metavar="SENTENCE", help="What queries are for, in rows that do not say."),
     ] = "",
     teacher: Annotated[
         str | None, typer.Option("--teacher", metavar="NAME", help="The model whose scores the files hold.")
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="Of BEIR, MIRACL and Mr.TyDi: whose judgements.")] = "train",
+    split: Annotated[str, typer.Option("--split", help="The split of BEIR, MIRACL and Mr.TyDi.")] = "train",
     columns: Annotated[
         str | None,
-        typer.Option("--columns", metavar="A,B,…", help="Of sentence-transformers: which count, in order."),
+        typer.Option("--columns", metavar="A,B,…", help="The columns of sentence-transformers, in order."),
     ] = None,
     positive_from: Annotated[
-        float | None, typer.Option("--positive-from", metavar="LABEL", help="Pairs from this label on are positive.")
+        float | None, typer.Option("--positive-from", metavar="LABEL", help="The lowest label of a positive pair.")
     ] = None,
     in_batch: Annotated[
-        bool, typer.Option("--in-batch", help="Read rows that ask for training without in-batch negatives too.")
+        bool, typer.Option("--in-batch", help="Also read rows made for training without in-batch negatives.")
     ] = False,
-    skip_empty: Annotated[bool, typer.Option("--skip-empty", help="Leave empty texts out, and count them.")] = False,
+    skip_empty: Annotated[bool, typer.Option("--skip-empty", help="Skip empty texts, and count them.")] = False,
     conflicts: Annotated[
         Literal["merge", "error"],
-        typer.Option("--conflicts", help="A pair that is given twice, and not alike: the positive wins, or an error."),
+        typer.Option("--conflicts", help="For a pair with two different labels: the positive wins, or an error."),
     ] = "merge",
     overwrite: shared.Overwrite = False,
     as_json: options.Json = False,
@@ -64,7 +64,7 @@ def read(
 ) -> None:  # fmt: skip
     """Read training data of many formats into one dataset, a folder of three Parquet tables.
 
-    A file's format is recognised by its first record, a folder's by its files; docs/data.md tells each. Equal texts
+    A file's format is recognised by its first record, a folder's by its files; docs/data.md describes each. Equal texts
     become one row. Texts are streamed: memory grows with the number of rows, not with their length.
 
     \b
@@ -87,7 +87,7 @@ def read(
         dataset = _write(out, grouped, reading, conflicts=conflicts, overwrite=overwrite)
     shared.print_summary(dataset, as_json=as_json, quiet=quiet)
     if not quiet and not as_json:
-        _tell(dataset, grouped, reading)
+        _print_details(dataset, grouped, reading)
 
 
 def _write(
@@ -118,21 +118,21 @@ def _size(paths: list[Path]) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _tell(dataset: "Dataset", grouped: "Grouped", reading: "Reading") -> None:
-    """What else its owner should know."""
+def _print_details(dataset: "Dataset", grouped: "Grouped", reading: "Reading") -> None:
+    """Print how files were read, and what was skipped."""
     for name, found in grouped.items():
         typer.echo(f"read as {name}: {', '.join(path.name for path in found[:6])}{' …' * (len(found) > 6)}", err=True)
     step = dataset.steps[-1]
     if reading.unread:
-        typer.echo(f"columns that were not read: {', '.join(reading.unread)}", err=True)
+        typer.echo(f"columns not read: {', '.join(reading.unread)}", err=True)
     if reading.counts["empty"]:
-        typer.echo(f"left out, for their text is empty: {reading.counts['empty']:,}", err=True)
+        typer.echo(f"skipped, because their text is empty: {reading.counts['empty']:,}", err=True)
     if reading.counts["unknown"]:
         unknown = reading.counts["unknown"]
-        typer.echo(f"judgements left out, for their query or document is not there: {unknown:,}", err=True)
+        typer.echo(f"judgements skipped, because their query or document is missing: {unknown:,}", err=True)
     if step.get("merged"):
         typer.echo(
-            f"pairs given more than once, and not alike: {step['merged']:,} became one with another, "
-            f"{step['contradictions']:,} of them positive here and negative there (they are positive now)",
+            f"pairs that occur more than once, with differences: {step['merged']:,} merged, "
+            f"{step['contradictions']:,} of them with a positive and a negative label (they are positive now)",
             err=True,
         )

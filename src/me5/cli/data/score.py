@@ -1,4 +1,4 @@
-"""`me5 data score`: a teacher's scores into a dataset."""
+"""`me5 data score`: add a teacher's scores to a dataset."""
 
 from typing import Annotated
 
@@ -31,8 +31,8 @@ def score(
 ) -> None:  # fmt: skip
     """Let a teacher score every positive and negative, for distillation.
 
-    Scores that this very teacher gave before are kept, those of others replaced. A cross-encoder gives its raw logit,
-    a me5 checkpoint the cosine.
+    Scores by the same teacher are kept, those by others replaced. A cross-encoder gives its raw logit, a me5 checkpoint
+    the cosine.
 
     \b
     me5 data score mined --out scored --teacher ce:BAAI/bge-reranker-v2-m3 --device cuda

@@ -1,4 +1,4 @@
-"""What the subcommands of `me5 data` share: their arguments, opening a dataset, telling what came out."""
+"""What the subcommands of `me5 data` share: their arguments, and the summary of a dataset."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

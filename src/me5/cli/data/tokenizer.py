@@ -16,7 +16,7 @@ def tokenizer(
     datasets: Annotated[list[Path], typer.Argument(metavar="DATASET...", help="Folders that `me5 data read` made.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where the tokenizer's files go.")],
     pieces: Annotated[
-        int, typer.Option("--pieces", "-n", min=16, help="The ids at most, special tokens included.")
+        int, typer.Option("--pieces", "-n", min=16, help="The largest size of the vocabulary, with special tokens.")
     ] = 50_000,
     alphabet: Annotated[
         int | None,
@@ -24,15 +24,15 @@ def tokenizer(
             "--alphabet",
             min=1,
             show_default="a seventh of the pieces",
-            help="The single characters at most; rarer ones become unknown.",
+            help="The most single characters; rarer ones become unknown.",
         ),
     ] = None,
     lower_case: Annotated[
-        bool, typer.Option("--lower-case", help="Read everything in small letters: more words for the same pieces.")
+        bool, typer.Option("--lower-case", help="Convert texts to lower case: more words for the same pieces.")
     ] = False,
     prompts: Annotated[
         Literal["instruct", "prefix", "none"],
-        typer.Option("--prompts", help="The model's style of prompts, whose words are one piece each."),
+        typer.Option("--prompts", help="The model's style of prompts, whose words become one piece each."),
     ] = "instruct",
     temperature: Annotated[
         float,
@@ -43,10 +43,12 @@ def tokenizer(
             help="A language with n texts has n ** temperature shares of the sample: 1 its size, 0 the same for each.",
         ),
     ] = 0.5,
-    lines: Annotated[int, typer.Option("--lines", min=1, help="The texts of the sample at most.")] = 500_000,
-    characters: Annotated[int, typer.Option("--characters", min=1, help="Of each text at most.")] = 240,
-    max_tokens: Annotated[int, typer.Option("--max-tokens", min=3, help="What the model will read at most.")] = 512,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed draws other texts.")] = 0,
+    lines: Annotated[int, typer.Option("--lines", min=1, help="The most texts in the sample.")] = 500_000,
+    characters: Annotated[int, typer.Option("--characters", min=1, help="The most of each text.")] = 240,
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", min=3, help="The longest text that the model will read.")
+    ] = 512,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the sample.")] = 0,
     overwrite: shared.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -77,7 +79,7 @@ def tokenizer(
     )  # fmt: skip
     save(made, out, max_tokens=max_tokens, overwrite=overwrite)
     if not quiet:
-        _tell(drawn, made.get_vocab_size(), pieces, covered)
+        _print_summary(drawn, made.get_vocab_size(), pieces, covered)
         typer.echo(f"tokenizer in {out}", err=True)
 
 
@@ -91,11 +93,11 @@ def _prompts(style: Literal["instruct", "prefix", "none"]) -> list[str]:
     return [chosen.prefix("query"), chosen.prefix("document")]
 
 
-def _tell(drawn: "Drawn", got: int, asked: int, covered: float) -> None:
+def _print_summary(drawn: "Drawn", pieces: int, wanted: int, covered: float) -> None:
     total = sum(drawn.found.values())
-    typer.echo(f"{len(drawn.lines):,} of {total:,} texts in {len(drawn.found):,} languages; {got:,} pieces")
-    if got < asked:
-        typer.echo(f"the sample has no {asked:,} pieces: give it more text (--lines), or ask for fewer")
+    typer.echo(f"{len(drawn.lines):,} of {total:,} texts in {len(drawn.found):,} languages; {pieces:,} pieces")
+    if pieces < wanted:
+        typer.echo(f"the sample has no {wanted:,} pieces: give it more text (--lines), or set --pieces lower")
     typer.echo(f"the alphabet covers {covered:.3%} of the sample")
     for lang in sorted(drawn.found, key=lambda lang: -drawn.drawn[lang])[:10]:
         typer.echo(f"  {lang or 'unknown':10} {drawn.drawn[lang]:>10,} of {drawn.found[lang]:>12,}")

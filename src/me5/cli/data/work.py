@@ -1,4 +1,4 @@
-"""What `filter`, `mine` and `score` share: the options of a job that can be gone on with, models, and the report."""
+"""What `filter`, `mine` and `score` share: the options of a job that can be resumed, models, and the report."""
 
 import warnings
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ Job = Annotated[
     Path | None,
     typer.Option(
         "--job", metavar="FOLDER", show_default="OUT.job",
-        help="Where the work lies until it is done: run the same command again after an interruption and it goes on. "
-        "Delete it afterwards, or keep it to try other settings on the same vectors.",
+        help="Where intermediate results are kept: after an interruption the same command resumes from there. Delete "
+        "it afterwards, or keep it to try other settings on the same vectors.",
     ),
 ]  # fmt: skip
 Restart = Annotated[
     bool,
-    typer.Option("--restart", help="Throw away what earlier runs there made with other settings or from other data."),
+    typer.Option("--restart", help="Discard what earlier runs made there with other settings or data."),
 ]
 Dtype = Annotated[
     Literal["float16", "float32"],
-    typer.Option("--dtype", help="What vectors are kept in; float16 moves a cosine by about 0.00001."),
+    typer.Option("--dtype", help="The numbers of stored vectors; float16 moves a cosine by about 0.00001."),
 ]
 
 
@@ -75,7 +75,7 @@ def report(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Tell what was written: as JSON, or with a table by source of `columns`, each a head and a cell per source."""
+    """Print what was written: as JSON, or as a table by source of `columns`, each a head and a cell per source."""
     from me5.data.contract import Dataset
 
     if not quiet and not as_json:

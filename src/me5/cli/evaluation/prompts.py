@@ -1,4 +1,4 @@
-"""`me5 eval prompts`: how far a score hangs on the words of the prompt."""
+"""`me5 eval prompts`: how much a score depends on the wording of the prompt."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +19,9 @@ def prompts(
     model: options.ModelOptions,
     phrasing: Annotated[
         list[str] | None,
-        typer.Option("--phrasing", help="A sentence to try; repeat it. Default: a handful for each kind of task."),
+        typer.Option(
+            "--phrasing", show_default="a handful for each kind of task", help="A sentence to try; repeat it."
+        ),
     ] = None,
     cache: shared.Cache = None,
     as_json: options.Json = False,

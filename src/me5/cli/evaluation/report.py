@@ -1,4 +1,4 @@
-"""`me5 eval report`: results as a page to look at, and as a table."""
+"""`me5 eval report`: results as a page, and as a table."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,15 +8,15 @@ import typer
 
 def report(
     paths: Annotated[list[Path], typer.Argument(metavar="RESULTS…", help="What --out of `me5 eval run` wrote.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The page; .md writes a table.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The page; with .md a table.")] = Path(
         "report.html"
     ),
-    title: Annotated[str, typer.Option("--title", help="What stands above.")] = "Evaluation",
+    title: Annotated[str, typer.Option("--title", help="The title of the page.")] = "Evaluation",
 ) -> None:
-    """Write one self-contained HTML page of any number of results, or a Markdown table.
+    """Write results as one self-contained HTML page, or as a Markdown table.
 
-    Scores by language with intervals and published figures beside them, precision and recall, how cosines spread, the
-    worst failures to read, and the prompts. Nothing is loaded from anywhere.
+    The page has scores by language with intervals and published figures, precision and recall, the distribution of
+    cosines, the worst failures, and the prompts. It loads nothing from the network.
 
     \b
     me5 eval report results

@@ -20,7 +20,7 @@ def run(
     paths: shared.Paths,
     model: options.ModelOptions,
     bm25: Annotated[
-        bool, typer.Option("--bm25/--no-bm25", help="Judge BM25 on every retrieval set too, as the yardstick.")
+        bool, typer.Option("--bm25/--no-bm25", help="Also judge BM25 on retrieval sets, as a baseline.")
     ] = True,
     task: shared.Task_ = None,
     out: Annotated[
@@ -34,7 +34,7 @@ def run(
     """Judge a model on retrieval, translation mining, similarity, classification and more, by mteb's protocols.
 
     Reads BEIR folders, MIRACL and Mr.TyDi (topics, qrels, corpus), datasets as the hub has them, BUCC, and files of
-    tab-separated columns, JSONL or Parquet; docs/evaluation.md tells each form. A corpus need not fit into memory.
+    tab-separated columns, JSONL or Parquet; docs/evaluation.md has each format. A corpus need not fit into memory.
 
     \b
     me5 eval run data/retrieval --out results
@@ -55,7 +55,7 @@ def run(
     else:
         _print(tasks, results)
         if out is not None and not quiet:
-            typer.echo(f"results in {out}; look at them with: me5 eval report {out}", err=True)
+            typer.echo(f"results in {out}; view them with: me5 eval report {out}", err=True)
 
 
 def _print(tasks: "Sequence[Task]", results: "Sequence[Result]") -> None:

@@ -36,21 +36,21 @@ Cache = Annotated[
     Path | None,
     typer.Option(
         "--cache", envvar="ME5_CACHE", metavar="FOLDER",
-        help="Keep vectors there and take them from there, so that a run cut short goes on where it was.",
+        help="Store vectors there and reuse them, so that an interrupted run resumes.",
     ),
 ]  # fmt: skip
 Task_ = Annotated[
     str | None,
     typer.Option(
         "--task", "-t", show_default="what the set's authors used, else the sentence of its type",
-        help="What instruct models are told: a name (web-search, …), an evaluation task (NFCorpus, …) or a sentence.",
+        help="The task of instruct models: a name (web-search, …), an evaluation task (NFCorpus, …) or a sentence.",
     ),
 ]  # fmt: skip
 Name = Annotated[
     str | None,
     typer.Option(
         "--name", metavar="NAME", show_default="the model's, or that of its run, and the precision",
-        help="What the model is called in results. Two models of one name cannot share a folder of results.",
+        help="The model's name in results. Two models of one name cannot share a folder of results.",
     ),
 ]  # fmt: skip
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Precision(StrEnum):
-    """What can be asked for."""
+    """A precision to measure."""
 
     f32 = "f32"
     bf16 = "bf16"
@@ -37,7 +37,7 @@ def speed(
         list[int] | None,
         typer.Option("--dim", show_default="all, half, a quarter", help="Keep the first N dimensions; repeat it."),
     ] = None,
-    texts: Annotated[int, typer.Option("--texts", min=1, help="How many texts the speed is measured on.")] = 2000,
+    texts: Annotated[int, typer.Option("--texts", min=1, help="How many texts to measure the speed on.")] = 2000,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="PATH", help="Write PATH.json, PATH.md and PATH.svg."),
@@ -45,11 +45,11 @@ def speed(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """What a lower precision and smaller vectors cost in quality, and what they save.
+    """Measure what lower precisions and smaller vectors cost in quality, and what they save.
 
     Tokens per second are medians of passes over the same texts, precisions taking turns. The first dimensions, int8 and
-    sign vectors are judged at the first precision. Vectors are not trained for cutting (Matryoshka) unless the model
-    says so.
+    sign vectors are judged at the first precision. Most models were not trained to have
+    their vectors cut (Matryoshka).
 
     \b
     me5 eval speed data/retrieval data/sts
