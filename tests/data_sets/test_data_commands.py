@@ -38,7 +38,7 @@ def pairs(tmp_path):
 def test_from_files_to_clean_data(tmp_path, pairs):
     read = me5("read", pairs, "--out", tmp_path / "set", "--licence", "CC0-1.0")
     assert "3 queries, 4 relations (3 positive, 1 negative)" in read.stderr
-    assert "columns that were not read: kind" in read.stderr
+    assert "columns not read: kind" in read.stderr
     assert "sound; 3 documents" in me5("check", tmp_path / "set").stdout
     checked = json.loads(me5("check", tmp_path / "set", "--json").stdout)
     assert checked["licences"] == {"CC0-1.0": 4}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from material import make_sets
+from evaluation_sets import make_sets
 
 from me5 import Embedder
 from me5.evaluation.encoders.checkpoint import CheckpointEncoder

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("mteb", reason="the official tool comes with: pip install mteb")
 pytestmark = pytest.mark.filterwarnings("ignore")  # mteb's own, and its dependencies'
 
-from material import write_records  # noqa: E402
+from evaluation_sets import write_records  # noqa: E402
 from mteb.results import TaskResult  # noqa: E402
 
 from me5 import Embedder  # noqa: E402

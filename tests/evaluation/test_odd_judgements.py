@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from material import make_sets
+from evaluation_sets import make_sets
 from typer.testing import CliRunner
 
 from me5 import InputError

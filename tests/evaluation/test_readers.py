@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from material import JUDGED, PASSAGES, QUERIES, corpus, write_records
+from evaluation_sets import JUDGED, PASSAGES, QUERIES, corpus, write_records
 
 from me5 import InputError
 from me5.evaluation.languages import of_name, of_pair

@@ -20,7 +20,7 @@ def decontaminate(
     ],
     out: shared.Out,
     whole_corpus: Annotated[
-        bool, typer.Option("--whole-corpus", help="Compare with all documents of a retrieval set, not only relevant ones.")
+        bool, typer.Option("--whole-corpus", help="Compare with irrelevant documents of retrieval sets, too.")
     ] = False,
     common: Annotated[
         int, typer.Option("--common", min=1, help="A run that occurs in more training texts is boilerplate.")

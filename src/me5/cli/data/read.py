@@ -30,7 +30,7 @@ def read(
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option("--source", metavar="NAME", show_default="each file's name", help="What recipes weight the data by."),
+        typer.Option("--source", metavar="NAME", show_default="each file's name", help="What recipes weight it by."),
     ] = None,
     licence: Annotated[str, typer.Option("--licence", metavar="NAME", help="For rows without one.")] = "",
     query_lang: Annotated[str, typer.Option("--query-lang", metavar="CODE", help="For rows without one.")] = "",

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from material import make_sets
+from evaluation_sets import make_sets
 from typer.testing import CliRunner
 
 from me5 import InputError
