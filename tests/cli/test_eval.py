@@ -26,6 +26,12 @@ def run(*arguments: str) -> str:
     return result.stdout
 
 
+@pytest.fixture
+def sets(tmp_path: Path) -> Path:
+    """A folder with one set of each kind."""
+    return make_sets(tmp_path / "data")
+
+
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of a run over sets of every kind but clustering, which takes its time."""
