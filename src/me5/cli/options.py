@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -122,7 +122,7 @@ def with_model(
     `without` are the fields that mean nothing to this command; `name` is the option of the model's name, where that
     is not `Model`.
     """
-    hints = get_type_hints(ModelOptions, include_extras=True) | ({} if name is None else {"name": name})
+    hints = ModelOptions.__annotations__ | ({} if name is None else {"name": name})
     offered = {f"model_{field.name}": field for field in fields(ModelOptions) if field.name not in without}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
