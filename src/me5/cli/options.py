@@ -20,13 +20,8 @@ _PANEL = "Model"
 Model = Annotated[
     str | None,
     typer.Option(
-<<<<<<< HEAD
-        "--model", "-m", envvar="ME5_MODEL", show_default="the bundled me5-mini",
-        help="A folder, a .gguf file, a hub id such as intfloat/multilingual-e5-large-instruct, or me5-mini.",
-=======
         "--model", "-m", envvar="ME5_MODEL", show_default="the bundled me5-mini", rich_help_panel=_PANEL,
-        help="A folder, a hub id such as intfloat/multilingual-e5-large-instruct, or me5-mini.",
->>>>>>> bbd0199 (One set of model options and one opener, one printer, Index.open as the only opener)
+        help="A folder, a .gguf file, a hub id such as intfloat/multilingual-e5-large-instruct, or me5-mini.",
     ),
 ]  # fmt: skip
 Revision = Annotated[

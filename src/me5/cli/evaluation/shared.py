@@ -21,15 +21,9 @@ Paths = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(
-<<<<<<< HEAD
-        "--model", "-m", envvar="ME5_MODEL", show_default="the bundled me5-mini",
+        "--model", "-m", envvar="ME5_MODEL", show_default="the bundled me5-mini", rich_help_panel="Model",
         help="A folder, a .gguf file, a hub id or me5-mini; st:NAME for sentence-transformers; or a service, "
         "http://HOST/v1#MODEL (OpenAI's dialect) or http://HOST (text-embeddings-inference's), its key in ME5_API_KEY.",
-=======
-        "--model", "-m", envvar="ME5_MODEL", show_default="the bundled me5-mini", rich_help_panel="Model",
-        help="A folder, a hub id or me5-mini; st:NAME for sentence-transformers; or a service, http://HOST/v1#MODEL "
-        "(OpenAI's dialect) or http://HOST (text-embeddings-inference's), its key in ME5_API_KEY.",
->>>>>>> bbd0199 (One set of model options and one opener, one printer, Index.open as the only opener)
     ),
 ]  # fmt: skip
 Cache = Annotated[
