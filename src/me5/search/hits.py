@@ -1,10 +1,11 @@
-"""What a search gives: typed hits."""
+"""Hits: what a search returns, and what a store keeps of it."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-# How the place of a document in its file is told.
+# What the place of a document in its file is called.
 _PLACES: Mapping[str, str] = {"pdf": "page", "jsonl": "line", "csv": "line", "parquet": "row"}
 
 
@@ -40,6 +41,12 @@ class Hit:
     best: tuple[int, int] | None = None
     also: tuple[Copy, ...] = ()
 
+    @classmethod
+    def of(cls, row: Mapping[str, Any], score: float) -> "Hit":
+        """A row of the store, with `COLUMNS`."""
+        stored = {name: row[name] for name in COLUMNS}
+        return cls(score=score, **{**stored, "metadata": json.loads(row["metadata"] or "{}")})
+
     @property
     def place(self) -> str:
         """Source, and page, line or row, in words."""
@@ -49,3 +56,7 @@ class Hit:
     def best_sentence(self) -> str:
         """The sentence that answers best, or nothing where none was looked for."""
         return "" if self.best is None else self.text[slice(*self.best)]
+
+
+# What a store keeps of a hit; the others are of the search.
+COLUMNS = tuple(field.name for field in fields(Hit) if field.name not in ("score", "best", "also"))

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -13,25 +11,23 @@ from typing import Any, Self
 
 from me5.embedder import Embedder
 from me5.errors import InputError
-from me5.progress import track
 from me5.search import files, recall
 from me5.search.documents import Document
-from me5.search.files import Found, Stamp, content_hash
+from me5.search.files import Stamp
 from me5.search.filters import parse
 from me5.search.folding import Group
 from me5.search.fusion import WEIGHT
 from me5.search.hits import Hit
 from me5.search.indexing import Indexing
-from me5.search.planning import BadFile, Forecast, Summary, Work, plan, unwritable, way_of_reading
-from me5.search.readers import VERSION, kind_of, known
-from me5.search.readers.confined import Confined
-from me5.search.readers.tables import Columns, plain, rows_of
+from me5.search.planning import Summary, Work, unwritable
+from me5.search.readers import VERSION
+from me5.search.readers.tables import Columns, plain
 from me5.search.recall import Recall
-from me5.search.schema import IndexedFile
 from me5.search.searching import Question, find, highlighted, sentences_of
 from me5.search.settings import LOSSY, Quantization, StoreSettings
 from me5.search.sources import Sources
 from me5.search.store import Store
+from me5.search.updating import update
 
 # Long enough to hold an answer with what is around it, short enough to be about one thing.
 PASSAGE_TOKENS = 256
@@ -142,86 +138,12 @@ class Index:
         `InputError` for a path that does not exist, `StoreError` for a store that cannot be written to; files that
         cannot be used are in the summary.
         """
-        clock, self._unfinished = perf_counter(), True
-        columns = columns or Columns()
+        self._unfinished = True
+        started = perf_counter()
         found = files.find(paths, exclude=exclude, follow_links=follow_links)
-        known, versions = self.store.known_files(), self.store.versions()
-        sources, moved = self._sources(found, known)
-        if any(source.startswith("/") for source in {*known, *versions}):
-            self._relocate(sources)
-            known, versions = self.store.known_files(), self.store.versions()
-        at = {name: path for path in found.files if (name := sources.name(path)) is not None}
-        seen = {source: (found.files[path], _way(path, columns)) for source, path in at.items()}
-        todo = plan(seen, known, versions, lambda source: found.covers(sources.path(source)))
-        if todo.gone:
-            self.store.remove(todo.gone)
-        summary = self._index(
-            [(source, at[source]) for source in todo.changed], found, columns, known, versions, show=show_progress_bar
-        )
-        for source in todo.unchanged:
-            summary.recall(at[source], known[source])
-        summary.bad += [BadFile(files.shown(path), None, reason) for path, reason in found.unreadable.items()]
-        summary.removed = len(todo.gone)
-        summary.others, summary.links, summary.excluded = found.others, found.links, found.excluded
-        summary.moved = moved
-        summary.seconds = perf_counter() - clock
+        summary = update(self.store, lambda: self.embedder, found, columns or Columns(), show=show_progress_bar)
+        summary.seconds = perf_counter() - started
         return summary
-
-    def _index(
-        self,
-        changed: list[tuple[str, str]],
-        found: Found,
-        columns: Columns,
-        known: Mapping[str, IndexedFile],
-        versions: Mapping[str, set[str]],
-        *,
-        show: bool,
-    ) -> Summary:
-        """Read files, given as source and path, unless they hold what they held."""
-        if not changed:
-            return Summary()  # without the model
-        self.store.upgrade()
-        sizes: Counter[str] = Counter()
-        for _, path in changed:
-            sizes[_kind_name(path)] += found.files[path].size
-        forecast = Forecast(sizes)
-        with (
-            track(sizes.total(), show=show, description="Indexing", unit="bytes", left=forecast.tokens) as advance,
-            Confined() as confined,
-            Indexing(self.store, self.embedder, versions, advance, forecast) as indexing,
-        ):
-            for source, path in changed:
-                try:
-                    work = _work(source, path, found.files[path], columns, confined)
-                except (InputError, OSError) as error:
-                    indexing.summary.bad.append(BadFile(path, None, str(error)))
-                    continue
-                if source in known and known[source].version == work.version:
-                    indexing.touch(work, known[source])
-                else:
-                    indexing.add(work)
-        return indexing.summary
-
-    def _sources(self, found: Found, known: Mapping[str, IndexedFile]) -> tuple[Sources, list[str]]:
-        """What the files are called, after the store has learnt of new roots, and what roots have moved, in words."""
-        sources = Sources(self.store.roots())
-        told: list[str] = []
-        for root in found.roots:
-            stamps = {source: file.stamp for source, file in known.items()} if sources.gone else {}
-            if moved := sources.moved(root, found, stamps):
-                told += [f"{sources.roots[name]} is now {path}" for name, path in moved.items()]
-                self.store.add_roots(moved, moved=True)
-                sources = Sources(self.store.roots())
-            # Another writer may take the same name at the same time; then the next one is tried.
-            while new := sources.new(root, found, {source.partition("/")[0] for source in known}):
-                self.store.add_roots(new)
-                sources = Sources(self.store.roots())
-        return sources, told
-
-    def _relocate(self, sources: Sources) -> None:
-        """Rename the files of a store of an older me5, which named them by their absolute paths."""
-        for name, path in sorted(sources.roots.items(), key=lambda root: -len(root[1])):
-            self.store.relocate(path, name)
 
     def add_documents(self, documents: Mapping[str, Document]) -> Summary:
         """Index documents that are no files, by names that stay theirs: the same name again replaces.
@@ -351,24 +273,6 @@ def load(
         )
     precision: Any = settings.precision if settings.precision in LOSSY else "auto"
     return Embedder.load(model or settings.model, device=device, precision=precision, threads=threads)
-
-
-def _work(source: str, path: str, stamp: Stamp, columns: Columns, confined: Confined) -> Work:
-    """A file and how to read it. Raises `InputError` or `OSError` for one that cannot be."""
-    kind = kind_of(Path(path))
-    version = f"{content_hash(path)}-{way_of_reading(kind.name, columns)}"
-    problems: list[tuple[int | None, str]] = []
-    work = Work(source, kind.name, version, stamp, (), rows_of(path, kind.name), path, problems)
-    return replace(work, documents=confined.read(Path(path), columns, work.complain))
-
-
-def _kind_name(path: str) -> str:
-    kind = known(Path(path))
-    return "" if kind is None else kind.name
-
-
-def _way(path: str, columns: Columns) -> str:
-    return way_of_reading(_kind_name(path), columns)
 
 
 def _content(name: str, document: Document) -> str:

@@ -1,4 +1,4 @@
-"""What a run of indexing has to do, and what it has done."""
+"""What a run of indexing has to do, and its summary."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -110,20 +110,20 @@ def way_of_reading(kind: str, columns: Columns) -> str:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a run has to do with the files it found: sources."""
+class Changes:
+    """Sources that a run has to read, has to remove, and can leave."""
 
     changed: list[str]
     gone: list[str]
     unchanged: list[str]
 
 
-def plan(
+def changes(
     found: Mapping[str, tuple[Stamp, str]],
     known: Mapping[str, IndexedFile],
     versions: Iterable[str],
     covered: Callable[[str], bool],
-) -> Plan:
+) -> Changes:
     """Compare the files that are there, by source with their stamp and way of reading, with those in the store.
 
     `covered` tells of a source whether it would have been found if it were there.
@@ -135,7 +135,7 @@ def plan(
 
     unchanged = [source for source in found if same(source)]
     rest = set(unchanged)
-    return Plan(
+    return Changes(
         changed=[source for source in found if source not in rest],
         gone=[source for source in sorted({*known, *versions} - found.keys()) if covered(source)],
         unchanged=unchanged,

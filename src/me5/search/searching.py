@@ -1,6 +1,5 @@
 """A question's vector and words → hits from the store, and the best sentence of each."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
@@ -83,7 +82,7 @@ def _left(deadline: float | None) -> float | None:
 
 def _by_vector(store: Store, question: Question, vector: Float32, count: int, deadline: float | None) -> list[Hit]:
     rows = store.nearest(vector, count, where=question.where, exact=question.exact, seconds=_left(deadline))
-    return [_hit(row, _cosine(row)) for row in rows]
+    return [Hit.of(row, _cosine(row)) for row in rows]
 
 
 def _by_both(store: Store, question: Question, vector: Float32, count: int, deadline: float | None) -> list[Hit]:
@@ -100,7 +99,7 @@ def _by_both(store: Store, question: Question, vector: Float32, count: int, dead
         coverage=covered(question.text, (f"{row['title']} {row['text']}" for row in matching[:COMPARED])),
         foreign=is_foreign(question.text, near[:COMPARED]),
     )
-    return [_hit(rows[name], score) for name, score in scores.items()]
+    return [Hit.of(rows[name], score) for name, score in scores.items()]
 
 
 def is_foreign(question: str, near: Sequence[Mapping[str, Any]]) -> bool:
@@ -124,20 +123,3 @@ def highlighted(hits: Sequence[Hit], scores: Sequence[float]) -> list[Hit]:
     left: Iterator[float] = iter(scores)
     best = [max(((next(left), span) for span in sentences(hit.text)), default=(0.0, None))[1] for hit in hits]
     return [replace(hit, best=span) for hit, span in zip(hits, best, strict=True)]
-
-
-def _hit(row: Mapping[str, Any], score: float) -> Hit:
-    metadata = row["metadata"]
-    return Hit(
-        score=score,
-        source=row["source"],
-        title=row["title"],
-        text=row["text"],
-        start=row["start"],
-        end=row["end"],
-        at=row["at"],
-        language=row["language"],
-        kind=row["kind"],
-        metadata=json.loads(metadata) if metadata else {},
-        id=row["id"],
-    )

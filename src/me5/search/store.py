@@ -28,6 +28,7 @@ from lancedb.query import FullTextOperator, MultiMatchQuery
 
 from me5.errors import InputError, Me5Error, StoreError
 from me5.search.conditions import Condition, quoted
+from me5.search.hits import COLUMNS
 from me5.search.schema import (
     FILES,
     MEND,
@@ -57,7 +58,6 @@ _INDEXES = {"none": IvfFlat, "int8": IvfSq, "binary": IvfRq}
 # Pairs and triples of characters find words in every script, with or without spaces, and most spellings of them.
 _NGRAMS = FTS(base_tokenizer="ngram", ngram_min_length=2, ngram_max_length=3, stem=False, remove_stop_words=False)
 _TEXTS = ("title", "text")
-COLUMNS = ("id", "source", "title", "text", "start", "end", "at", "language", "kind", "metadata")
 
 
 def _reading(method: Callable[..., T]) -> Callable[..., T]:
