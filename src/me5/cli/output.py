@@ -62,10 +62,9 @@ def print_table(
     from rich.box import HEAVY_HEAD, SIMPLE_HEAD
     from rich.table import Table
 
-    look: dict[str, Any] = (
-        {"box": HEAVY_HEAD} if framed else {"box": SIMPLE_HEAD, "show_edge": False, "pad_edge": False}
-    )
-    table = Table(title=title, caption=caption, caption_justify="left", **look)
+    box = HEAVY_HEAD if framed else SIMPLE_HEAD
+    table = Table(box=box, show_edge=framed, pad_edge=framed, caption_justify="left")
+    table.title, table.caption = title and _text(title), caption and _text(caption)
     listed = list(rows)
     for place, head in enumerate(heads):
         if isinstance(head, Number):
