@@ -1,6 +1,5 @@
 """`me5 trim`: a model with the vocabulary that some texts need."""
 
-import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from me5.cli import options, streams
+from me5.cli import options, output
 from me5.cli.export import Kind, Overwrite, Table
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def trim(
     with options.loading(model, quiet=quiet):
         report = _report(checkpoint, out, usage, kept, _sample(sources, language_field, usage.texts))
     if as_json:
-        print(json.dumps(report, ensure_ascii=False, indent=2))  # noqa: T201
+        output.print_json(report)
     else:
         _print(report)
 
@@ -125,14 +124,11 @@ def _report(checkpoint: "Checkpoint", out: Path, usage: "Usage", kept: "Int64", 
 
 
 def _print(report: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2))
-    for name in ("language", "tokens", "kept whole"):
-        table.add_column(name, justify="left" if name == "language" else "right")
-    for language, row in [*report["languages"].items()][:_ROWS]:
-        table.add_row(language, f"{row['tokens']:,}", f"{row['kept']:.3%}")
-    streams.console().print(table)
+    rows = [
+        (language, f"{row['tokens']:,}", f"{row['kept']:.3%}")
+        for language, row in [*report["languages"].items()][:_ROWS]
+    ]
+    output.print_table(("language", output.Number("tokens"), output.Number("kept whole")), rows, framed=False)
     if (more := len(report["languages"]) - _ROWS) > 0:
         typer.echo(f"… and {more} more (--json)")
     (pieces, kept), (before, after) = report["pieces"], report["weights_bytes"]
