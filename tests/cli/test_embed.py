@@ -60,7 +60,9 @@ def test_a_file_becomes_vectors_and_a_summary(tmp_path, run, embedder):
 
 
 def test_standard_input_to_standard_output(run, monkeypatch, embedder):
-    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO("één\r\ntwo\n".encode())))
+    monkeypatch.setattr(
+        sys, "stdin", types.SimpleNamespace(buffer=io.BufferedReader(io.BytesIO("één\r\ntwo\n".encode())))
+    )
     code, output, errors = run("-", "-o", "-", "--keep-text", "-p", "f32")
     rows = [json.loads(line) for line in output.splitlines()]
     assert code == 0

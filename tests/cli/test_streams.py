@@ -28,7 +28,7 @@ def shell(command, folder, **variables):
         (f"{ME5} models --json >/dev/full", "a file or standard output: No space left on device"),
         (f"{ME5} info >/dev/full", "No space left on device"),
         (f"{ME5} models >&-", "standard output cannot be written: Bad file descriptor"),
-        (f"{ME5} embed - -o v.npy <&-", "standard input cannot be read: [Errno 9] Bad file descriptor"),
+        (f"{ME5} embed - -o v.npy <&-", "standard input cannot be read: Bad file descriptor"),
         (f"mkdir gone; cd gone; rmdir ../gone; {ME5} embed t.txt -o v.npy", "t.txt cannot be read"),
         (f"{ME5} embed t.txt -o {'x' * 300}.npy", "File name too long"),
         (f"{ME5} embed {'x' * 300} -o v.npy", "File name too long"),
