@@ -18,7 +18,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from harness import machine
 
-from me5.training.loss import LossSettings, Targets, contrastive_loss
+from me5.training.loss import contrastive_loss
+from me5.training.recipe import LossSettings
+from me5.training.targets import Targets
 
 DIM = 384
 

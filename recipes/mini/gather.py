@@ -13,7 +13,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from me5.data.contract import Dataset, Document, Example, Query
+from me5.data.contract import Document, Example, Query
+from me5.data.dataset import Dataset
 from me5.data.writing import write_dataset
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ KINDS, WEIGHTS = ("words", "across", "back"), (4, 3, 3)
 def sentences(folder: Path) -> Iterator[tuple[str, str, str, str, str]]:
     """Yield (source, language, English, sentence, licence) of a dataset whose queries are English."""
     dataset = Dataset.open(folder)
-    queries = {query.id: query.text for query in dataset.items("queries")}
-    documents = {document.id: document for document in dataset.items("documents")}
-    for relation in dataset.items("relations"):
+    queries = {query.id: query.text for query in dataset.queries()}
+    documents = {document.id: document for document in dataset.documents()}
+    for relation in dataset.relations():
         english, other = queries[relation.query_id], documents[relation.document_id]
         fits = all(SENTENCE[0] <= len(side) <= SENTENCE[1] for side in (english, other.text))
         if fits and relation.source in SOURCES:

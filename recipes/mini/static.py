@@ -15,7 +15,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer as FastTokenizer
 
-from me5.data.contract import Dataset
+from me5.data.dataset import Dataset
 from me5.tokenizer import Tokenizer
 from me5.training.batches import chosen
 from me5.training.recipe import read_recipe

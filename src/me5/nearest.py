@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from me5.errors import InputError
+from me5.vectors import Float32
 
-Float32 = npt.NDArray[np.float32]
 Names = npt.NDArray[Any]
 # Scores in memory at once: 64 MB.
 _SCORES = 2**24

@@ -14,15 +14,16 @@ from torch import Tensor, nn
 
 from me5.training import distributed
 from me5.training.gradcache import cached_step
-from me5.training.loss import LossSettings, contrastive_loss
+from me5.training.loss import contrastive_loss
+from me5.training.recipe import LossSettings
 from me5.training.targets import Targets
 
 SETTINGS = LossSettings(
     temperature=0.1,
-    directions=("query_to_document", "document_to_query"),
-    matryoshka=((6, 1.0), (3, 1.0)),
-    contrastive_weight=0.2,
-    distillation_weight=1.0,
+    directions="both",
+    matryoshka=(6, 3),
+    contrastive=0.2,
+    distillation=1.0,
     rows=2,
 )
 # Of the whole batch: every process knows it.

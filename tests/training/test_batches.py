@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import tiny
 
+from me5.data.jobs import Workspace
+from me5.data.vectors import Vectors
 from me5.errors import InputError
 from me5.prompts import E5_PREFIX, INSTRUCT, Prompts
 from me5.training import distributed
@@ -24,7 +26,7 @@ def begun(workshop) -> Start:
 
 
 def opened(
-    begun: Start, path: Path, prompts: Prompts = INSTRUCT, vectors: np.ndarray | None = None
+    begun: Start, path: Path, prompts: Prompts = INSTRUCT, vectors: Vectors | None = None
 ) -> tuple[Batches, Recipe]:
     recipe, begun = read_recipe(path), replace(begun, prompts=prompts)
     taught = recipe.model_copy(update={"teacher": None})  # whose vectors are given
@@ -161,7 +163,7 @@ def test_processes_share_the_batch_of_one(workshop, begun, monkeypatch, teacher:
         path = tiny.write_recipe(
             workshop, "shared", ("negatives = 1", ""), ("[optimizer]", '[teacher]\nmodel = "x"\nbank = 5\n[optimizer]')
         )
-        vectors = coded(len(tiny.QUESTIONS) + len(tiny.LEFT))
+        vectors = coded(workshop, len(tiny.QUESTIONS) + len(tiny.LEFT))
     batches, _ = opened(begun, path, vectors=vectors)
     small, _ = opened(begun, tiny.write_recipe(workshop, "small", ("size = 8", "size = 2")))
     whole = batches.make(2)
@@ -185,16 +187,19 @@ def test_processes_share_the_batch_of_one(workshop, begun, monkeypatch, teacher:
         small.make(0)
 
 
-def coded(count: int) -> np.ndarray:
+def coded(folder: Path, count: int) -> Vectors:
     """Vectors that tell their own number."""
-    return np.repeat(np.arange(count, dtype=np.float16)[:, None], 4, axis=1)
+    vectors = np.repeat(np.arange(count, dtype=np.float16)[:, None], 4, axis=1)
+    job = Workspace(folder).job("coded", rows=count, size=5, suffix=".npy", settings={}, inputs={})
+    job.run(lambda shard, file: np.save(file, vectors[shard.start : shard.stop]))
+    return Vectors(job)
 
 
 def test_a_teachers_vectors_are_those_of_the_texts(workshop, begun) -> None:
     path = tiny.write_recipe(
         workshop, "taught", ("negatives = 1", ""), ("[optimizer]", '[teacher]\nmodel = "x"\nbank = 5\n[optimizer]'),
     )  # fmt: skip
-    batches, _ = opened(begun, path, vectors=coded(len(tiny.QUESTIONS) + len(tiny.LEFT)))
+    batches, _ = opened(begun, path, vectors=coded(workshop, len(tiny.QUESTIONS) + len(tiny.LEFT)))
     texts = [*tiny.QUESTIONS, *tiny.LEFT]  # in the order of the dataset
     others = [*tiny.ANSWERS, *tiny.RIGHT]
     known: dict[Ids, str] = {}
@@ -224,7 +229,7 @@ def test_a_share_of_the_steps_learns_from_the_teacher(workshop, begun) -> None:
         ('sources = ["qa"]', 'sources = ["qa"]\ntaught = false'),
         ('sources = ["parallel"]', 'sources = ["parallel"]\ntaught = true'),
     )  # fmt: skip
-    batches, _ = opened(begun, path, vectors=coded(len(tiny.QUESTIONS) + len(tiny.LEFT)))
+    batches, _ = opened(begun, path, vectors=coded(workshop, len(tiny.QUESTIONS) + len(tiny.LEFT)))
     made = [batches.make(step) for step in range(60)]
     taught = [batch.vectors is not None for batch in made]
     assert 10 < sum(taught) < 40

@@ -12,8 +12,8 @@ TEXT = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
 SECTIONS: dict[str, type[BaseModel]] = {
     "The top": recipe.Recipe, "`[model]`": recipe.Network, "`[model.shape]`": recipe.Shape,
     "`[model.lora]`": recipe.Lora, "`[[data]]`": recipe.Data,
-    "`[batch]`": recipe.Batch, "`[loss]`": recipe.Loss, "`[teacher]`": recipe.Teacher,
-    "`[optimizer]`": recipe.Optimizer, "`[evaluation]`": recipe.Evaluation,
+    "`[batch]`": recipe.BatchSettings, "`[loss]`": recipe.LossSettings, "`[teacher]`": recipe.TeacherSettings,
+    "`[optimizer]`": recipe.OptimizerSettings, "`[evaluation]`": recipe.EvaluationSettings,
 }  # fmt: skip
 TABLES = {"model", "data", "batch", "loss", "teacher", "optimizer", "evaluation"}
 

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from me5.model.encoder import Encoder
 from me5.model.sequences import concatenate
 from me5.training.gradcache import cached_step, split
-from me5.training.loss import LossSettings, Targets, contrastive_loss
+from me5.training.loss import contrastive_loss
+from me5.training.recipe import LossSettings
+from me5.training.targets import Targets
 
 LENGTHS = [5, 9, 3, 9, 20, 7, 7, 4, 12, 3]  # four queries, then six documents
 TEXTS = [np.random.default_rng(at).integers(0, 90, length) for at, length in enumerate(LENGTHS)]

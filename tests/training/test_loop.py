@@ -116,7 +116,7 @@ def test_asked_to_stop_it_finishes_the_step_and_saves(whole, workshop, tmp_path,
     monkeypatch.setattr(Trainer, "step", asked_in_the_third)
     stopped = CliRunner().invoke(app, command)
     assert stopped.exit_code == status
-    assert f"stopped, and saved in {folder}; the same command goes on" in stopped.output
+    assert f"stopped, and saved in {folder}; the same command resumes it" in stopped.output
     assert [entry["step"] for entry in logged(folder)] == [1, 2, 3]
     assert signal.getsignal(number) == before
     assert CliRunner().invoke(app, command).exit_code == 0

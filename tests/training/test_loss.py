@@ -2,17 +2,19 @@
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from me5.errors import InputError
-from me5.training.loss import LossSettings, Targets, contrastive_loss
-
-BOTH = ("query_to_document", "document_to_query")
+from me5.training.loss import contrastive_loss
+from me5.training.recipe import LossSettings
+from me5.training.targets import Targets
 
 
 def pairs(*rows: tuple[int, int]) -> Tensor:
@@ -64,9 +66,10 @@ class Formula:
         )
 
     def __call__(self, queries: Tensor, documents: Tensor) -> Tensor:
-        dims = self.settings.matryoshka or ((queries.shape[1], 1.0),)
-        total = sum(weight * self.at(queries, documents, dim) for dim, weight in dims)
-        return total / sum(weight for _, weight in dims)
+        dims = self.settings.matryoshka or (queries.shape[1],)
+        weights = self.settings.matryoshka_weights or [1.0] * len(dims)
+        total = sum(weight * self.at(queries, documents, dim) for dim, weight in zip(dims, weights, strict=True))
+        return total / sum(weights)
 
     def at(self, queries: Tensor, documents: Tensor, dim: int) -> Tensor:
         if dim < queries.shape[1]:
@@ -75,12 +78,12 @@ class Formula:
             documents = documents / documents.pow(2).sum(1, keepdim=True).sqrt()
         scores = [[(q * d).sum() for d in documents] for q in queries]
         sides = []
-        if "query_to_document" in self.settings.directions:
+        if self.settings.directions in ("query", "both"):
             sides.append(self.side(scores, list(range(len(queries))), 0))
-        if "document_to_query" in self.settings.directions:
+        if self.settings.directions in ("document", "both"):
             sides.append(self.side(scores, sorted({d for _, d in self.positives}), 1))
         contrastive = sum(sides) / len(sides)
-        return self.settings.contrastive_weight * contrastive + self.settings.distillation_weight * self.kl(scores)
+        return self.settings.contrastive * contrastive + self.settings.distillation * self.kl(scores)
 
     def side(self, scores, items: list[int], side: int) -> Tensor:
         losses = []
@@ -121,26 +124,32 @@ TAUGHT = replace(
     teacher_pairs=pairs((0, 0), (0, 4), (2, 5), (2, 2), (2, 6), (2, 1)),
     teacher_scores=torch.tensor([2.0, -1.0, 0.5, 3.0, 0.0, 1.0]),
 )
-WARM = LossSettings(temperature=0.2)
+
+
+def warm(**settings: Any) -> LossSettings:
+    return LossSettings(temperature=0.2, **settings)
+
+
+WARM = warm()
 CASES = {
     "plain": (simple(5), LossSettings(temperature=0.05)),
     "cold": (simple(5), LossSettings()),
     "one": (simple(1), WARM),
     "hard": (HARD, WARM),
-    "owned": (HARD, replace(WARM, negatives_of_others=False)),
+    "owned": (HARD, warm(negatives_of_others=False)),
     "several": (simple(3, 8, positives=pairs((0, 0), (0, 5), (1, 1), (2, 2), (2, 6), (2, 7))), WARM),
     "shared": (simple(3, 4, positives=pairs((0, 0), (1, 0), (1, 1), (2, 2)), query_keys=torch.arange(3)), WARM),
     "keys": (EQUAL_TEXTS, WARM),
-    "keys both": (EQUAL_TEXTS, replace(WARM, directions=BOTH)),
-    "labels": (simple(4, document_keys=torch.tensor([9, 8, 9, 8])), replace(WARM, directions=BOTH)),
-    "one label": (simple(3, document_keys=torch.tensor([9, 9, 9])), replace(WARM, directions=BOTH)),
-    "groups": (simple(4, 6, document_groups=torch.tensor([0, 7, 7, -1, 0, -1])), replace(WARM, directions=BOTH)),
-    "ignore": (simple(4, 6, ignore=pairs((0, 1), (3, 5), (3, 4))), replace(WARM, directions=BOTH)),
-    "back": (HARD, replace(WARM, directions=("document_to_query",))),
-    "matryoshka": (HARD, replace(WARM, matryoshka=((8, 1.0), (3, 0.5), (5, 0.25)), directions=BOTH)),
-    "taught": (TAUGHT, replace(WARM, contrastive_weight=0.2, distillation_weight=1.0, teacher_temperature=1.5)),
-    "taught only": (TAUGHT, replace(WARM, contrastive_weight=0.0, distillation_weight=0.7, student_temperature=0.5)),
-    "taught matryoshka": (TAUGHT, replace(WARM, distillation_weight=0.7, matryoshka=((8, 1.0), (4, 1.0)))),
+    "keys both": (EQUAL_TEXTS, warm(directions="both")),
+    "labels": (simple(4, document_keys=torch.tensor([9, 8, 9, 8])), warm(directions="both")),
+    "one label": (simple(3, document_keys=torch.tensor([9, 9, 9])), warm(directions="both")),
+    "groups": (simple(4, 6, document_groups=torch.tensor([0, 7, 7, -1, 0, -1])), warm(directions="both")),
+    "ignore": (simple(4, 6, ignore=pairs((0, 1), (3, 5), (3, 4))), warm(directions="both")),
+    "back": (HARD, warm(directions="document")),
+    "matryoshka": (HARD, warm(matryoshka=(8, 3, 5), matryoshka_weights=(1.0, 0.5, 0.25), directions="both")),
+    "taught": (TAUGHT, warm(contrastive=0.2, distillation=1.0, teacher_temperature=1.5)),
+    "taught only": (TAUGHT, warm(contrastive=0.0, distillation=0.7, student_temperature=0.5)),
+    "taught matryoshka": (TAUGHT, warm(distillation=0.7, matryoshka=(8, 4))),
 }
 
 
@@ -164,7 +173,7 @@ def expected(targets: Targets, settings: LossSettings, dim: int = 8, seed: int =
 @pytest.mark.parametrize("case", CASES)
 def test_value_and_gradients_equal_the_formula(case: str, rows: int) -> None:
     targets, settings = CASES[case]
-    found, right = gradients(targets, replace(settings, rows=rows)), expected(targets, settings)
+    found, right = gradients(targets, settings.model_copy(update={"rows": rows})), expected(targets, settings)
     for one, other in zip(found, right, strict=False):
         torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-9)
 
@@ -197,10 +206,11 @@ def random_targets(seed: int) -> Targets:
 def test_random_batches_equal_the_formula(seed: int) -> None:
     settings = LossSettings(
         temperature=[0.01, 0.1, 1.0][seed % 3],
-        directions=[BOTH, BOTH[:1], BOTH[1:]][seed // 3 % 3],
-        distillation_weight=0.5,
+        directions=["both", "query", "document"][seed // 3 % 3],
+        distillation=0.5,
         negatives_of_others=seed % 2 == 0,
-        matryoshka=((8, 1.0), (4, 2.0)) if seed % 5 == 0 else (),
+        matryoshka=(8, 4) if seed % 5 == 0 else (),
+        matryoshka_weights=(1.0, 2.0) if seed % 5 == 0 else (),
         rows=seed % 4 + 1,
     )
     targets = random_targets(seed)
@@ -227,14 +237,14 @@ def test_no_tensor_is_as_large_as_queries_times_documents(equal_texts: bool) -> 
     targets = simple(count, document_keys=torch.arange(count) % 5 + 1000) if equal_texts else simple(count)
     queries, documents = vectors(count, 8, 0), vectors(count, 8, 1)
     with Largest() as largest:
-        loss, _ = contrastive_loss(queries, documents, targets, LossSettings(directions=BOTH, rows=rows))
+        loss, _ = contrastive_loss(queries, documents, targets, LossSettings(directions="both", rows=rows))
         loss.backward()
     assert count * 8 <= largest.numbers <= 2 * rows * count
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_other_types_are_as_near_as_their_gradients_can_be(dtype: torch.dtype) -> None:
-    targets, settings = simple(60), LossSettings(directions=BOTH, rows=7)
+    targets, settings = simple(60), LossSettings(directions="both", rows=7)
     loss, *found, _ = gradients(targets, settings, dtype, dim=32)
     assert loss.dtype == torch.float32
     exact = [vectors(60, 32, seed, dtype).detach().double().requires_grad_() for seed in (0, 1)]
@@ -280,17 +290,19 @@ def test_a_loss_that_is_not_finite_is_returned() -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
-        ({"student_temperature": -1.0}, "student_temperature must be above 0"),
-        ({"directions": ()}, "one or both of query_to_document, document_to_query"),
-        ({"directions": ("backwards",)}, "backwards"),
-        ({"contrastive_weight": 0.0}, "one above 0"),
-        ({"matryoshka": ((0, 1.0),)}, "matryoshka dimensions and weights must be above 0"),
-        ({"rows": 0}, "rows must be 1 or more, got 0"),
+        ({"temperature": 0.0}, "temperature\n.*greater than 0"),
+        ({"student_temperature": -1.0}, "student_temperature\n.*greater than 0"),
+        ({"directions": "backwards"}, "'query', 'document' or 'both'"),
+        ({"contrastive": 0.0}, "both 0: there is nothing to learn"),
+        ({"contrastive": -1.0}, "contrastive\n.*greater than or equal to 0"),
+        ({"matryoshka": (0,)}, "matryoshka.0\n.*greater than 0"),
+        ({"matryoshka": (8,), "matryoshka_weights": (0.0,)}, "matryoshka_weights.0\n.*greater than 0"),
+        ({"matryoshka": (8, 4), "matryoshka_weights": (1.0,)}, "1 weights for 2 dimensions"),
+        ({"rows": 0}, "rows\n.*greater than 0"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(ValidationError, match=told):
         LossSettings(**settings)
 
 
@@ -300,7 +312,7 @@ def test_settings_that_cannot_be_are_refused(settings: dict, told: str) -> None:
         ((3, 4), (2, 4), {}, r"queries must be 2 float vectors.*\(3, 4\)"),
         ((2, 4), (3, 4), {}, "documents must be 2 float vectors"),
         ((2, 4), (2, 5), {}, "queries have 4 dimensions, documents 5"),
-        ((2, 4), (2, 4), {"matryoshka": ((8, 1.0),)}, "more than the 4 dimensions"),
+        ((2, 4), (2, 4), {"matryoshka": (8,)}, "more than the 4 dimensions"),
     ],
 )
 def test_vectors_that_do_not_fit_are_refused(queries, documents, settings, told) -> None:

@@ -25,18 +25,22 @@ def test_sizes_are_counted_and_lengths_estimated_then_known(tmp_path) -> None:
     assert all(size > 0 for size in first.memory.values())
     assert all(seconds >= 0 for seconds in first.seconds.values())
     assert first.hours == pytest.approx(sum(first.seconds.values()) * 6 / 3600)
-    assert first.work.sampled
+    assert first.workload.sampled
     assert not cache.exists()
     entries = open_entries(recipe, begun, cache, advance=lambda texts, tokens: None)
     batches, steps = open_batches(recipe, begun, entries)
     then = plan.make_plan(recipe, cache)
-    assert not then.work.sampled
-    assert (then.work.steps, steps) == (6, 6)
-    assert then.work.tokens == sum(batches.make(step).tokens for step in range(3)) / 3
-    assert first.work.tokens == pytest.approx(then.work.tokens, rel=0.3)
-    assert (then.work.queries, then.work.texts, then.work.cut) == (8, 2 * (len(tiny.QUESTIONS) + len(tiny.LEFT)), 0)
+    assert not then.workload.sampled
+    assert (then.workload.steps, steps) == (6, 6)
+    assert then.workload.tokens == sum(batches.make(step).tokens for step in range(3)) / 3
+    assert first.workload.tokens == pytest.approx(then.workload.tokens, rel=0.3)
+    assert (then.workload.queries, then.workload.texts, then.workload.cut) == (
+        8,
+        2 * (len(tiny.QUESTIONS) + len(tiny.LEFT)),
+        0,
+    )
     short = tiny.write_recipe(tmp_path, "short", ('sources = ["parallel"]', 'sources = ["parallel"]\nquery_tokens = 5'))
-    assert plan.make_plan(read_recipe(short), cache).work.cut == len(tiny.LEFT)
+    assert plan.make_plan(read_recipe(short), cache).workload.cut == len(tiny.LEFT)
 
 
 def test_frozen_weights_need_no_gradients(tmp_path) -> None:

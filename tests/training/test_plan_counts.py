@@ -26,7 +26,7 @@ EPOCHS = ("steps = 6", "epochs = 4.0")
 def test_pairs_that_are_not_chosen_are_not_counted(tmp_path, changes) -> None:
     tiny.workshop(tmp_path)
     recipe = read_recipe(tiny.write_recipe(tmp_path, "some", *changes))
-    planned = plan.make_plan(recipe, tmp_path / "cache").work
+    planned = plan.make_plan(recipe, tmp_path / "cache").workload
     begun = start(recipe.model, recipe.seed)
     entries = open_entries(recipe, begun, tmp_path / "cache", advance=lambda texts, tokens: None)
     batches, steps = open_batches(recipe, begun, entries)

@@ -12,7 +12,7 @@ from me5.model.folder import save
 from me5.model.sequences import concatenate
 from me5.prompts import INSTRUCT
 from me5.training.optimizer import open_optimizer, set_rates
-from me5.training.recipe import Lora, Network, Optimizer, Shape
+from me5.training.recipe import Lora, Network, OptimizerSettings, Shape
 from me5.training.start import merged, start
 from me5.training.state import load_state, save_state
 
@@ -72,9 +72,9 @@ def test_adapters_alone_learn_and_then_are_merged(folder, tmp_path) -> None:
     assert trained
     assert all("lora_" in name for name in trained)
     assert len(trained) == 2 * 4 * SHAPE.layers
-    optimizer = open_optimizer(encoder, Optimizer(rate=0.1, warmup=0))
+    optimizer = open_optimizer(encoder, OptimizerSettings(rate=0.1, warmup=0))
     for step in range(3):
-        set_rates(optimizer, Optimizer(rate=0.1, warmup=0), step, 4)
+        set_rates(optimizer, OptimizerSettings(rate=0.1, warmup=0), step, 4)
         optimizer.zero_grad()
         encoder.embed(sequences())[:, 0].sum().backward()
         optimizer.step()
@@ -89,7 +89,7 @@ def test_adapters_alone_learn_and_then_are_merged(folder, tmp_path) -> None:
     assert merged(plain) is plain
     save_state(tmp_path / "state", encoder, optimizer, 3)
     resumed = start(settings, 2).encoder
-    assert load_state(tmp_path / "state", resumed, open_optimizer(resumed, Optimizer(rate=0.1))) == 3
+    assert load_state(tmp_path / "state", resumed, open_optimizer(resumed, OptimizerSettings(rate=0.1))) == 3
     with torch.no_grad():
         assert torch.equal(resumed.embed(sequences()), adapted)
     save(plain, tmp_path / "model", tokenizer=begun.tokenizer_file, prompts=begun.prompts)

@@ -6,10 +6,10 @@ from torch import nn
 
 from me5.errors import InputError
 from me5.training.optimizer import open_optimizer, set_rates
-from me5.training.recipe import Optimizer
+from me5.training.recipe import OptimizerSettings
 from me5.training.state import load_state, save_state
 
-SETTINGS = Optimizer(rate=0.1, words_rate=0.2, weight_decay=0.5, warmup=2)
+SETTINGS = OptimizerSettings(rate=0.1, words_rate=0.2, weight_decay=0.5, warmup=2)
 
 
 class Tiny(nn.Module):
@@ -71,4 +71,4 @@ def test_rates_rise_and_fall_and_words_have_their_own() -> None:
         assert optimizer.param_groups[2]["lr"] == pytest.approx(2 * rates[-1])
     assert rates == pytest.approx([0.05, 0.1, 0.1, 0.1 * 5 / 6, 0.1 * 4 / 6, 0.1 * 3 / 6, 0.1 * 2 / 6, 0.1 / 6])
     # A warm-up longer than half of the run is half of it.
-    assert set_rates(optimizer, Optimizer(rate=0.1, warmup=1000), 1, 4) == pytest.approx(0.1)
+    assert set_rates(optimizer, OptimizerSettings(rate=0.1, warmup=1000), 1, 4) == pytest.approx(0.1)

@@ -10,6 +10,7 @@ import pytest
 import tiny
 
 from me5 import Embedder
+from me5.data import vectors
 from me5.training import teacher
 
 CHANGES: dict[str, Callable[[Path], None]] = {
@@ -42,19 +43,19 @@ def test_whatever_decides_a_vector_decides_which_are_read(tmp_path, xlmr, copy_o
     dataset = tiny.write_data(tmp_path / "data")
     model = copy_of(xlmr)
 
-    def vectors() -> np.ndarray:
-        return np.array(teacher.open_vectors(dataset, str(model), tmp_path / "cache", advance=lambda *_: None))
+    def taken() -> np.ndarray:
+        opened = teacher.open_vectors(dataset, str(model), tmp_path / "cache", advance=lambda *_: None)
+        return opened.take(np.arange(len(opened)))
 
-    before = vectors()
+    before = taken()
     with monkeypatch.context() as patched:
         patched.setattr(Embedder, "stream", None)  # nothing is embedded twice
-        np.testing.assert_array_equal(vectors(), before)
+        np.testing.assert_array_equal(taken(), before)
     CHANGES[change](model)
-    after = vectors()
+    after = taken()
     assert (np.abs(after - before).max(axis=1) > 1e-3).mean() > 0.5  # some texts have no upper case, or are short
-    texts = dataset.queries(["text"])
     expected = Embedder.load(model, prompts=None if change == "prompts" else "none").encode(
-        [text for batch in texts for text in batch.column(0).to_pylist()]
+        [query.text for query in dataset.queries()]
     )
     np.testing.assert_array_equal(after, expected.astype(np.float16))
 
@@ -65,5 +66,34 @@ def test_a_precision_is_part_of_it(tmp_path, xlmr, monkeypatch) -> None:
     paths = set()
     for precision in ("f32", "bf16"):
         monkeypatch.setattr(teacher, "resolve_precision", lambda device, precision=precision: precision)
-        paths.add(teacher.path_of(tmp_path, dataset, checkpoint, "cpu"))
+        paths.add(teacher.folder_of(tmp_path, dataset, teacher.version_of(checkpoint, "cpu")))
     assert len(paths) == 2
+
+
+def test_a_run_that_was_killed_resumes_bit_exactly(tmp_path, xlmr, monkeypatch) -> None:
+    """After one shard of queries: that shard is read, the others are computed."""
+    dataset = tiny.write_data(tmp_path / "data")
+    count = dataset.counts["queries"]
+    monkeypatch.setattr(vectors, "SHARD_TEXTS", 5)
+    whole = teacher.open_vectors(dataset, str(xlmr), tmp_path / "whole", advance=lambda *_: None)
+    stream, embedded = Embedder.stream, []
+
+    def until(most: int):
+        def killed(self, texts, *args, **options):
+            texts = list(texts)
+            if len(embedded) + len(texts) > most:
+                raise KeyboardInterrupt
+            embedded.extend(texts)
+            return stream(self, texts, *args, **options)
+
+        return killed
+
+    monkeypatch.setattr(Embedder, "stream", until(5))
+    with pytest.raises(KeyboardInterrupt):
+        teacher.open_vectors(dataset, str(xlmr), tmp_path / "cache", advance=lambda *_: None)
+    assert len(embedded) == 5
+    monkeypatch.setattr(Embedder, "stream", until(count))
+    resumed = teacher.open_vectors(dataset, str(xlmr), tmp_path / "cache", advance=lambda *_: None)
+    assert embedded == [query.text for query in dataset.queries()]
+    rows = np.arange(count)
+    np.testing.assert_array_equal(resumed.take(rows), whole.take(rows))

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import tiny
 
-from me5.data.contract import Dataset
+from me5.data.contract import Document, Example, Query
+from me5.data.dataset import TEXT_TABLES, Dataset
+from me5.data.jobs import Workspace
+from me5.data.texts import lay_out
+from me5.data.writing import write_dataset
 from me5.errors import InputError
 from me5.tokenizer import Tokenizer
 from me5.training.batches import chosen
@@ -25,8 +29,8 @@ def opened(workshop, folder, *, max_tokens: int = 128, lower_case: bool = False)
 def test_texts_are_those_of_the_tokenizer(workshop, tmp_path) -> None:
     store, tokenizer, told = opened(workshop, tmp_path)
     dataset = Dataset.open(workshop / "data")
-    documents = [text for batch in dataset.documents(["text"]) for text in batch.column(0).to_pylist()]
-    queries = [text for batch in dataset.queries(["text"]) for text in batch.column(0).to_pylist()]
+    documents = [document.whole for document in dataset.documents()]
+    queries = [query.text for query in dataset.queries()]
     texts = documents + queries + [tiny.OWN]
     found = sorted(store.text(number, 1000).tolist() for number in range(len(texts)))
     assert found == sorted(ids for ids, _ in tokenizer.bare(texts))
@@ -36,7 +40,7 @@ def test_texts_are_those_of_the_tokenizer(workshop, tmp_path) -> None:
         assert store.text(store.queries[number, 0], 5).tolist() == next(tokenizer.bare([text]))[0][:5]
     rows = np.arange(len(texts))
     assert store.lengths(rows).tolist() == [len(store.text(row, 1000)) for row in rows]
-    assert store.facts["cut"] == 0
+    assert store.facts["truncated"] == 0
     assert len(store) == len(tiny.QUESTIONS) + len(tiny.SECOND) + len(tiny.LEFT)
 
 
@@ -74,9 +78,25 @@ def test_it_is_made_once_for_a_tokenizer_and_a_length(workshop, tmp_path) -> Non
     cut, _, told = opened(workshop, tmp_path, max_tokens=12)
     assert told
     assert cut.folder != first.folder
-    assert cut.facts["cut"] == int((first.lengths(np.arange(first.facts["texts"])) > 10).sum()) > 0
+    assert cut.facts["truncated"] == int((first.lengths(np.arange(first.facts["texts"])) > 10).sum()) > 0
     lower, _, _ = opened(workshop, tmp_path, lower_case=True)
     assert lower.folder not in (first.folder, cut.folder)
+
+
+def test_the_same_text_is_the_same_to_mining_and_to_the_loss(workshop, tmp_path) -> None:
+    examples = [
+        Example(Query("What?", instruction="Find."), Document("The answer.", title="One")),
+        Example(Query("what"), Document("the ANSWER", title="Two")),
+        Example(Query("the answer!"), Document("Another.")),
+    ]
+    dataset = write_dataset(tmp_path / "data", examples, step={})
+    file = workshop / "tokenizer" / "tokenizer.json"
+    store = open_store(dataset, file, Tokenizer(file, 128), tmp_path, advance=lambda *counts: None)
+    documents, queries = (lay_out(dataset, table, Workspace(tmp_path / "job")).keys for table in TEXT_TABLES)
+    assert store.keys[: len(documents)].tolist() == documents.tolist()
+    assert store.keys[store.queries[:, 0]].tolist() == queries.tolist()
+    assert documents[0] == documents[1] == queries[2] != documents[2]
+    assert queries[0] == queries[1]
 
 
 def test_entries_choose_sources_languages_and_lengths(workshop, tmp_path) -> None:

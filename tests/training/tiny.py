@@ -11,7 +11,8 @@ from pathlib import Path
 
 from checkpoints import SENTENCES, build_tokenizer
 
-from me5.data.contract import Dataset, Document, Example, Query
+from me5.data.contract import Document, Example, Query
+from me5.data.dataset import Dataset
 from me5.data.writing import write_dataset
 from me5.training import distributed
 from me5.training.loop import Judgement, Step, Trainer

@@ -16,7 +16,7 @@ from me5.cli.train_progress import shown_steps
 from me5.progress import duration, track
 
 if TYPE_CHECKING:
-    from me5.training.plan import Plan
+    from me5.training.plan import TrainingPlan
     from me5.training.recipe import Recipe
     from me5.training.run import Run
 
@@ -136,10 +136,10 @@ def _signal(*, quiet: bool) -> "Iterator[Callable[[], int]]":
         restore()
 
 
-def _print_plan(plan: "Plan") -> None:
+def _print_plan(plan: "TrainingPlan") -> None:
     from me5.errors import Me5Warning
 
-    work = plan.work
+    work = plan.workload
     output.print_line(f"{plan.parameters:,} parameters, {plan.trained:,} of them trained, on {plan.device}")
     total = sum(plan.memory.values())
     memory = [*plan.memory.items(), None, ("together", total)]

@@ -1,21 +1,20 @@
 """Every row of a dataset against the rules of the contract."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from me5.data.contract import KINDS, TABLES, Dataset, Document, Query, Relation, Table
+from me5.data.contract import KINDS, TABLES, Document, Query, Relation
+from me5.data.dataset import Dataset
 from me5.data.writing import sha256
 from me5.errors import InputError
 from me5.progress import Advance, track
 
-# Rows between two moves of the bar.
-_AT_ONCE = 1000
-
 
 @dataclass(frozen=True)
 class Checked:
-    """What a dataset holds that is no fault, but that its owner may not know of."""
+    """What is not an error in a dataset, but its owner may not know."""
 
     unrelated: int
     """documents that no relation points to"""
@@ -39,16 +38,17 @@ def check(dataset: Dataset, *, show_progress_bar: bool = False) -> Checked:
 
 def _check(dataset: Dataset, advance: Advance) -> Checked:
     for path in (path for table in TABLES for path in dataset.files[table]):
-        told = dataset.manifest["files"][path.relative_to(dataset.folder).as_posix()]["sha256"]
-        if sha256(path) != told:
+        expected = dataset.manifest["files"][path.relative_to(dataset.folder).as_posix()]["sha256"]
+        if sha256(path) != expected:
             raise InputError(f"{path} has changed since it was written: its sha256 is not that of dataset.json")
-    documents, queries = (_ids(dataset, table, advance) for table in ("documents", "queries"))
+    documents = _rows(dataset.located("documents", Document, advance=advance))
+    queries = _rows(dataset.located("queries", Query, advance=advance))
     kinds = dict.fromkeys(KINDS, 0)
     sources, licences = Counter[str](), Counter[str]()
     asked, answered, ended = set[int](), set[int](), set[int]()
     last, of_last = -1, set[int]()
-    for place, relation in _numbered(dataset, "relations", advance):
-        assert isinstance(relation, Relation)
+    for path, number, relation in dataset.located("relations", Relation, advance=advance):
+        place = f"{path}, row {number}"
         query = _row(queries, relation.query_id, "query", place)
         document = _row(documents, relation.document_id, "document", place)
         if query != last:
@@ -73,26 +73,15 @@ def _check(dataset: Dataset, advance: Advance) -> Checked:
     return Checked(len(documents) - len(asked), len(queries) - len(answered), sources, licences)
 
 
-def _numbered(dataset: Dataset, table: Table, advance: Advance) -> Iterator[tuple[str, Document | Query | Relation]]:
-    """The values of a table with their places."""
-    for path in dataset.files[table]:
-        part = Dataset(dataset.folder, dataset.manifest, {table: [path]})
-        for number, value in enumerate(part.items(table), 1):
-            yield f"{path}, row {number}", value
-            if number % _AT_ONCE == 0:
-                advance(_AT_ONCE, 0)
-
-
-def _ids(dataset: Dataset, table: Table, advance: Advance) -> dict[bytes, int]:
+def _rows(values: Iterable[tuple[Path, int, Document | Query]]) -> dict[bytes, int]:
     """Id -> row."""
-    found: dict[bytes, int] = {}
-    for place, value in _numbered(dataset, table, advance):
-        assert not isinstance(value, Relation)
+    rows: dict[bytes, int] = {}
+    for path, number, value in values:
         key = bytes.fromhex(value.id)
-        if key in found:
-            raise InputError(f"{place}: the id {value.id} stands there a second time")
-        found[key] = len(found)
-    return found
+        if key in rows:
+            raise InputError(f"{path}, row {number}: the id {value.id} appears a second time")
+        rows[key] = len(rows)
+    return rows
 
 
 def _row(rows: dict[bytes, int], name: str, what: str, place: str) -> int:

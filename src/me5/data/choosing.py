@@ -1,4 +1,4 @@
-"""From the documents that were found for a query to its negatives."""
+"""Negatives: which of the documents found for a query are taken."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from me5.data.jobs import Shard
-from me5.data.rows import IGNORE, NEGATIVE, POSITIVE, Int64
+from me5.data.relations import IGNORE, NEGATIVE, POSITIVE, Int64
 from me5.data.teachers import Pair, Teacher
 from me5.data.vectors import NONE, Embedded, Sharded
 from me5.errors import InputError
@@ -28,7 +28,7 @@ FIGURED = np.dtype([("query", "<i8"), *((name, "<i4") for name in FIGURES)])
 class MiningSettings:
     """Which candidates become negatives.
 
-    Of each query's best `depth` documents the first `skip` are passed over, counted after known answers are taken out.
+    Of each query's best `depth` documents the first `skip` are skipped, counted after known answers are removed.
     A candidate must score at most `percent_of_positive` % of the positive's score, and `margin` below it, and at most
     `max_score`; each None for no such limit. Of several positives the one with the lowest score counts. `number` are
     taken: the `top` ones or `random` ones by `seed`. `within` looks only among documents of the language of the query's
@@ -139,13 +139,13 @@ class Miner:
         bars = self._bars(check, [query for query, rows in zip(queries, waiting, strict=True) if rows])
         found = np.zeros(len(queries), np.int64)
         added: list[tuple[int, int, bool, float]] = []
-        while asked := [
+        while batch := [
             (at, rows.popleft())
             for at, rows in enumerate(waiting)
             for _ in range(min(len(rows), settings.number - int(found[at])))
         ]:
-            scores = check.score(self._pairs([(queries[at], document) for at, document in asked]))
-            for (at, document), score in zip(asked, scores.tolist(), strict=True):
+            scores = check.score(self._pairs([(queries[at], document) for at, document in batch]))
+            for (at, document), score in zip(batch, scores.tolist(), strict=True):
                 suspected = score > bars[queries[at]]
                 added.append((queries[at], document, suspected, score))
                 figures["read"][at] += 1
@@ -156,13 +156,13 @@ class Miner:
 
     def _bars(self, check: Teacher, queries: Sequence[int]) -> dict[int, float]:
         """The score above which the check takes a candidate of a query for an answer."""
-        asked = [
+        pairs = [
             (query, document)
             for query in queries
             for document in self._embedded.relations.of_kind(query, POSITIVE).tolist()
         ]
         bars: dict[int, float] = {}
-        for (query, _), score in zip(asked, check.score(self._pairs(asked)).tolist(), strict=True):
+        for (query, _), score in zip(pairs, check.score(self._pairs(pairs)).tolist(), strict=True):
             bars[query] = min(bars.get(query, np.inf), score - self._settings.check_margin)
         return bars
 
@@ -170,6 +170,6 @@ class Miner:
         """Texts of pairs of rows, each read once."""
         queries = sorted({query for query, _ in rows})
         documents = sorted({document for _, document in rows})
-        asked = dict(zip(queries, self._embedded.queries.queries(queries), strict=True))
-        read = dict(zip(documents, self._embedded.documents.documents(documents), strict=True))
-        return [(asked[query], read[document]) for query, document in rows]
+        query_of = dict(zip(queries, self._embedded.queries.queries(queries), strict=True))
+        document_of = dict(zip(documents, self._embedded.documents.documents(documents), strict=True))
+        return [(query_of[query], document_of[document]) for query, document in rows]

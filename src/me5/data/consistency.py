@@ -5,7 +5,6 @@ against a pool of random documents; E5 kept 270 of 1,300 million pairs so, at k 
 arXiv 2212.03533).
 """
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import compress
 from pathlib import Path
@@ -14,12 +13,13 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from me5.data.contract import Dataset
-from me5.data.jobs import Job, Shard, Workplace, check_free
-from me5.data.rows import IGNORE, POSITIVE, Int64, Relations, Texts
+from me5.data.dataset import Dataset
+from me5.data.jobs import Job, Shard, Workspace, check_free
+from me5.data.relations import IGNORE, POSITIVE, Int64
 from me5.data.teachers import EmbeddingTeacher
+from me5.data.texts import Texts
 from me5.data.vectors import NONE, Embedded, Sharded, embed_dataset
-from me5.data.writing import Item, write_dataset
+from me5.data.writing import write_dataset
 from me5.errors import InputError
 
 # Pairs that are ranked together.
@@ -67,30 +67,30 @@ def filter_pairs(
     settings: FilterSettings,
     *,
     out: Path,
-    work: Workplace,
+    workspace: Workspace,
     overwrite: bool = False,
 ) -> list[FilterCounts]:
     """Write the pairs of a dataset that are consistent, with all else, to a new one; report by source.
 
-    A query that loses all its positives goes, with its other relations; so does a document that no relation is left of.
-    Negatives and ignored pairs of other queries stay, and so do documents that had no relation. A later run
-    goes on where `work` was left.
+    A query that loses all its positives is removed with its other relations, and so is a document that loses all its
+    relations. Negatives and ignored pairs of other queries stay, as do documents that had no relation. A later run
+    resumes from the workspace.
     """
     check_free(out, overwrite=overwrite)
-    embedded = embed_dataset(dataset, teacher, work)
+    embedded = embed_dataset(dataset, teacher, workspace)
     relations = embedded.relations
     pairs = np.flatnonzero(relations.kinds == POSITIVE)
     if not len(pairs):
-        raise InputError(f"{dataset.folder} has no positives to look at")
+        raise InputError(f"{dataset.folder} has no positives to filter")
     pool = draw_pool(embedded.documents, settings.pool, settings.seed)
-    ranking = work.job(
+    ranking = workspace.job(
         "ranks", rows=len(pairs), size=SHARD_PAIRS, suffix=".npy",
-        settings={"made": "ranks", "model": teacher.version, "dtype": work.dtype, "pool": settings.pool,
+        settings={"made": "ranks", "model": teacher.version, "dtype": workspace.dtype, "pool": settings.pool,
                   "seed": settings.seed},
         inputs={"dataset": dataset.fingerprint},
     )  # fmt: skip
-    better = _rank(ranking, embedded, pairs, pool, work)
-    counts = _count(relations.names, relations.sources[pairs], better, settings.top)
+    better = _rank(ranking, embedded, pairs, pool, workspace)
+    counts = _count(relations.source_names, relations.sources[pairs], better, settings.top)
     kept = np.ones(len(relations.kinds), bool)
     kept[pairs] = better < settings.top
     queries = np.ones(len(embedded.queries), bool)
@@ -101,7 +101,11 @@ def filter_pairs(
         "step": "filter", "model": teacher.name, "teacher": teacher.version, "settings": asdict(settings),
         "drawn": len(pool), "input": dataset.fingerprint, "sources": [asdict(count) for count in counts],
     }  # fmt: skip
-    write_dataset(out, _left(dataset, relations, queries, kept), step=step, before=dataset, overwrite=overwrite)
+    documents = np.ones(len(embedded.documents), bool)
+    documents[relations.documents] = False
+    documents[relations.documents[kept]] = True
+    items = dataset.items(documents=documents, queries=queries, relations=compress(dataset.relations(), kept))
+    write_dataset(out, items, step=step, before=dataset, overwrite=overwrite)
     return counts
 
 
@@ -115,9 +119,9 @@ def draw_pool(documents: Texts, size: int, seed: int) -> Int64:
     return drawn
 
 
-def _rank(job: Job, embedded: Embedded, pairs: Int64, pool: Int64, work: Workplace) -> npt.NDArray[np.int32]:
+def _rank(job: Job, embedded: Embedded, pairs: Int64, pool: Int64, workspace: Workspace) -> npt.NDArray[np.int32]:
     """For each pair how many documents of the pool beat its positive, counted up to `DEEPEST`."""
-    with work.progress(job, "Ranking pairs") as advance:
+    with workspace.progress(job, "Ranking pairs") as advance:
 
         def write(shard: Shard, file: IO[bytes]) -> None:
             np.save(file, count_better(embedded, pairs[shard.start : shard.stop], pool), allow_pickle=False)
@@ -160,15 +164,3 @@ def _count(
             within = tuple(int((ranks <= rank).sum()) for rank in RANKS)
             counts.append(FilterCounts(name, len(ranks), int((ranks <= top).sum()), within))
     return counts
-
-
-def _left(
-    dataset: Dataset, relations: Relations, queries: npt.NDArray[np.bool_], kept: npt.NDArray[np.bool_]
-) -> Iterator[Item]:
-    """What stays: documents, queries and relations."""
-    documents = np.ones(dataset.counts["documents"], bool)
-    documents[relations.documents] = False
-    documents[relations.documents[kept]] = True
-    yield from compress(dataset.items("documents"), documents)
-    yield from compress(dataset.items("queries"), queries)
-    yield from compress(dataset.items("relations"), kept)

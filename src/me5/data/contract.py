@@ -12,16 +12,12 @@ stays. The relations of one query stand together, queries in the order in which 
 """
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 from unicodedata import is_normalized, normalize
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from me5.errors import InputError, described
 
@@ -64,6 +60,11 @@ class Document:
         _check_texts("document", text=self.text, title=self.title, lang=self.lang)
         object.__setattr__(self, "id", content_id(self.title, self.text))
 
+    @property
+    def whole(self) -> str:
+        """What models read: the text with its title before it."""
+        return f"{self.title} {self.text}".strip() if self.title else self.text
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -84,7 +85,7 @@ class Relation:
     """How a query and a document belong together, by their ids.
 
     `ignore` is a pair that training masks: neither right nor wrong. `label` is a judge's grade or similarity,
-    `teacher_score` what the model named in `teacher` said. Raises `InputError` where a value cannot be used.
+    `teacher_score` is the score by the model named in `teacher`. Raises `InputError` where a value cannot be used.
     """
 
     query_id: str
@@ -131,13 +132,6 @@ class Example:
         )  # fmt: skip
 
 
-_VALUES: Mapping[Table, type[Document] | type[Query] | type[Relation]] = {
-    "documents": Document,
-    "queries": Query,
-    "relations": Relation,
-}
-
-
 def content_id(head: str, text: str) -> str:
     """The id of a text below its title or instruction, "" for none."""
     content = f"{head}\n{text}"
@@ -161,125 +155,3 @@ def _check_texts(what: str, *, text: object, lang: object, **heads: object) -> N
         # The id joins head and text with a line feed: with one in the head, two contents could share an id.
         if "\n" in str(value):
             raise InputError(f"the {name} of a {what} has a line feed: {str(value)[:60]!r}; join its lines")
-
-
-class Dataset:
-    """A dataset folder, read in batches. `open` verifies the manifest and the schemas; `checking.check` every row."""
-
-    def __init__(self, folder: Path, manifest: Mapping[str, Any], files: Mapping[Table, Sequence[Path]]) -> None:
-        self.folder = folder
-        self.manifest = manifest
-        self.files = files
-
-    @classmethod
-    def open(cls, folder: Path) -> "Dataset":
-        """Raises `InputError` where the folder is no dataset, or not the one that its manifest tells of."""
-        manifest = _manifest(folder)
-        listed: Mapping[str, Mapping[str, Any]] = manifest["files"]
-        files = {table: _files(folder, table) for table in TABLES}
-        there = {path.relative_to(folder).as_posix() for paths in files.values() for path in paths}
-        if there != set(listed):
-            odd = ", ".join(sorted(there ^ set(listed)))
-            raise InputError(f"{folder} and its dataset.json differ in the files {odd}; make the dataset again")
-        for table, paths in files.items():
-            for path in paths:
-                _verify(path, SCHEMAS[table], int(listed[path.relative_to(folder).as_posix()]["rows"]))
-        return cls(folder, manifest, files)
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """Rows by table, and relations by kind."""
-        counts: Mapping[str, int] = self.manifest["counts"]
-        return counts
-
-    @property
-    def steps(self) -> Sequence[Mapping[str, Any]]:
-        """What was done to make it, in order."""
-        steps: Sequence[Mapping[str, Any]] = self.manifest["steps"]
-        return steps
-
-    @property
-    def fingerprint(self) -> str:
-        """One hash over the files' hashes: 64 hex digits; equal for equal data."""
-        hashes = {name: told["sha256"] for name, told in self.manifest["files"].items()}
-        return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
-
-    def batches(self, table: Table, columns: Sequence[str] | None = None, rows: int = 8192) -> Iterator[pa.RecordBatch]:
-        """A table in order, at most `rows` rows at a time, some of its columns."""
-        for path in self.files[table]:
-            with explained(path), pq.ParquetFile(path) as file:
-                yield from file.iter_batches(rows, columns=None if columns is None else list(columns))
-
-    def items(self, table: Table) -> Iterator[Document | Query | Relation]:
-        """A table as values, one at a time. Raises `InputError` naming file and row where one breaks the rules."""
-        make = _VALUES[table]
-        for path in self.files[table]:
-            number = 0
-            with explained(path), pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(8192):
-                    for row in batch.to_pylist():
-                        number += 1
-                        name = row.pop("id", None)
-                        try:
-                            value = make(**row)
-                            if name is not None and name != value.id:  # type: ignore[union-attr]
-                                raise InputError(f"the id {name!r} is not that of its content, {value.id!r}")  # type: ignore[union-attr]
-                        except InputError as error:
-                            raise InputError(f"{path}, row {number}: {error}") from error
-                        yield value
-
-    def documents(self, columns: Sequence[str] | None = None, rows: int = 8192) -> Iterator[pa.RecordBatch]:
-        """Batches of documents."""
-        return self.batches("documents", columns, rows)
-
-    def queries(self, columns: Sequence[str] | None = None, rows: int = 8192) -> Iterator[pa.RecordBatch]:
-        """Batches of queries."""
-        return self.batches("queries", columns, rows)
-
-    def relations(self, columns: Sequence[str] | None = None, rows: int = 8192) -> Iterator[pa.RecordBatch]:
-        """Batches of relations; those of one query stand together, and may go on in the next batch."""
-        return self.batches("relations", columns, rows)
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn what Arrow says of a broken file into an `InputError` that names it."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} cannot be read as Parquet: {error}") from error
-
-
-def _manifest(folder: Path) -> Mapping[str, Any]:
-    path = folder / "dataset.json"
-    try:
-        manifest = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{folder} is no dataset: it has no dataset.json; make one with `me5 data read`") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(manifest, dict) or not {"format", "counts", "files", "steps"} <= set(manifest):
-        raise InputError(f"{path} is no manifest of a dataset: expected format, counts, files and steps")
-    if manifest["format"] != FORMAT:
-        raise InputError(f"{path} has format {manifest['format']!r}; this version of me5 reads format {FORMAT}")
-    return manifest
-
-
-def _files(folder: Path, table: Table) -> list[Path]:
-    one, shards = folder / f"{table}.parquet", folder / table
-    if one.exists() and shards.is_dir():
-        raise InputError(f"{folder} has both {one.name} and a folder {table}; remove one of them")
-    return [one] if one.exists() else sorted(shards.glob("*.parquet"))
-
-
-def _verify(path: Path, schema: pa.Schema, rows: int) -> None:
-    with explained(path), pq.ParquetFile(path) as file:
-        found, counted = file.schema_arrow, file.metadata.num_rows
-    if not found.remove_metadata().equals(schema):
-        raise InputError(f"{path} has the columns {_columns(found)}; expected {_columns(schema)}")
-    if counted != rows:
-        raise InputError(f"{path} has {counted} rows, dataset.json says {rows}; make the dataset again")
-
-
-def _columns(schema: pa.Schema) -> str:
-    return ", ".join(f"{column.name}: {column.type}" for column in schema)

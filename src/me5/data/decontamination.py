@@ -1,22 +1,27 @@
-"""What is in evaluation sets out of training data, with a list of what went and why.
+"""Decontamination: removes from training data what evaluation sets hold, and lists what was removed and why.
 
-A query or document goes where its letters equal those of an evaluation text, or where both share a long run (`runs`)
-that is not common: what stands in more than ten training texts is boilerplate, as GPT-3's authors found (Brown et al.
-2020, appendix C).
+A query or document is removed where its letters equal those of an evaluation text, or where both share a long run
+(`runs`) that is not common: what more than ten training texts share is boilerplate, as GPT-3's authors found (Brown
+et al. 2020, appendix C).
 Evaluation sets are whatever `me5 eval` reads, or plain text with a text per line; of a retrieval set its queries and
 the documents judged relevant count, on demand its whole corpus. Needs the extra `eval` too.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 
-from me5.data.contract import Dataset, Document, Query, Relation
-from me5.data.letters import key, letters
+import numpy as np
+
+from me5.data.contract import Document, Query
+from me5.data.dataset import TEXT_TABLES, Dataset, Mask, TextTable
+from me5.data.letters import letters, text_key
+from me5.data.relations import POSITIVE, Int64, Relations, number_relations
 from me5.data.runs import Runs
-from me5.data.writing import Item, sha256, write_dataset
+from me5.data.writing import sha256, write_dataset
 from me5.errors import InputError
 from me5.evaluation.readers import read as read_tasks
 from me5.evaluation.task import Classification, Clustering, Reranking, Retrieval, Task
@@ -30,9 +35,9 @@ _SHOWN = 200
 
 @dataclass(frozen=True)
 class Removed:
-    """What went: `table` and id, how it matched, and the evaluation text by file and place in it."""
+    """A removed text: `table` and id, how it matched, and the evaluation text by file and place in it."""
 
-    table: str
+    table: TextTable
     id: str
     match: str
     file: str
@@ -44,7 +49,7 @@ class Removed:
 class Known:
     """The texts of evaluation sets: their equals by key, their runs, and where each stands."""
 
-    equal: dict[bytes, int] = field(default_factory=dict)
+    equal: dict[int, int] = field(default_factory=dict)
     runs: Runs = field(default_factory=Runs)
     places: list[tuple[str, str]] = field(default_factory=list)
 
@@ -56,7 +61,7 @@ class Known:
         for file, place, text in texts:
             if not text.strip():
                 continue
-            known.equal.setdefault(key(text), len(known.places))
+            known.equal.setdefault(text_key(text), len(known.places))
             known.places.append((file, place))
             waiting.append(letters(text))
             if len(waiting) % 64 == 0 and sum(map(len, waiting)) > _LETTERS:
@@ -67,21 +72,23 @@ class Known:
             raise InputError("the evaluation sets hold no texts")
         return known
 
-    def matches(self, table: str, values: Sequence[Document | Query], common: int) -> Iterator[Removed]:
-        """Which of some rows match an evaluation text, and how; after all rows were counted."""
+    def matches(
+        self, table: TextTable, values: Sequence[Document | Query], common: int
+    ) -> Iterator[tuple[int, Removed]]:
+        """The places of the values that match an evaluation text, and how; after all values were counted."""
         texts = _whole(values)
         equal = [self._equal(value.text, text) for value, text in zip(values, texts, strict=True)]
         reduced = [letters(text) for text in texts]
         runs = {hit.row: hit for hit in self.runs.find(reduced, common)}
         for row, (value, place) in enumerate(zip(values, equal, strict=True)):
             if place is not None:
-                yield Removed(table, value.id, "equal", *self.places[place], value.text[:_SHOWN])
+                yield row, Removed(table, value.id, "equal", *self.places[place], value.text[:_SHOWN])
             elif (hit := runs.get(row)) is not None:
                 shared = reduced[row][hit.start : hit.end]
-                yield Removed(table, value.id, "run", *self.places[hit.known], shared)
+                yield row, Removed(table, value.id, "run", *self.places[hit.known], shared)
 
     def _equal(self, *texts: str) -> int | None:
-        return next((place for text in texts if (place := self.equal.get(key(text))) is not None), None)
+        return next((place for text in texts if (place := self.equal.get(text_key(text))) is not None), None)
 
 
 def decontaminate(
@@ -94,35 +101,47 @@ def decontaminate(
     show_progress_bar: bool = False,
     overwrite: bool = False,
 ) -> Dataset:
-    """Write a dataset without what evaluation sets hold, and in it `decontamination.jsonl`, a line per text that went.
+    """Write a dataset without what evaluation sets hold, and in it `decontamination.jsonl`, a line per removed text.
 
-    With a text all its relations go; a query that so loses its last positive goes too. A run that more than `common`
-    training texts have does not count.
+    All relations of a text are removed with it, and so is a query that loses its last positive. A run that more than
+    `common` training texts have does not count.
     """
     known = Known.of(text for path in evaluation for text in evaluation_texts(path, whole_corpus=whole_corpus))
     sizes = {table: dataset.counts[table] for table in ("documents", "queries", "relations")}
-    total = 3 * (sizes["documents"] + sizes["queries"]) + 2 * sizes["relations"]
+    total = 3 * (sizes["documents"] + sizes["queries"]) + sizes["relations"]
     with track(total, show=show_progress_bar, description="Comparing", unit="rows") as advance:
-        for _, values in _blocks(dataset, advance):
-            known.runs.count([letters(text) for text in _whole(values)])
-        removed = {
-            bytes.fromhex(one.id): one
-            for table, values in _blocks(dataset, advance)
-            for one in known.matches(table, values, common)
-        }
-        orphans, sources = _orphans(dataset, removed, advance)
-        counts = Counter(f"{one.table}, {one.match}" for one in removed.values())
+        for table in TEXT_TABLES:
+            for values in _blocks(dataset, table, advance):
+                known.runs.count([letters(text) for text in _whole(values)])
+        removed = {table: _removed(dataset, table, known, common, advance) for table in TEXT_TABLES}
+        relations = number_relations(dataset)
+        documents, queries = (_without(sizes[table], removed[table]) for table in TEXT_TABLES)
+        # Sources by removed text, before queries are removed for having no positive left.
+        sources = _sources(relations, removed)
+        orphans = _orphans(relations, documents, len(queries)) & queries
+        queries &= ~orphans
+        kept = queries[relations.queries] & documents[relations.documents]
+        counts = Counter(f"{one.table}, {one.match}" for of_table in removed.values() for one in of_table.values())
         step = {
             "step": "decontaminate",
             "settings": {"whole_corpus": whole_corpus, "common": common},
             "input": dataset.fingerprint,
             "evaluation": {str(path): _hash(path) for path in evaluation},
             "evaluation_texts": len(known.places),
-            "removed": {**counts, "queries, without a positive left": len(orphans)},
+            "removed": {**counts, "queries, without a positive left": int(orphans.sum())},
         }
-        lists = {LIST: (_told(one, sources.get(name, [])) for name, one in removed.items())}
-        items = _left(dataset, removed.keys() | orphans, advance)
-        return write_dataset(folder, items, step=step, before=dataset, lists=lists, overwrite=overwrite)
+        lines = (
+            json.dumps({**vars(one), "sources": sources.get((table, row), [])}, ensure_ascii=False)
+            for table, of_table in removed.items()
+            for row, one in of_table.items()
+        )
+        items = dataset.items(
+            documents=documents,
+            queries=queries,
+            relations=compress(dataset.relations(advance=advance), kept),
+            advance=advance,
+        )
+        return write_dataset(folder, items, step=step, before=dataset, lists={LIST: lines}, overwrite=overwrite)
 
 
 def evaluation_texts(path: Path, *, whole_corpus: bool = False) -> Iterator[tuple[str, str, str]]:
@@ -154,63 +173,61 @@ def _texts(task: Task, *, whole_corpus: bool) -> Iterator[tuple[str, str]]:
             yield f"{column} {number}", text
 
 
-def _blocks(dataset: Dataset, advance: Advance) -> Iterator[tuple[str, list[Document | Query]]]:
-    """Documents, then queries, some at a time."""
-    for table in ("documents", "queries"):
-        block: list[Document | Query] = []
-        size = 0
-        for value in dataset.items(table):
-            assert not isinstance(value, Relation)
-            block.append(value)
-            size += len(value.text)
-            if size > _LETTERS:
-                yield table, block
-                advance(len(block), 0)
-                block, size = [], 0
-        yield table, block
-        advance(len(block), 0)
+def _blocks(dataset: Dataset, table: TextTable, advance: Advance) -> Iterator[list[Document | Query]]:
+    """The values of a table, some at a time."""
+    block: list[Document | Query] = []
+    size = 0
+    for value in dataset.texts(table, advance=advance):
+        block.append(value)
+        size += len(value.text)
+        if size > _LETTERS:
+            yield block
+            block, size = [], 0
+    yield block
+
+
+def _removed(dataset: Dataset, table: TextTable, known: Known, common: int, advance: Advance) -> dict[int, Removed]:
+    """What of a table matches an evaluation text, by row."""
+    removed: dict[int, Removed] = {}
+    first = 0
+    for values in _blocks(dataset, table, advance):
+        removed |= {first + place: one for place, one in known.matches(table, values, common)}
+        first += len(values)
+    return removed
 
 
 def _whole(values: Sequence[Document | Query]) -> list[str]:
     """What is compared: a document with its title."""
-    return [f"{value.title} {value.text}" if isinstance(value, Document) else value.text for value in values]
+    return [value.whole if isinstance(value, Document) else value.text for value in values]
 
 
-def _orphans(
-    dataset: Dataset, removed: dict[bytes, Removed], advance: Advance
-) -> tuple[set[bytes], dict[bytes, list[str]]]:
-    """Queries that have a positive, but none that stays; and the sources of what is removed."""
-    lost: set[bytes] = set()
-    left: set[bytes] = set()
-    sources: dict[bytes, list[str]] = {}
-    for relation in dataset.items("relations"):
-        assert isinstance(relation, Relation)
-        advance(1, 0)
-        query, document = bytes.fromhex(relation.query_id), bytes.fromhex(relation.document_id)
-        for name in (query, document):
-            if name in removed and relation.source not in sources.setdefault(name, []):
-                sources[name].append(relation.source)
-        if relation.kind == "positive" and query not in removed:
-            (lost if document in removed else left).add(query)
-    return lost - left, sources
+def _without(rows: int, removed: Iterable[int]) -> Mask:
+    kept = np.ones(rows, bool)
+    kept[list(removed)] = False
+    return kept
 
 
-def _left(dataset: Dataset, gone: set[bytes], advance: Advance) -> Iterator[Item]:
-    for table in ("documents", "queries"):
-        for value in dataset.items(table):
-            assert not isinstance(value, Relation)
-            advance(1, 0)
-            if bytes.fromhex(value.id) not in gone:
-                yield value
-    for relation in dataset.items("relations"):
-        assert isinstance(relation, Relation)
-        advance(1, 0)
-        if not {bytes.fromhex(relation.query_id), bytes.fromhex(relation.document_id)} & gone:
-            yield relation
+def _orphans(relations: Relations, documents: Mask, queries: int) -> Mask:
+    """Whether each query has a positive, but none that stays."""
+    positive = relations.kinds == POSITIVE
+    had, has = np.zeros(queries, bool), np.zeros(queries, bool)
+    had[relations.queries[positive]] = True
+    has[relations.queries[positive & documents[relations.documents]]] = True
+    return had & ~has
 
 
-def _told(removed: Removed, sources: Sequence[str]) -> str:
-    return json.dumps({**vars(removed), "sources": list(sources)}, ensure_ascii=False)
+def _sources(
+    relations: Relations, removed: Mapping[TextTable, Mapping[int, Removed]]
+) -> dict[tuple[TextTable, int], list[str]]:
+    """The sources of the relations of each removed text, in order."""
+    sources: dict[tuple[TextTable, int], list[str]] = {}
+    of_tables: Mapping[TextTable, Int64] = {"documents": relations.documents, "queries": relations.queries}
+    for table, rows in of_tables.items():
+        for place in np.flatnonzero(np.isin(rows, list(removed[table]))).tolist():
+            name = relations.source_names[relations.sources[place]]
+            if name not in (of_text := sources.setdefault((table, int(rows[place])), [])):
+                of_text.append(name)
+    return sources
 
 
 def _hash(path: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Copies out of a dataset: equal letters, and nearly equal documents; what related to a copy relates to what stays.
+"""Deduplication: equal letters, and nearly equal documents; what related to a copy relates to what stays.
 
 Nearly equal is an estimated Jaccard similarity of the 5-character pieces of two texts' letters (MinHash, Broder 1997),
 candidates coming from bands of equal signature columns (LSH, as in Mining of Massive Datasets, chapter 3). Short texts
@@ -9,7 +9,7 @@ documents of which one answers a query and the other does not: a hard negative m
 import os
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 from typing import IO, Any
@@ -17,9 +17,11 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from me5.data.contract import Dataset, Document, Query, Relation
-from me5.data.letters import figures, key, letters
-from me5.data.writing import Item, write_dataset
+from me5.data.contract import Document, Query, Relation
+from me5.data.dataset import Dataset, Mask, TextTable, id_digits
+from me5.data.letters import figures, letters, text_key
+from me5.data.relations import POSITIVE, Int64, Relations, number_relations
+from me5.data.writing import write_dataset
 from me5.errors import InputError, MissingExtraError
 from me5.files.atomic import explained
 from me5.progress import Advance, track
@@ -29,7 +31,6 @@ try:
 except ImportError as error:
     raise MissingExtraError("finding copies needs one more library: pip install 'me5[train]'") from error
 
-Rows = npt.NDArray[np.int64]
 # 128 values: an estimate is off by at most 0.035 (one standard deviation, at 0.8). 16 bands of 8 make a pair of
 # similarity 0.8 a candidate with probability 0.95, one of 0.9 with 0.9999, one of 0.5 with 0.06.
 _VALUES, _BANDS = 128, 16
@@ -42,7 +43,7 @@ _AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class Settings:
+class DeduplicationSettings:
     """`near` is the similarity from which documents (with `near_queries`, queries too) are copies; None: only equal."""
 
     near: float | None = 0.8
@@ -56,88 +57,90 @@ class Settings:
 
 @dataclass
 class _Copies:
-    """Row by row of a table: its id, the first row that is equal, and of those the row that it is near.
+    """Of each row of a table the first row that is equal, and of those rows the row that stays for near copies."""
 
-    28 bytes a row, and 512 on disk for `near`.
-    """
+    equal: Int64
+    near: Int64
 
-    equal: Rows
-    near: Rows
-    ids: bytearray = field(default_factory=bytearray)
+    @property
+    def stays(self) -> Int64:
+        """The row that stays for each row, itself where it is no copy."""
+        return self.near[self.equal]
 
-    def by_id(self) -> dict[bytes, str]:
-        """Id of a removed copy -> id of what stays."""
-        stays = self.near[self.equal]
-        gone = np.flatnonzero(stays != np.arange(len(stays)))
-        return {self.id(row): self.id(int(stays[row])).hex() for row in gone.tolist()}
+    @property
+    def kept(self) -> Mask:
+        """Whether each row is no copy."""
+        kept: Mask = self.stays == np.arange(len(self.near))
+        return kept
 
     def removed(self) -> dict[str, int]:
-        """How many went, by why."""
+        """How many rows are removed, by reason."""
         rows = np.arange(len(self.near))
         return {"equal": int((self.equal != rows).sum()), "near": int((self.near != rows).sum())}
 
-    def id(self, row: int) -> bytes:
-        """The id of a row."""
-        return bytes(self.ids[12 * row : 12 * row + 12])
-
 
 def deduplicate(
-    dataset: Dataset, folder: Path, settings: Settings, *, show_progress_bar: bool = False, overwrite: bool = False
+    dataset: Dataset,
+    folder: Path,
+    settings: DeduplicationSettings,
+    *,
+    show_progress_bar: bool = False,
+    overwrite: bool = False,
 ) -> Dataset:
     """Write a dataset without copies; of each group the first row stays, and takes over all relations.
 
-    Relations that so fall together become one, as `write_dataset` merges them: a text that was a negative of a query
-    and has a copy among its positives is a positive.
+    Relations that become relations of the same pair are merged as `write_dataset` does: a text that was a negative of a
+    query and has a copy among its positives is a positive.
     """
     removed: dict[str, dict[str, int]] = {}
     step = {"step": "deduplicate", "settings": vars(settings), "input": dataset.fingerprint, "removed": removed}
-    total = 2 * sum(dataset.counts[table] for table in ("documents", "queries", "relations"))
-    with track(total, show=show_progress_bar, description="Looking for copies", unit="rows") as advance:
+    counts = dataset.counts
+    total = 2 * (counts["documents"] + counts["queries"]) + counts["relations"]
+    with track(total, show=show_progress_bar, description="Deduplicating", unit="rows") as advance:
         documents = _copies(dataset, "documents", settings.near, settings.seed, advance)
         near = settings.near if settings.near_queries else None
         queries = _copies(dataset, "queries", near, settings.seed, advance)
-        _keep_apart(dataset, documents, queries.by_id(), advance)
+        relations = number_relations(dataset)
+        _keep_apart(relations, documents, queries)
         removed |= {"documents": documents.removed(), "queries": queries.removed()}
-        items = _left(dataset, documents.by_id(), queries.by_id(), advance)
+        items = dataset.items(
+            documents=documents.kept,
+            queries=queries.kept,
+            relations=_moved(dataset, relations, documents, queries, advance),
+            advance=advance,
+        )
         return write_dataset(folder, items, step=step, before=dataset, repeats="merge", overwrite=overwrite)
 
 
-def _left(dataset: Dataset, documents: dict[bytes, str], queries: dict[bytes, str], advance: Advance) -> Iterator[Item]:
-    for table, gone in (("documents", documents), ("queries", queries)):
-        for value in dataset.items(table):  # type: ignore[arg-type]
-            assert isinstance(value, Document | Query)
-            advance(1, 0)
-            if bytes.fromhex(value.id) not in gone:
-                yield value
-    for relation in dataset.items("relations"):
-        assert isinstance(relation, Relation)
-        advance(1, 0)
-        query = queries.get(bytes.fromhex(relation.query_id), relation.query_id)
-        document = documents.get(bytes.fromhex(relation.document_id), relation.document_id)
-        yield Relation(
-            query, document, relation.kind, relation.label, relation.teacher_score, relation.teacher, relation.source,
-            relation.licence,
-        )  # fmt: skip
+def _moved(
+    dataset: Dataset, relations: Relations, documents: _Copies, queries: _Copies, advance: Advance
+) -> Iterator[Relation]:
+    """The relations of a dataset, from copies to what stays."""
+    document_ids, query_ids = dataset.ids("documents"), dataset.ids("queries")
+    to_query, to_document = queries.stays[relations.queries], documents.stays[relations.documents]
+    for place, relation in enumerate(dataset.relations(advance=advance)):
+        yield replace(
+            relation,
+            query_id=id_digits(query_ids[to_query[place]]),
+            document_id=id_digits(document_ids[to_document[place]]),
+        )
 
 
-def _copies(dataset: Dataset, table: Any, near: float | None, seed: int, advance: Advance) -> _Copies:
+def _copies(dataset: Dataset, table: TextTable, near: float | None, seed: int, advance: Advance) -> _Copies:
     rows = dataset.counts[table]
-    found = _Copies(np.arange(rows), np.arange(rows))
-    first: dict[bytes, int] = {}
+    copies = _Copies(np.arange(rows), np.arange(rows))
+    first: dict[int, int] = {}
     # Signatures lie in a file: in memory they would weigh as much as the texts.
     with TemporaryFile() as scratch:
         signatures = _signatures(scratch, rows if near else 0)
         numbers = np.zeros(rows if near else 0, "V8")
         kept: list[int] = []
         pieces: list[tuple[int, list[str]]] = []
-        for row, value in enumerate(dataset.items(table)):
-            advance(1, 0)
-            assert not isinstance(value, Relation)
-            found.ids += bytes.fromhex(value.id)
+        for row, value in enumerate(dataset.texts(table, advance=advance)):
             text = _text(value)
-            place = first.setdefault(key(text), row)
+            place = first.setdefault(text_key(text), row)
             if place != row:
-                found.equal[row] = place
+                copies.equal[row] = place
                 continue
             if near and len(reduced := letters(text)) >= _SHORTEST:
                 kept.append(row)
@@ -147,33 +150,31 @@ def _copies(dataset: Dataset, table: Any, near: float | None, seed: int, advance
                     _sign(signatures, pieces, seed)
         if near:
             _sign(signatures, pieces, seed)
-            _join(found.near, signatures, numbers, np.array(kept, np.int64), near)
-    return found
+            _join(copies.near, signatures, numbers, np.array(kept, np.int64), near)
+    return copies
 
 
-def _keep_apart(dataset: Dataset, documents: _Copies, queries: dict[bytes, str], advance: Advance) -> None:
+def _keep_apart(relations: Relations, documents: _Copies, queries: _Copies) -> None:
     """Undo what would make a positive and another kind of one query the same document."""
     copies = np.flatnonzero(documents.near != np.arange(len(documents.near)))
-    concerned = np.flatnonzero(np.isin(documents.near[documents.equal], documents.near[copies]))
-    rows = {documents.id(row): int(documents.equal[row]) for row in concerned.tolist()}
+    concerned = np.isin(documents.stays, documents.near[copies])
+    places = np.flatnonzero(concerned[relations.documents])
+    rows = documents.equal[relations.documents[places]]
+    of_queries, stays = queries.stays[relations.queries[places]], documents.near[rows]
+    wrong = relations.kinds[places] != POSITIVE
     # (query, what stays) -> documents that answer it, documents that do not.
-    sides: defaultdict[tuple[str, int], tuple[set[int], set[int]]] = defaultdict(lambda: (set(), set()))
-    for relation in dataset.items("relations"):
-        assert isinstance(relation, Relation)
-        advance(1, 0)
-        row = rows.get(bytes.fromhex(relation.document_id))
-        if row is not None:
-            query = queries.get(bytes.fromhex(relation.query_id), relation.query_id)
-            sides[query, int(documents.near[row])][relation.kind != "positive"].add(row)
-    for (_, stays), (right, wrong) in sides.items():
-        if right and wrong:
-            for row in (right if stays in wrong else wrong) - {stays}:
+    sides: defaultdict[tuple[int, int], tuple[set[int], set[int]]] = defaultdict(lambda: (set(), set()))
+    for query, place, row, side in zip(of_queries.tolist(), stays.tolist(), rows.tolist(), wrong.tolist(), strict=True):
+        sides[query, place][side].add(row)
+    for (_, place), (right, others) in sides.items():
+        if right and others:
+            for row in (right if place in others else others) - {place}:
                 documents.near[row] = row
 
 
 def _text(value: Document | Query) -> str:
     """What has to be equal: with its title, and with its instruction."""
-    return f"{value.title} {value.text}" if isinstance(value, Document) else f"{value.instruction}\n{value.text}"
+    return value.whole if isinstance(value, Document) else f"{value.instruction}\n{value.text}"
 
 
 def _signatures(file: IO[bytes], rows: int) -> npt.NDArray[np.uint32]:
@@ -193,7 +194,9 @@ def _sign(signatures: npt.NDArray[np.uint32], pieces: list[tuple[int, list[str]]
         pieces.clear()
 
 
-def _join(stays: Rows, signatures: npt.NDArray[np.uint32], numbers: npt.NDArray[Any], kept: Rows, near: float) -> None:
+def _join(
+    stays: Int64, signatures: npt.NDArray[np.uint32], numbers: npt.NDArray[Any], kept: Int64, near: float
+) -> None:
     """Let each row give way to the first that stays and is near it.
 
     A row is compared with what stays, never with what went: no chain of small changes joins texts that are far apart.
@@ -206,7 +209,7 @@ def _join(stays: Rows, signatures: npt.NDArray[np.uint32], numbers: npt.NDArray[
             stays[later] = place
 
 
-def _candidates(signatures: npt.NDArray[np.uint32], kept: Rows) -> Rows:
+def _candidates(signatures: npt.NDArray[np.uint32], kept: Int64) -> Int64:
     """(earlier row, later row) of what agrees in a band, by the later: with the first of its bucket, and the last."""
     width = _VALUES // _BANDS
     found = []

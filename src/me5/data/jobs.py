@@ -1,8 +1,8 @@
-"""A resumable sharded job: rows go through it a shard at a time, and what is done stays done.
+"""Resumable sharded jobs: rows are processed a shard at a time, and finished shards survive a kill.
 
-A job is a folder. `job.json` says what is made there, with which settings, from which input; each finished shard is a
-file that appeared whole. Whoever starts the same job again finds its shards and makes the others: a kill costs one
-shard. Whoever starts another one there is told what differs.
+A job is a folder. `job.json` records what is made there, with which settings, from which input; each finished shard is
+a file, written atomically. Starting the same job again computes the missing shards only, so a kill costs one shard.
+Starting another job in the same folder is an error that names the differences.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Shard:
-    """Rows `start` to `stop` of a job's input, and the file that holds what became of them."""
+    """Rows `start` to `stop` of a job's input, and the file of their results."""
 
     number: int
     start: int
@@ -38,9 +38,6 @@ class Shard:
     def done(self) -> bool:
         """Whether the file is there, and so whole."""
         return self.path.exists()
-
-
-Work = Callable[[Shard, IO[bytes]], None]
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class Job:
 
     @property
     def missing(self) -> list[Shard]:
-        """The shards that are still to be made, in order."""
+        """The shards that are not computed yet, in order."""
         return [shard for shard in self.shards if not shard.done]
 
     @property
@@ -71,23 +68,25 @@ class Job:
         """How many rows earlier runs have finished."""
         return sum(len(shard) for shard in self.shards if shard.done)
 
-    def run(self, work: Work) -> None:
-        """Make every missing shard: `work` writes it to the open file it is given.
+    def run(self, write: Callable[[Shard, IO[bytes]], None]) -> None:
+        """Compute every missing shard: `write` writes it to an open file.
 
-        One process at a time: a second one on the same folder gets an `InputError`.
+        One process at a time: a second one that has something to compute in the same folder gets an `InputError`.
         """
+        if not self.missing:
+            return
         with _alone(self.folder):
             for shard in self.missing:
                 with replacing(shard.path) as file:
-                    work(shard, file)
+                    write(shard, file)
 
 
 @dataclass(frozen=True)
-class Workplace:
-    """The folder in which the jobs of one piece of work lie, one after the other, from one run to the next.
+class Workspace:
+    """A folder of jobs that build on each other, such as vectors, then a search, then negatives.
 
-    `restart` begins those anew that have other settings or another input than before; what still holds is kept.
-    `dtype` is what vectors are kept in: float16 moves a cosine by about 1e-5 and takes half the room.
+    `restart` discards jobs whose settings or inputs have changed, and keeps those that are still valid. `dtype` is the
+    type of stored vectors: float16 moves a cosine by about 1e-5 and takes half the room.
     """
 
     folder: Path
@@ -106,7 +105,7 @@ class Workplace:
 
     @contextmanager
     def progress(self, job: Job, description: str) -> Iterator[Advance]:
-        """A bar over the rows that are still to be done."""
+        """A progress bar over the rows that are missing."""
         with track(
             job.rows - job.rows_done, show=self.show_progress_bar, description=description, unit="rows"
         ) as advance:
@@ -123,18 +122,18 @@ def open_job(
     inputs: Mapping[str, str],
     restart: bool = False,
 ) -> Job:
-    """Begin the job of a folder, or go on with it.
+    """Create or resume the job of a folder.
 
-    `settings` and `inputs` (name -> hash) are whatever changes a shard. Where those of an earlier run differ, its
-    shards are of no use: an `InputError` says which differ, and `restart` throws the shards away.
+    `settings` and `inputs` (name -> hash) are everything that decides the content of a shard. Where those of an earlier
+    run differ, its shards cannot be used: an `InputError` names the differences, or `restart` deletes the shards.
     """
-    told = {
+    described = {
         "format": FORMAT,
         "settings": json.loads(json.dumps({**settings, "rows": rows, "rows_per_shard": size, "suffix": suffix})),
         "inputs": dict(inputs),
     }
     path = folder / "job.json"
-    if path.exists() and (differing := _differences(_read(path), told)):
+    if path.exists() and (differing := _differences(_read(path), described)):
         if not restart:
             raise InputError(
                 f"{folder} holds an unfinished or earlier job with other {', '.join(differing)}; repeat it as it was, "
@@ -148,7 +147,7 @@ def open_job(
             if not all(map(is_draft, folder.iterdir())):
                 raise InputError(f"{folder} is no job's folder, and not empty; name another with --job")
         with replacing(path) as file:
-            file.write(json.dumps({"me5": __version__, **told}, indent=2, ensure_ascii=False).encode() + b"\n")
+            file.write(json.dumps({"me5": __version__, **described}, indent=2, ensure_ascii=False).encode() + b"\n")
     return Job(folder, rows, size, suffix)
 
 
@@ -162,7 +161,7 @@ def _alone(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(
-                f"another process works on {folder}; wait until it ends, or give this one another folder with --job"
+                f"another process works on {folder}; wait until it ends, or choose another folder (--job or --cache)"
             ) from error
         yield
 
@@ -175,19 +174,19 @@ def check_free(out: Path, *, overwrite: bool) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        described = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); throw the job away by deleting {path.parent}") from error
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
+    if not isinstance(described, dict) or described.get("format") != FORMAT:
         raise InputError(f"{path} is of another version of me5; throw the job away by deleting {path.parent}")
-    return told
+    return described
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs, in words: each setting with both values, each input by name."""
     old, new = before.get("settings", {}), now["settings"]
-    told = [f"{name} ({old.get(name)!r} then, {new.get(name)!r} now)" for name in _changed(old, new)]
-    return told + [f"content of {name}" for name in _changed(before.get("inputs", {}), now["inputs"])]
+    differing = [f"{name} ({old.get(name)!r} then, {new.get(name)!r} now)" for name in _changed(old, new)]
+    return differing + [f"content of {name}" for name in _changed(before.get("inputs", {}), now["inputs"])]
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

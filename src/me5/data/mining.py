@@ -1,9 +1,9 @@
 """Hard negatives: documents that a model ranks high for a query and that still do not answer it.
 
-    search     the best `depth` documents of each query
-    candidates without what is known to be right, equal in text or of the same title; a range of ranks; below margins
-    check      a teacher who reads pairs together sets those that it takes for answers to `ignore`
-    write      the dataset with the new relations
+    search      the best `depth` documents of each query
+    candidates  without known answers, equal texts and documents of the same title; a range of ranks; below margins
+    check       a teacher that reads pairs together marks those that it takes for answers as `ignore`
+    write       the dataset with the new relations
 
 Much of what ranks beside a positive is an answer that nobody labelled. A limit below the positive's own score keeps it
 out (NV-Retriever, arXiv 2407.15831: at most 95 % of the positive's score).
@@ -12,21 +12,22 @@ out (NV-Retriever, arXiv 2407.15831: at most 95 % of the positive's score).
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from me5.data.choosing import FIGURES, Miner, MiningSettings, Within
-from me5.data.contract import Dataset, Relation
-from me5.data.jobs import Job, Shard, Workplace, check_free
-from me5.data.rows import POSITIVE, Int64, Relations
+from me5.data.contract import Relation
+from me5.data.dataset import Dataset, id_digits
+from me5.data.jobs import Job, Shard, Workspace, check_free
+from me5.data.relations import POSITIVE, Int64, Relations
 from me5.data.teachers import EmbeddingTeacher, Teacher
 from me5.data.vectors import Embedded, Sharded, embed_dataset
-from me5.data.writing import Item, write_dataset
+from me5.data.writing import write_dataset
 from me5.errors import InputError
 
-# Queries that are searched together, and those whose candidates a teacher reads before anything is kept.
+# Queries that are searched together, and those whose candidates a teacher reads before results are saved.
 SEARCH_QUERIES = 8192
 CHECK_QUERIES = 1024
 _FOUND = np.dtype([("row", "<i8"), ("score", "<f4")])
@@ -38,7 +39,7 @@ class MiningCounts:
 
     `candidates` are documents in the range of ranks; `above` those of them that the miner itself scores above the
     positive; `usable` those below all limits. The check has `read` pairs and `suspected` answers in them. `negatives`
-    were added, `short` queries got fewer than asked for.
+    were added, `short` queries got fewer than requested.
     """
 
     source: str
@@ -63,34 +64,34 @@ def mine(
     settings: MiningSettings,
     *,
     out: Path,
-    work: Workplace,
+    workspace: Workspace,
     check: Teacher | None = None,
     overwrite: bool = False,
 ) -> list[MiningCounts]:
     """Write a dataset with hard negatives added to a new one; report by source.
 
     What `check` takes for an answer is added as `ignore`, which training masks, and the next candidate is tried. A
-    later run goes on where `work` was left; with other limits it finds vectors and search there.
+    later run resumes from the workspace; one with other limits reuses its vectors and its search.
     """
     check_free(out, overwrite=overwrite)
-    embedded = embed_dataset(dataset, teacher, work)
+    embedded = embed_dataset(dataset, teacher, workspace)
     relations = embedded.relations
     asking = np.unique(relations.queries[relations.kinds == POSITIVE])
     if not len(asking):
         raise InputError(f"{dataset.folder} has no positives; negatives are mined beside them")
-    told = {"model": teacher.version, "dtype": work.dtype}
+    vectors = {"model": teacher.version, "dtype": workspace.dtype}
     inputs = {"dataset": dataset.fingerprint}
-    searching = work.job(
+    searching = workspace.job(
         "search", rows=len(asking), size=SEARCH_QUERIES, suffix=".npy", inputs=inputs,
-        settings={"made": "search", **told, "depth": settings.depth, "within": settings.within},
+        settings={"made": "search", **vectors, "depth": settings.depth, "within": settings.within},
     )  # fmt: skip
-    found = _search(searching, embedded, asking, settings, work)
-    choosing = work.job(
+    found = _search(searching, dataset, embedded, asking, settings, workspace)
+    choosing = workspace.job(
         "negatives", rows=len(asking), size=CHECK_QUERIES, suffix=".npz", inputs=inputs,
-        settings={"made": "negatives", **told, **asdict(settings), "check": check.version if check else None},
+        settings={"made": "negatives", **vectors, **asdict(settings), "check": check.version if check else None},
     )  # fmt: skip
     miner = Miner(embedded, settings, check)
-    with work.progress(choosing, "Choosing negatives") as advance:
+    with workspace.progress(choosing, "Choosing negatives") as advance:
         choosing.run(lambda shard, file: miner.choose(asking, found, shard, file, advance))
     counts = _count(choosing, relations, _sources(relations, asking))
     step = {
@@ -99,14 +100,16 @@ def mine(
         "check": {"model": check.name, "teacher": check.version} if check else None,
         "sources": [asdict(count) for count in counts],
     }  # fmt: skip
-    items = _with_negatives(dataset, choosing, check.version if check else None, replace=settings.replace)
-    write_dataset(out, items, step=step, before=dataset, overwrite=overwrite)
+    mined = _with_negatives(dataset, choosing, check.version if check else None, replace=settings.replace)
+    write_dataset(out, dataset.items(relations=mined), step=step, before=dataset, overwrite=overwrite)
     return counts
 
 
-def _search(job: Job, embedded: Embedded, asking: Int64, settings: MiningSettings, work: Workplace) -> Sharded:
-    groups = _Groups(embedded, settings.within)
-    with work.progress(job, "Searching") as advance:
+def _search(
+    job: Job, dataset: Dataset, embedded: Embedded, asking: Int64, settings: MiningSettings, workspace: Workspace
+) -> Sharded:
+    groups = _Groups(dataset, embedded, settings.within)
+    with workspace.progress(job, "Searching") as advance:
 
         def write(shard: Shard, file: IO[bytes]) -> None:
             queries = asking[shard.start : shard.stop]
@@ -125,21 +128,21 @@ def _search(job: Job, embedded: Embedded, asking: Int64, settings: MiningSetting
 class _Groups:
     """Which documents are searched for which queries."""
 
-    def __init__(self, embedded: Embedded, within: Within | None) -> None:
+    def __init__(self, dataset: Dataset, embedded: Embedded, within: Within | None) -> None:
         self._relations = embedded.relations
         self._within = within
         documents = len(embedded.documents)
         if within is None:
             self._pools: Mapping[Any, Int64] = {None: np.arange(documents)}
         elif within == "language":
-            self._languages = embedded.documents.languages
+            self._languages = dataset.languages("documents")
             self._pools = {name: np.flatnonzero(self._languages == name) for name in np.unique(self._languages)}
         else:
             relations = embedded.relations
             free = np.setdiff1d(np.arange(documents), relations.documents)
             self._pools = {
                 number: np.union1d(relations.documents[relations.sources == number], free)
-                for number in range(len(relations.names))
+                for number in range(len(relations.source_names))
             }
 
     def of(self, queries: Int64) -> Iterator[tuple[Int64, Int64]]:
@@ -165,43 +168,37 @@ def _first_positives(relations: Relations, queries: Int64) -> Int64:
 
 
 def _sources(relations: Relations, asking: Int64) -> npt.NDArray[np.int32]:
-    """Of each query the source of its first positive, as a place in `names`."""
+    """Of each query the source of its first positive, as a place in `source_names`."""
     return relations.sources[_first_positives(relations, asking)]
 
 
 def _count(job: Job, relations: Relations, sources: npt.NDArray[np.int32]) -> list[MiningCounts]:
-    totals = np.zeros((len(relations.names), len(FIGURES)), np.int64)
+    totals = np.zeros((len(relations.source_names), len(FIGURES)), np.int64)
     for shard in job.shards:
         figures = _part(shard.path, "figures")
         table = np.stack([figures[name] for name in FIGURES], axis=1)
         np.add.at(totals, sources[shard.start : shard.stop], table)
-    return [MiningCounts(name, *row) for name, row in zip(relations.names, totals.tolist(), strict=True) if row[0]]
+    rows = zip(relations.source_names, totals.tolist(), strict=True)
+    return [MiningCounts(name, *row) for name, row in rows if row[0]]
 
 
-def _with_negatives(dataset: Dataset, job: Job, teacher: str | None, *, replace: bool) -> Iterator[Item]:
-    """The dataset's own rows, and the new relations by the ids of theirs."""
-    yield from dataset.items("documents")
-    yield from dataset.items("queries")
+def _with_negatives(dataset: Dataset, job: Job, teacher: str | None, *, replace: bool) -> Iterator[Relation]:
+    """The dataset's own relations, and the new ones by the ids of their rows."""
     licences: dict[str, tuple[str, str]] = {}
-    for relation in dataset.items("relations"):
-        assert isinstance(relation, Relation)
+    for relation in dataset.relations():
         if relation.kind == "positive":
             licences.setdefault(relation.query_id, (relation.source, relation.licence))
         if not (replace and relation.kind == "negative"):
             yield relation
-    query_ids, document_ids = _ids(dataset, "queries"), _ids(dataset, "documents")
+    query_ids, document_ids = dataset.ids("queries"), dataset.ids("documents")
     for shard in job.shards:
         for query, document, ignore, score in _part(shard.path, "relations").tolist():
-            query_id = query_ids[query].decode()
+            query_id = id_digits(query_ids[query])
             source, licence = licences[query_id]
             yield Relation(
-                query_id, document_ids[document].decode(), "ignore" if ignore else "negative", None,
+                query_id, id_digits(document_ids[document]), "ignore" if ignore else "negative", None,
                 score if teacher else None, teacher, source, licence,
             )  # fmt: skip
-
-
-def _ids(dataset: Dataset, table: Literal["documents", "queries"]) -> npt.NDArray[np.bytes_]:
-    return np.concatenate([np.array(batch.column(0).to_pylist(), "S24") for batch in dataset.batches(table, ["id"])])
 
 
 def _part(path: Path, name: str) -> npt.NDArray[Any]:

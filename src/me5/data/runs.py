@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-UInt64 = npt.NDArray[np.uint64]
+from me5.data.splitmix import UInt64, mixed
+
 # GPT-3 called 13 words that it shared with a benchmark a collision (Brown et al. 2020, appendix C). An English word has
 # 4.7 letters on average, so 13 words are some 61 letters: always found is 64, possible from 50 on.
 WINDOW, STRIDE = 50, 7
@@ -67,8 +68,8 @@ class Runs:
             rare = self._counts[known] <= common
             known, owners, starts, ends = (column[rare] for column in (known, owners, starts, ends))
         rows, first = np.unique(owners, return_index=True)
-        told = zip(rows, self._table()[1][known[first]], starts[first], ends[first], strict=True)
-        return [Hit(*map(int, hit)) for hit in told]
+        columns = zip(rows, self._table()[1][known[first]], starts[first], ends[first], strict=True)
+        return [Hit(*map(int, hit)) for hit in columns]
 
     def _hits(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], ...]:
         """(place in the table, text, start, end) of every window that is known, by text and start."""
@@ -113,10 +114,10 @@ def _windows(
     places = np.flatnonzero(ends <= (begins + lengths)[owners])
     powers, inverses = _powers(len(codes))
     with np.errstate(over="ignore"):
-        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mixed(codes) * powers)])
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed(codes.astype(np.uint64)) * powers)])
         hashes = (sums[ends[places]] - sums[places]) * inverses[places]
         # Low bits of a polynomial modulo 2^64 know low bits of letters only: spread them.
-        hashes = _mixed(hashes)
+        hashes = mixed(hashes)
     begin = begins[owners[places]]
     return hashes, owners[places], places - begin, ends[places] - begin
 
@@ -129,12 +130,3 @@ def _powers(count: int) -> tuple[UInt64, UInt64]:
             powers[:1] = 1
             np.cumprod(powers, out=powers)
     return both[0], both[1]
-
-
-def _mixed(values: npt.NDArray[np.unsignedinteger]) -> UInt64:
-    """Each value spread over 64 bits (the last steps of SplitMix64)."""
-    mixed = values.astype(np.uint64)
-    with np.errstate(over="ignore"):
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(1)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return mixed ^ (mixed >> np.uint64(31))

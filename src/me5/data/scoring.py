@@ -1,4 +1,4 @@
-"""Teacher scores: what a teacher says of every positive and negative, computed once and kept with the relation.
+"""Teacher scores of every positive and negative, computed once and stored with the relation.
 
 Distillation makes a student rank a query's documents as its teacher does, so every one of them needs a score by the
 same teacher; training refuses a query of which one is missing. A score belongs to (query, document, teacher's version):
@@ -13,16 +13,19 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from me5.data.contract import Dataset, Relation
-from me5.data.jobs import Shard, Workplace, check_free
-from me5.data.rows import IGNORE, NEGATIVE, POSITIVE, Relations, lay_out, number_relations
+from me5.data.contract import Relation
+from me5.data.dataset import Dataset
+from me5.data.jobs import Shard, Workspace, check_free
+from me5.data.relations import IGNORE, NEGATIVE, POSITIVE, Relations, number_relations
 from me5.data.teachers import Teacher
+from me5.data.texts import lay_out
 from me5.data.vectors import Sharded
-from me5.data.writing import Item, write_dataset
+from me5.data.writing import write_dataset
+from me5.errors import InputError
+from me5.vectors import Float32
 
-# Relations that are scored before any is kept: what a kill may cost.
+# Relations that are scored before results are saved: what a kill may cost.
 SHARD_RELATIONS = 4096
-Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -46,33 +49,35 @@ def score_relations(
     teacher: Teacher,
     *,
     out: Path,
-    work: Workplace,
+    workspace: Workspace,
     overwrite: bool = False,
 ) -> list[ScoreCounts]:
     """Write a dataset with a score by `teacher` on every positive and negative to a new one; report by source.
 
-    Scores by other teachers are replaced. A later run goes on where `work` was left.
+    Scores by other teachers are replaced. A later run resumes from the workspace.
     """
     check_free(out, overwrite=overwrite)
     relations = number_relations(dataset)
-    documents = lay_out(dataset, "documents", work)
-    queries = lay_out(dataset, "queries", work)
-    scores = _known(dataset, teacher.version)
+    if not len(relations):
+        raise InputError(f"{dataset.folder} has no relations; there is nothing to score")
+    documents = lay_out(dataset, "documents", workspace)
+    queries = lay_out(dataset, "queries", workspace)
+    scores = _known(relations, teacher.version)
     known = ~np.isnan(scores) & (relations.kinds != IGNORE)
     wanted = np.flatnonzero(~known & (relations.kinds != IGNORE))
     if len(wanted):
-        scoring = work.job(
+        scoring = workspace.job(
             "scores", rows=len(wanted), size=SHARD_RELATIONS, suffix=".npy",
             settings={"made": "scores", "teacher": teacher.version}, inputs={"dataset": dataset.fingerprint},
         )  # fmt: skip
 
         def write(shard: Shard, file: IO[bytes]) -> None:
             places = wanted[shard.start : shard.stop]
-            asked = queries.queries(relations.queries[places])
-            read = documents.documents(relations.documents[places])
-            np.save(file, teacher.score(list(zip(asked, read, strict=True)), advance), allow_pickle=False)
+            left = queries.queries(relations.queries[places])
+            right = documents.documents(relations.documents[places])
+            np.save(file, teacher.score(list(zip(left, right, strict=True)), advance), allow_pickle=False)
 
-        with work.progress(scoring, "Scoring") as advance:
+        with workspace.progress(scoring, "Scoring") as advance:
             scoring.run(write)
         scores[wanted] = Sharded(scoring).take(np.arange(len(wanted)))
     counts = _count(relations, scores, known)
@@ -80,27 +85,19 @@ def score_relations(
         "step": "score", "model": teacher.name, "teacher": teacher.version, "input": dataset.fingerprint,
         "sources": [asdict(count) for count in counts],
     }  # fmt: skip
-    write_dataset(out, _scored(dataset, scores, teacher.version), step=step, before=dataset, overwrite=overwrite)
+    scored = dataset.items(relations=_scored(dataset, scores, teacher.version))
+    write_dataset(out, scored, step=step, before=dataset, overwrite=overwrite)
     return counts
 
 
-def _known(dataset: Dataset, version: str) -> Float32:
+def _known(relations: Relations, version: str) -> Float32:
     """The scores that are this teacher's already, NaN for none: float32 (relations,)."""
-    blocks = []
-    for batch in dataset.relations(["teacher_score", "teacher"]):
-        score, teacher = (batch.column(name).to_pylist() for name in ("teacher_score", "teacher"))
-        mine = [
-            value if by == version and value is not None else np.nan for value, by in zip(score, teacher, strict=True)
-        ]
-        blocks.append(np.array(mine, np.float32))
-    return np.concatenate(blocks)
+    mine = np.array([name == version for name in relations.teacher_names], bool)
+    return np.where(mine[relations.teachers], relations.scores, np.float32(np.nan))
 
 
-def _scored(dataset: Dataset, scores: Float32, version: str) -> Iterator[Item]:
-    yield from dataset.items("documents")
-    yield from dataset.items("queries")
-    for relation, score in zip(dataset.items("relations"), scores.tolist(), strict=True):
-        assert isinstance(relation, Relation)
+def _scored(dataset: Dataset, scores: Float32, version: str) -> Iterator[Relation]:
+    for relation, score in zip(dataset.relations(), scores.tolist(), strict=True):
         ignored = relation.kind == "ignore"
         yield relation if ignored else replace(relation, teacher_score=score, teacher=version)
 
@@ -111,7 +108,7 @@ def _count(relations: Relations, scores: Float32, known: npt.NDArray[np.bool_]) 
     np.minimum.at(lowest, relations.queries[positives], scores[positives])
     above = negatives & (scores > lowest[relations.queries])
     counts = []
-    for number, name in enumerate(relations.names):
+    for number, name in enumerate(relations.source_names):
         here = relations.sources == number
         right, wrong = here & positives, here & negatives
         counts.append(

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from me5 import fingerprint
 from me5.data.contract import Document, Query
@@ -13,8 +12,8 @@ from me5.embedder import Embedder
 from me5.engine import Precision
 from me5.errors import CheckpointError, EngineError, InputError, MissingExtraError
 from me5.progress import Advance
+from me5.vectors import Float32, join
 
-Float32 = npt.NDArray[np.float32]
 Pair = tuple[Query, Document]
 CROSS_ENCODER = "ce:"
 # Pairs that go through a cross-encoder between two moves of the progress bar; it sorts them by length.
@@ -67,18 +66,15 @@ class CheckpointTeacher:
             places.setdefault(task, []).append(place)
         for task, chosen in places.items():
             texts = [queries[place].text for place in chosen]
-            blocks = list(self._embedder.stream(texts, "query", task=task, advance=advance))
-            vectors[chosen] = np.concatenate(blocks)
+            vectors[chosen] = join(
+                list(self._embedder.stream(texts, "query", task=task, advance=advance)), self._embedder.dim
+            )
         return vectors
 
     def embed_documents(self, documents: Sequence[Document], advance: Advance | None = None) -> Float32:
         """See `EmbeddingTeacher.embed_documents`. A title stands before its text, as E5 has it."""
-        vectors = np.empty((len(documents), self._embedder.dim), np.float32)
-        done = 0
-        for block in self._embedder.stream(map(whole_text, documents), "document", advance=advance):
-            vectors[done : done + len(block)] = block
-            done += len(block)
-        return vectors
+        texts = (document.whole for document in documents)
+        return join(list(self._embedder.stream(texts, "document", advance=advance)), self._embedder.dim)
 
     def score(self, pairs: Sequence[Pair], advance: Advance | None = None) -> Float32:
         """See `Teacher.score`. Embeds each query and document of the pairs once."""
@@ -129,7 +125,7 @@ class CrossEncoderTeacher:
         """See `Teacher.score`. A query's instruction is not read: rerankers know none."""
         scores = np.empty(len(pairs), np.float32)
         # Longest first, so that a batch's texts are of one length and what is too large fails at once.
-        texts = [(query.text, whole_text(document)) for query, document in pairs]
+        texts = [(query.text, document.whole) for query, document in pairs]
         order = sorted(range(len(texts)), key=lambda place: -len(texts[place][0]) - len(texts[place][1]))
         for start in range(0, len(order), _STEP):
             step = order[start : start + _STEP]
@@ -166,11 +162,6 @@ def open_teacher(
     if precision != "auto" or threads is not None or task is not None:
         raise InputError(f"{model} is no me5 checkpoint and takes no precision, threads or task; leave them out")
     return CrossEncoderTeacher(model.removeprefix(CROSS_ENCODER), device=device, max_tokens=max_tokens)
-
-
-def whole_text(document: Document) -> str:
-    """A document as one text."""
-    return f"{document.title} {document.text}".strip() if document.title else document.text
 
 
 def _raw(logits: Any) -> Any:

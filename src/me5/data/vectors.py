@@ -1,20 +1,24 @@
-"""The vectors of a dataset's texts, made once, a shard at a time, and mapped from disk thereafter."""
+"""The vectors of a dataset's texts by row: computed once, a shard at a time, then mapped from disk."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any, Literal
+from itertools import islice
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from me5.data.contract import Dataset
-from me5.data.jobs import Job, Shard, Workplace
-from me5.data.rows import Int64, Relations, Texts, lay_out, number_relations, table_hash
+from me5.data.contract import Document, Query
+from me5.data.dataset import Dataset, TextTable
+from me5.data.jobs import Job, Shard, Workspace
+from me5.data.relations import Int64, Relations, number_relations
 from me5.data.teachers import EmbeddingTeacher
-from me5.nearest import Float32, top_k
+from me5.data.texts import Texts, lay_out
+from me5.errors import InputError
+from me5.nearest import top_k
 from me5.progress import Advance
+from me5.vectors import Float32
 
-_TABLES: tuple[Literal["documents", "queries"], ...] = ("documents", "queries")
 # Texts per shard: what a kill may cost. 34 MB of float16 at 1,024 dimensions, some minutes on a CPU.
 SHARD_TEXTS = 16_384
 # Documents whose vectors are in memory at once while all are searched: 64 MB at 1,024 dimensions.
@@ -28,7 +32,8 @@ class Sharded:
 
     def __init__(self, job: Job) -> None:
         self._size = job.size
-        self._shards = [np.load(shard.path, mmap_mode="r", allow_pickle=False) for shard in job.shards]
+        # As plain arrays: np.memmap's own indexing takes far longer.
+        self._shards = [np.asarray(np.load(shard.path, mmap_mode="r", allow_pickle=False)) for shard in job.shards]
 
     def __len__(self) -> int:
         return sum(map(len, self._shards))
@@ -62,7 +67,7 @@ class Vectors(Sharded):
 
 @dataclass(frozen=True)
 class Embedded:
-    """A dataset with the vectors of its texts by one model."""
+    """A dataset with its texts by row, their vectors by one model, and its relations."""
 
     documents: Texts
     queries: Texts
@@ -71,33 +76,51 @@ class Embedded:
     relations: Relations
 
 
-def embed_dataset(dataset: Dataset, teacher: EmbeddingTeacher, work: Workplace) -> Embedded:
-    """Embed all documents and queries of a dataset, as far as an earlier run has not."""
+def embed_dataset(dataset: Dataset, teacher: EmbeddingTeacher, workspace: Workspace) -> Embedded:
+    """Embed all documents and queries of a dataset, except those that an earlier run has embedded."""
     relations = number_relations(dataset)
-    texts, vectors = {}, {}
-    for table in _TABLES:
-        texts[table] = lay_out(dataset, table, work)
-        job = work.job(
-            f"vectors/{table}", rows=len(texts[table]), size=SHARD_TEXTS, suffix=".npy",
-            settings={"made": f"vectors of {table}", "model": teacher.version, "dtype": work.dtype},
-            inputs={table: table_hash(dataset, table)},
-        )  # fmt: skip
-        with work.progress(job, f"Embedding {table}") as advance:
-            _embed(job, texts[table], teacher, work.dtype, advance)
-        vectors[table] = Vectors(job)
-    return Embedded(texts["documents"], texts["queries"], vectors["documents"], vectors["queries"], relations)
+    if not len(relations):
+        raise InputError(f"{dataset.folder} has no relations; there is nothing to do")
+    documents = lay_out(dataset, "documents", workspace)
+    document_vectors = embed_table(dataset, "documents", teacher.version, teacher.embed_documents, workspace)
+    queries = lay_out(dataset, "queries", workspace)
+    query_vectors = embed_table(dataset, "queries", teacher.version, teacher.embed_queries, workspace)
+    return Embedded(documents, queries, document_vectors, query_vectors, relations)
 
 
-def _embed(job: Job, texts: Texts, teacher: EmbeddingTeacher, dtype: str, advance: Advance) -> None:
-    def write(shard: Shard, file: IO[bytes]) -> None:
-        rows = np.arange(shard.start, shard.stop)
-        if texts.table == "documents":
-            vectors = teacher.embed_documents(texts.documents(rows), advance)
-        else:
-            vectors = teacher.embed_queries(texts.queries(rows), advance)
-        np.save(file, vectors.astype(dtype), allow_pickle=False)
+def embed_table(
+    dataset: Dataset,
+    table: TextTable,
+    version: str,
+    embed: Callable[[list[Any], Advance], Float32],
+    workspace: Workspace,
+    *,
+    advance: Advance | None = None,
+) -> Vectors:
+    """The vectors of a table by row, computed a shard at a time; shards that an earlier run finished are reused.
 
-    job.run(write)
+    `embed` turns documents or queries into unit vectors; `version` is a fingerprint of everything that decides them.
+    `advance` takes the place of the workspace's progress bar.
+    """
+    job = workspace.job(
+        f"vectors/{table}", rows=dataset.counts[table], size=SHARD_TEXTS, suffix=".npy",
+        settings={"made": f"vectors of {table}", "model": version, "dtype": workspace.dtype},
+        inputs={table: dataset.table_fingerprint(table)},
+    )  # fmt: skip
+    with workspace.progress(job, f"Embedding {table}") as bar:
+        values: Iterator[Document | Query] = iter(())
+        position = -1
+
+        def write(shard: Shard, file: IO[bytes]) -> None:
+            nonlocal values, position
+            if shard.start != position:
+                values = dataset.texts(table, start=shard.start)
+            vectors = embed(list(islice(values, len(shard))), advance or bar)
+            np.save(file, vectors.astype(workspace.dtype), allow_pickle=False)
+            position = shard.stop
+
+        job.run(write)
+    return Vectors(job)
 
 
 def _by_shard(rows: Int64, size: int) -> Iterator[tuple[int, Int64]]:

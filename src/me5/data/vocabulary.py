@@ -16,7 +16,8 @@ from unicodedata import normalize
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from me5.data.contract import Dataset
+from me5.data.contract import Document, Query
+from me5.data.dataset import TEXT_TABLES, Dataset
 from me5.errors import InputError
 from me5.files.atomic import new_folder
 from me5.progress import Advance
@@ -37,7 +38,7 @@ class Sample:
     """Which texts a vocabulary is made from.
 
     A language with n texts has n ** `temperature` shares of `lines` texts: 1 is its size, 0 the same for every one. A
-    text is cut to `characters` at a place of its own, so that the middle of long ones counts too.
+    text is truncated to `characters` from a place of its own, so that the middle of long ones counts too.
     """
 
     lines: int = 500_000
@@ -59,17 +60,19 @@ def draw(datasets: Sequence[Dataset], sample: Sample, *, advance: Advance) -> Dr
     """Documents with their titles, and queries; equal ones once. Reads the data twice and holds what it draws."""
     found: Counter[str] = Counter()
     for dataset in datasets:
-        for batch in (*dataset.documents(["lang"]), *dataset.queries(["lang"])):
-            found.update(batch.column("lang").to_pylist())
+        for table in TEXT_TABLES:
+            for (langs,) in dataset.columns(table, "lang"):
+                found.update(langs)
     shares = _shares(found, sample)
     drawn: Counter[str] = Counter()
     lines: list[str] = []
     seen: set[str] = set()
-    for name, lang, text in _texts(datasets, advance):
-        number = _number(name, sample.seed)
-        if (number >> 64) < shares[lang] * 2.0**64 and name not in seen:
-            seen.add(name)
-            drawn[lang] += 1
+    for value in _values(datasets, advance):
+        number = _number(value.id, sample.seed)
+        if (number >> 64) < shares[value.lang] * 2.0**64 and value.id not in seen:
+            seen.add(value.id)
+            drawn[value.lang] += 1
+            text = value.whole if isinstance(value, Document) else value.text
             start = (number & (1 << 64) - 1) % (max(len(text) - sample.characters, 0) + 1)
             lines.append(text[start : start + sample.characters])
     return Drawn(lines, found, drawn)
@@ -87,16 +90,10 @@ def _shares(found: Mapping[str, int], sample: Sample) -> dict[str, float]:
     return shares
 
 
-def _texts(datasets: Sequence[Dataset], advance: Advance) -> Iterator[tuple[str, str, str]]:
-    """Id, language and text of everything."""
+def _values(datasets: Sequence[Dataset], advance: Advance) -> Iterator[Document | Query]:
     for dataset in datasets:
-        for batch in dataset.documents(["id", "lang", "title", "text"]):
-            for name, lang, title, text in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                yield name, lang, f"{title} {text}".strip()
-            advance(batch.num_rows, 0)
-        for batch in dataset.queries(["id", "lang", "text"]):
-            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
-            advance(batch.num_rows, 0)
+        yield from dataset.documents(advance=advance)
+        yield from dataset.queries(advance=advance)
 
 
 def _number(name: str, seed: int) -> int:

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from me5._version import __version__
-from me5.data.contract import FORMAT, KINDS, SCHEMAS, Dataset, Document, Example, Query, Relation, Table
+from me5.data.contract import FORMAT, KINDS, SCHEMAS, Document, Example, Query, Relation, Table
+from me5.data.dataset import Dataset
 from me5.errors import InputError
 from me5.files.atomic import new_folder
 
@@ -43,9 +44,9 @@ def write_dataset(
     A relation comes after its query and its document. Equal documents, queries and relations become one row. Relations
     of the same pair that differ are an error, or with `merge` one: positive before ignore before negative, then the
     first, which takes over a label or teacher score that it lacks; how many is counted in the step as `merged`, and as
-    `contradictions` where kinds differed. `step` tells what is done, with settings and counts; it is read at the end,
-    so that a generator of items may still count in it. `before` gives the steps that went before. `lists` are further
-    files of the folder, by name, and their lines.
+    `contradictions` where kinds differed. `step` describes what is done, with settings and counts; it is read at the
+    end, so that a generator of items may still count in it. `before` is the dataset that this one is made from. `lists`
+    are further files of the folder, by name, and their lines.
     """
     with new_folder(folder, overwrite=overwrite) as partial:
         with _Writer(partial) as writer:
@@ -63,9 +64,9 @@ def write_dataset(
             "files": files,
             "steps": [*(before.steps if before else ()), {**step, **merged}],
         }
-        for name, told in lists.items():
+        for name, lines in lists.items():
             with (partial / name).open("w", encoding="utf-8") as file:
-                file.writelines(f"{line}\n" for line in told)
+                file.writelines(f"{line}\n" for line in lines)
         (partial / "dataset.json").write_text(
             json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
@@ -232,8 +233,8 @@ class _Writer(ExitStack):
         kept, merged, contradictions = order[starts], 0, 0
         for group in np.flatnonzero(sizes > 1).tolist():
             rows = order[starts[group] : starts[group] + sizes[group]].tolist()
-            told = {tuple(str(column[row]) for column in columns.values()) for row in rows}
-            if len(told) == 1:
+            different = {tuple(str(column[row]) for column in columns.values()) for row in rows}
+            if len(different) == 1:
                 continue
             if not merge:
                 raise InputError(self._blame(columns, rows))
@@ -246,10 +247,10 @@ class _Writer(ExitStack):
 
     def _blame(self, columns: Mapping[str, npt.NDArray[Any]], rows: Sequence[int]) -> str:
         words = list(self._words)
-        told = [f"{KINDS[columns['kind'][row]]} of source {words[columns['source'][row]]!r}" for row in rows[:3]]
+        ways = [f"{KINDS[columns['kind'][row]]} of source {words[columns['source'][row]]!r}" for row in rows[:3]]
         query = list(self._query_rows)[columns["query"][rows[0]]].hex()
         document = list(self._document_rows)[columns["document"][rows[0]]].hex()
-        return f"query {query} and document {document} are related in {len(rows)} different ways: {', '.join(told)}"
+        return f"query {query} and document {document} are related in {len(rows)} different ways: {', '.join(ways)}"
 
 
 def _take_over(columns: Mapping[str, npt.NDArray[Any]], best: int, rows: Sequence[int]) -> None:

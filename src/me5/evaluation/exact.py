@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from me5.nearest import Float32, check_dimensions, score_blocks, top_k
+from me5.nearest import check_dimensions, score_blocks, top_k
+from me5.vectors import Float32
 
 Ranking = dict[str, float]
 Block = tuple[Sequence[str], Float32]

@@ -1,4 +1,4 @@
-"""Examples -> a checkpoint folder: the recipe of E5, from one core to many GPUs, resumable at any step.
+"""Examples -> a checkpoint folder: the recipe of E5, from one core to many GPUs, resumable bit-exactly at any step.
 
     recipe ─ datasets ─ tokens ─ sampler ─ batches ─ encoder ─ loss ─ optimizer ─ state ─ checkpoint folder
 

@@ -1,4 +1,4 @@
-"""Examples of a step -> token sequences and who belongs to whom: prompts, sides, negatives and masks.
+"""The examples of a step -> token sequences and targets: prompts, sides, negatives and masks.
 
 Everything drawn here follows from the seed, the step and the part of the batch, never from the process: several
 processes make the same batch and each keeps its own share of it.
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from me5.data.vectors import Vectors
 from me5.errors import InputError
 from me5.prompts import Prompts
 from me5.training import distributed
@@ -20,8 +21,6 @@ from me5.training.recipe import Data, Recipe
 from me5.training.sampler import Sampler
 from me5.training.targets import Targets
 from me5.training.tokens import Ids, TokenStore
-
-Vectors = npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Batch:
     queries: list[Ids]
     documents: list[Ids]
     targets: Targets
-    vectors: Vectors | None
+    vectors: npt.NDArray[np.float16] | None
     groups: tuple[str, ...]
 
     @property
@@ -68,12 +67,12 @@ class _Pair:
 
     @property
     def first(self) -> int:
-        """The text that is asked with."""
+        """The text on the query side."""
         return self.document if self.swapped else self.query
 
     @property
     def second(self) -> int:
-        """The text that is the right answer."""
+        """The text on the document side."""
         return self.query if self.swapped else self.document
 
 
@@ -137,8 +136,8 @@ class Batches:
             entry, group, rows = draw.groups[part.group]
             rng = np.random.default_rng((self._recipe.seed, step, number))
             pairs += self._drawn(entry, rows[part.places], rng, taught=taught)
-            told = entry.store.groups[group]
-            names.append(f"{told.source} {told.query_lang}>{told.document_lang}")
+            of_part = entry.store.groups[group]
+            names.append(f"{of_part.source} {of_part.query_lang}>{of_part.document_lang}")
         if len(pairs) < distributed.world():
             raise InputError(f"step {step + 1} has {len(pairs)} pairs for {distributed.world()} processes")
         groups = tuple(sorted(set(names)))
@@ -219,7 +218,7 @@ class Batches:
         return Batch(queries, documents, targets, None, groups)
 
     def _scores(self, pairs: Sequence[_Pair], laid: Sequence[_Document]) -> dict[str, torch.Tensor]:
-        """What the teacher said of each query's own documents, where distillation wants it."""
+        """The teacher's scores of each query's own documents, where the loss has distillation."""
         if self._recipe.loss.distillation == 0:
             return {}
         places: dict[int, list[int]] = {}  # of each pair: its positive, then its negatives
@@ -230,16 +229,16 @@ class Batches:
             store = pair.entry.store
             known, of_known = store.negatives.of(int(store.pairs[pair.row, 0]))
             scores = dict(zip(known.tolist(), of_known.tolist(), strict=True))
-            said = [float(store.scores[pair.row]), *(scores[text] for text in pair.negatives)]
-            missing = len(said) - int(np.isfinite(said).sum())
-            if pair.swapped or missing == len(said):
+            own = [float(store.scores[pair.row]), *(scores[text] for text in pair.negatives)]
+            missing = len(own) - int(np.isfinite(own).sum())
+            if pair.swapped or missing == len(own):
                 continue  # nothing was scored for this query: it has the contrastive part alone
             if missing:
                 raise InputError(
                     f"{store.facts['dataset']}: a query of source {store.groups[store.pairs[pair.row, 2]].source} has "
                     "teacher scores for some of its documents only; run `me5 data score` after mining"
                 )
-            found += [(number, place, score) for place, score in zip(places[number], said, strict=True)]
+            found += [(number, place, score) for place, score in zip(places[number], own, strict=True)]
         if not found:
             return {}
         return {
@@ -261,18 +260,13 @@ class Batches:
             first = sum(map(len, document_keys))
             positives += [(number, first + at) for at, number in enumerate(share)]
             document_keys += [keys[share.start : share.stop], bank_keys[of_bank.start : of_bank.stop]]
-        queries, vectors = [], []
-        for number in distributed.share(len(pairs)):
-            pair = pairs[number]
-            assert pair.entry.vectors is not None
-            queries.append(self._sequence(pair, pair.first, query=True))
-            vectors.append(pair.entry.vectors[pair.entry.store.pairs[pair.row, 0]])
+        here = [pairs[number] for number in distributed.share(len(pairs))]
         own = distributed.share(len(bank))
         return Batch(
-            queries,
+            [self._sequence(pair, pair.first, query=True) for pair in here],
             [],
             Targets(torch.from_numpy(keys), torch.from_numpy(np.concatenate(document_keys)), torch.tensor(positives)),
-            np.concatenate([np.stack(vectors), entry.vectors[bank[own.start : own.stop]]]),
+            np.concatenate([_vectors_of(here), entry.vectors.take(bank[own.start : own.stop])]),
             groups,
         )
 
@@ -292,6 +286,21 @@ def _laid(pairs: Sequence[_Pair], share: range) -> list[_Document]:
         for text in pairs[number].negatives
     ]
     return positives + negatives
+
+
+def _vectors_of(pairs: Sequence[_Pair]) -> npt.NDArray[np.float16]:
+    """The teacher's vectors of the query sides of some pairs."""
+    places: dict[int, list[int]] = {}
+    for place, pair in enumerate(pairs):
+        places.setdefault(id(pair.entry.vectors), []).append(place)
+    taken = []
+    for of_entry in places.values():
+        entry = pairs[of_entry[0]].entry
+        assert entry.vectors is not None
+        taken.append(entry.vectors.take(entry.store.pairs[[pairs[place].row for place in of_entry], 0]))
+    order = np.argsort(np.concatenate(list(places.values())))
+    vectors: npt.NDArray[np.float16] = np.concatenate(taken)[order]
+    return vectors
 
 
 def chosen(data: Data, store: TokenStore) -> tuple[tuple[int, Ids], ...]:

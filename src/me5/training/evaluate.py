@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from me5.files.atomic import new_folder
-from me5.training.recipe import Evaluation
+from me5.training.recipe import EvaluationSettings
 
 Judge = Callable[[Path, Path], dict[str, float]]
 
 
-def open_judge(settings: Evaluation, *, device: str = "cpu") -> Judge:
+def open_judge(settings: EvaluationSettings, *, device: str = "cpu") -> Judge:
     """Read the sets, and give what judges: (checkpoint folder, folder for results) -> main scores by type and set.
 
     Raises `MissingExtraError` without the extra `eval`, and `InputError` where a path holds no set, before training.

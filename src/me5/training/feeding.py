@@ -1,4 +1,4 @@
-"""The batches of the steps to come, made by other processes while the device computes, and laid out for it."""
+"""Batches of the next steps, prepared by other processes while the device computes, and laid out for it."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence

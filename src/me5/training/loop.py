@@ -1,4 +1,4 @@
-"""The loop: batch, vectors, loss, gradients, update; log, save, evaluate; and on from where it was stopped."""
+"""The loop: batch, vectors, loss, gradients, update; log, save, evaluate; resume."""
 
 import shutil
 import time
@@ -14,18 +14,19 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from me5.data.contract import Dataset
+from me5.data.dataset import Dataset
+from me5.data.vectors import Vectors
 from me5.errors import Me5Warning, TrainingError
 from me5.model.encoder import Encoder
 from me5.model.folder import save
 from me5.model.sequences import Sequences
 from me5.progress import Advance
 from me5.training import distributed
-from me5.training.batches import Batches, Entry, Vectors, chosen
+from me5.training.batches import Batches, Entry, chosen
 from me5.training.evaluate import Judge, open_judge
 from me5.training.feeding import Chunked, Feed
 from me5.training.gradcache import cached_step
-from me5.training.loss import DIRECTIONS, LossSettings, contrastive_loss
+from me5.training.loss import contrastive_loss
 from me5.training.optimizer import open_optimizer, set_rates
 from me5.training.precision import autocast
 from me5.training.recipe import Recipe
@@ -41,7 +42,7 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Step:
-    """How a step went. `step` counts from 1; `tokens` are those of all processes, `seconds` those of this one."""
+    """The figures of a step. `step` counts from 1; `tokens` are those of all processes, `seconds` those of this one."""
 
     step: int
     loss: float
@@ -57,22 +58,21 @@ class Step:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the evaluation after a step gave: main scores by type and set."""
+    """The evaluation after a step: main scores by type and set."""
 
     step: int
     evaluation: dict[str, float]
 
 
 class Trainer:
-    """A recipe at work: made, then `fit` to the end."""
+    """Trains a recipe: `fit` runs to the end."""
 
     def __init__(self, recipe: Recipe, cache: Path, *, advance: Advance, workers: int | None = None) -> None:
-        """Reads data and weights; nothing is trained yet. Token ids and teacher's vectors are kept below `cache`.
+        """Reads data and weights; nothing is trained yet. Token ids and teacher's vectors are stored below `cache`.
 
         `workers` processes make batches ahead; None is none on a CPU, and one per core for a GPU.
         """
         self.recipe, self.device, self.workers = recipe, distributed.start(), workers
-        self.settings = loss_settings(recipe)
         self.judge: Judge | None = None
         if recipe.evaluation is not None and distributed.rank() == 0:
             self.judge = open_judge(recipe.evaluation, device=str(self.device))
@@ -92,14 +92,14 @@ class Trainer:
         observe: Callable[[Step | Judgement], None],
         asked_to_stop: Callable[[], bool] = lambda: False,
     ) -> bool:
-        """Train to the end, from the last saved state where there is one; the result is the run's `model` folder.
+        """Train to the end, resuming from the last saved state if there is one; the result is the run's `model` folder.
 
-        False if it was asked to stop before: the step was finished and the state saved. It is enough if one process is
-        asked. The first process logs and observes. Raises `TrainingError` where a loss is no finite number.
+        False if `asked_to_stop` ended it before, with the step finished and the state saved; it is enough if it returns
+        True in one process. The first process logs and observes. Raises `TrainingError` where a loss is not finite.
         """
         done = self._resume(run)
 
-        def told(entry: Step | Judgement) -> None:
+        def report(entry: Step | Judgement) -> None:
             if distributed.rank() == 0:
                 run.log(asdict(entry))
                 observe(entry)
@@ -107,10 +107,10 @@ class Trainer:
         with closing(run):
             # A run that was stopped between saving and this; what the first process sees, all do.
             if self._judged_after(done) and not distributed.gather_objects(run.judged(done).exists())[0]:
-                self._evaluate(run, done, told)
+                self._evaluate(run, done, report)
             source = self.feed.ahead(range(done, self.steps), self.device, self.workers)
             for step in range(done, self.steps):
-                told(self.step(step, source))
+                report(self.step(step, source))
                 ended = step + 1 == self.steps
                 stopping = not ended and bool(distributed.sum_in_place(torch.tensor(int(asked_to_stop()))))
                 if ended or stopping or (step + 1) % self.recipe.save_every == 0:
@@ -118,7 +118,7 @@ class Trainer:
                 if stopping:
                     return False
                 if self._judged_after(step + 1):
-                    self._evaluate(run, step + 1, told)
+                    self._evaluate(run, step + 1, report)
             if distributed.rank() == 0:
                 self.save(run.model)
             distributed.barrier()
@@ -142,8 +142,8 @@ class Trainer:
         if not (isfinite(figures["loss"]) and isfinite(norm)):
             raise TrainingError(
                 f"the loss of step {step + 1} is {figures['loss']}, its gradient {norm}; the batch was of "
-                f"{', '.join(batch.groups)}. Nothing of it was learned: lower the rate or look at the data, then run "
-                "again from the last saved state"
+                f"{', '.join(batch.groups)}. Nothing was learned from it: lower the rate or look at the data, then "
+                "resume from the last saved state"
             )
         self.optimizer.step()
         tokens = int(distributed.sum_in_place(torch.tensor([batch.tokens])))
@@ -181,7 +181,7 @@ class Trainer:
 
     def _loss(self, queries: Tensor, documents: Tensor, targets: Targets, *, taught: bool) -> tuple[Tensor, Figures]:
         queries, documents = (distributed.gather_with_gradient(side) for side in (queries, documents))
-        loss, figures = contrastive_loss(queries, documents, targets, self.settings, jointly=distributed.world() > 1)
+        loss, figures = contrastive_loss(queries, documents, targets, self.recipe.loss, jointly=distributed.world() > 1)
         if taught:
             assert self.recipe.teacher is not None
             # Cosine and not squared distance, which vectors of unit length turn into collapse where scales differ.
@@ -220,10 +220,10 @@ class Trainer:
         settings = self.recipe.evaluation
         return settings is not None and done > 0 and (done % settings.every == 0 or done == self.steps)
 
-    def _evaluate(self, run: Run, step: int, told: Callable[[Step | Judgement], None]) -> None:
+    def _evaluate(self, run: Run, step: int, report: Callable[[Step | Judgement], None]) -> None:
         if self.judge is not None:
             self.save(run.evaluated)
-            told(Judgement(step, self.judge(run.evaluated, run.judged(step))))
+            report(Judgement(step, self.judge(run.evaluated, run.judged(step))))
             shutil.rmtree(run.evaluated)
         distributed.barrier()
 
@@ -244,7 +244,7 @@ def open_entries(
             datasets = {data.dataset: Dataset.open(data.dataset) for data in recipe.data}
             for folder, dataset in datasets.items():
                 stores[folder] = open_store(dataset, begun.tokenizer_file, begun.tokenizer, cache, advance=advance)
-            # Before the teacher's work, which may take hours: a wrong language is told here.
+            # Before the teacher's work, which may take hours: a wrong language is an error here.
             members = [chosen(data, stores[data.dataset]) for data in recipe.data]
             taught = {data.dataset for data in recipe.data if data.serves(taught=True)}
             for folder, dataset in datasets.items():
@@ -266,20 +266,6 @@ def open_batches(recipe: Recipe, begun: Start, entries: Sequence[Entry]) -> tupl
         tokenize=lambda text: next(tokenizer.bare([text]))[0] if text.strip() else [],
     )  # fmt: skip
     return batches, steps
-
-
-def loss_settings(recipe: Recipe) -> LossSettings:
-    """The recipe's loss as the loss takes it."""
-    settings = recipe.loss
-    return LossSettings(
-        temperature=settings.temperature,
-        directions=DIRECTIONS if settings.directions == "both" else DIRECTIONS[:1],
-        matryoshka=tuple((dim, 1.0) for dim in settings.matryoshka),
-        contrastive_weight=settings.contrastive,
-        distillation_weight=settings.distillation,
-        teacher_temperature=settings.teacher_temperature,
-        negatives_of_others=settings.negatives_of_others,
-    )
 
 
 def _pairs(entries: Sequence[Entry]) -> int:

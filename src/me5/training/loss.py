@@ -9,7 +9,6 @@ T = 0.01 and stage 2 with distillation + 0.2 × InfoNCE; Matryoshka: Kusupati et
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -19,54 +18,8 @@ from me5.errors import InputError
 from me5.training import distributed
 from me5.training.logsumexp import negatives_logsumexp, pair_scores
 from me5.training.negatives import Negatives
+from me5.training.recipe import LossSettings
 from me5.training.targets import Targets
-
-__all__ = ["LossSettings", "Targets", "contrastive_loss"]
-
-Direction = Literal["query_to_document", "document_to_query"]
-DIRECTIONS: tuple[Direction, ...] = ("query_to_document", "document_to_query")
-
-
-@dataclass(frozen=True)
-class LossSettings:
-    """What the loss is made of.
-
-    directions: their mean is taken.
-    matryoshka: (dimension, weight), the weighted mean of the loss of vectors cut to each; empty: whole vectors.
-    student_temperature: None: `temperature`.
-    negatives_of_others: hard negatives are negatives of every query; else only of the one they were mined for.
-    rows: queries per block of logits. More needs more memory and changes nothing else.
-    """
-
-    temperature: float = 0.01
-    directions: tuple[Direction, ...] = ("query_to_document",)
-    matryoshka: tuple[tuple[int, float], ...] = ()
-    contrastive_weight: float = 1.0
-    distillation_weight: float = 0.0
-    student_temperature: float | None = None
-    teacher_temperature: float = 1.0
-    negatives_of_others: bool = True
-    rows: int = 1024
-
-    def __post_init__(self) -> None:
-        for name in ("temperature", "student_temperature", "teacher_temperature"):
-            if (value := getattr(self, name)) is not None and not value > 0:
-                raise InputError(f"{name} must be above 0, got {value}")
-        if (
-            not self.directions
-            or set(self.directions) - set(DIRECTIONS)
-            or len(set(self.directions)) < len(self.directions)
-        ):
-            raise InputError(f"directions must be one or both of {', '.join(DIRECTIONS)}, got {self.directions}")
-        weights = (self.contrastive_weight, self.distillation_weight)
-        if min(weights) < 0 or not max(weights) > 0:
-            raise InputError(
-                f"contrastive_weight and distillation_weight must be 0 or more, one above 0, got {weights}"
-            )
-        if any(dim < 1 or not weight > 0 for dim, weight in self.matryoshka):
-            raise InputError(f"matryoshka dimensions and weights must be above 0, got {self.matryoshka}")
-        if self.rows < 1:
-            raise InputError(f"rows must be 1 or more, got {self.rows}")
 
 
 @dataclass(frozen=True)
@@ -97,13 +50,12 @@ def contrastive_loss(
     with torch.autocast(queries.device.type, enabled=False):
         queries, documents = queries.to(kind), documents.to(kind)
         batch = _Batch(targets, settings, queries, jointly)
-        dims = sorted(settings.matryoshka or ((queries.shape[1], 1.0),))
+        dims = settings.weighted_dims(queries.shape[1])
         parts = [batch.parts(_cut(queries, dim), _cut(documents, dim)) for dim, _ in dims]
         weights = queries.new_tensor([weight for _, weight in dims])
-        weights /= weights.sum()
         contrastive = torch.stack([part.contrastive for part in parts]) @ weights
         distillation = torch.stack([part.distillation for part in parts]) @ weights
-        loss = settings.contrastive_weight * contrastive + settings.distillation_weight * distillation
+        loss = settings.contrastive * contrastive + settings.distillation * distillation
     figures = {
         "loss": loss,
         "contrastive": contrastive,
@@ -137,10 +89,10 @@ class _Batch:
 
     def parts(self, queries: Tensor, documents: Tensor) -> _Parts:
         """Everything about vectors of one dimension."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.settings.contrastive_weight > 0):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.settings.contrastive > 0):
             contrastive, accuracy, positive_score = self._contrastive(queries, documents)
         distillation = queries.new_zeros(())
-        if self.settings.distillation_weight > 0 and self.taught:
+        if self.settings.distillation > 0 and self.taught:
             distillation = self._distillation(queries, documents)
         return _Parts(contrastive, distillation, accuracy, positive_score)
 
@@ -151,7 +103,7 @@ class _Batch:
             documents,
             settings.temperature,
             self.negatives,
-            columns="document_to_query" in settings.directions,
+            columns=settings.directions != "query",
             jointly=self.jointly,
         )
         query, document = self.positives.unbind(1)
@@ -159,9 +111,9 @@ class _Batch:
         logits = cosines / settings.temperature
         # -log(e^s / (e^s + e^n)) is -logsigmoid(s - n), exact at both ends and for n = -inf.
         sides = []
-        if "query_to_document" in settings.directions:
+        if settings.directions != "document":
             sides.append(-(F.logsigmoid(logits - by_query[query]) * self.query_weights).sum())
-        if "document_to_query" in settings.directions:
+        if settings.directions != "query":
             sides.append(-(F.logsigmoid(logits - by_document[document]) * self.document_weights).sum())
         top = torch.full_like(best, -torch.inf).scatter_reduce(0, query, logits.detach(), "amax")
         accuracy = (top > best).to(queries.dtype).mean()
@@ -209,5 +161,5 @@ def _check(queries: Tensor, documents: Tensor, targets: Targets, settings: LossS
         raise InputError(f"queries have {queries.shape[1]} dimensions, documents {documents.shape[1]}")
     if not targets.queries:
         raise InputError("a batch without queries has no loss")
-    if any(dim > queries.shape[1] for dim, _ in settings.matryoshka):
+    if any(dim > queries.shape[1] for dim in settings.matryoshka):
         raise InputError(f"matryoshka asks for more than the {queries.shape[1]} dimensions that the vectors have")

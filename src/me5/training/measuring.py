@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from me5.model.encoder import Encoder
 from me5.model.sequences import Sequences, concatenate
-from me5.training.loss import LossSettings, Targets, contrastive_loss
+from me5.training.loss import contrastive_loss
 from me5.training.optimizer import open_optimizer
 from me5.training.precision import autocast
-from me5.training.recipe import Optimizer, Recipe
+from me5.training.recipe import LossSettings, OptimizerSettings, Recipe
+from me5.training.targets import Targets
 
 Lengths = npt.NDArray[np.int64]
 
@@ -82,12 +83,12 @@ def measure_loss(
         contrastive_loss(vectors[:few], vectors[few:], targets, settings)[0].backward()
 
     seconds = _seconds(judge, device) * (queries * documents) / (few * many)
-    blocks = len(settings.directions)  # one more where columns are summed up too
+    blocks = 2 if settings.directions == "both" else 1  # one more where columns are summed up too
     block = blocks * _FLOAT * min(settings.rows, queries) * documents
     return block + _FLOAT * width * (queries + documents), seconds
 
 
-def measure_optimizer(settings: Optimizer, numbers: int, device: torch.device) -> float:
+def measure_optimizer(settings: OptimizerSettings, numbers: int, device: torch.device) -> float:
     """Seconds of an update of so many numbers."""
     few = min(numbers, _NUMBERS)
     layer = nn.Linear(1, few, bias=False, device=device)

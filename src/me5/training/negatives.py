@@ -1,4 +1,4 @@
-"""Which documents are negatives of which query, told block by block: all but those that could answer it too."""
+"""Which documents are negatives of which query, block by block: all but those that could answer it too."""
 
 from typing import Protocol
 
@@ -18,7 +18,7 @@ class Negatives:
     """
 
     def __init__(self, targets: Targets, *, of_others: bool, rows: int, queries: range, device: Device = "cpu") -> None:
-        """`queries` are those whose rows will be asked for, `rows` of them at a time; `of_others`: `LossSettings`."""
+        """`queries` are those whose rows will be computed, `rows` of them at a time; `of_others`: `LossSettings`."""
         self.blocks = [range(at, min(at + rows, queries.stop)) for at in range(queries.start, queries.stop, rows)]
         self._documents = targets.documents
         self._device = device
@@ -76,8 +76,8 @@ class Negatives:
         queries_of = torch.bincount(queries, minlength=width)[pairs[:, 0]]
         cells = torch.zeros(width, dtype=torch.int64).index_add_(0, pairs[:, 1], queries_of)
         cells *= torch.bincount(documents, minlength=width)
-        said = torch.bincount(documents[targets.positives[:, 1]], minlength=width)
-        new = cells > said
+        covered = torch.bincount(documents[targets.positives[:, 1]], minlength=width)
+        new = cells > covered
         if bool(new.any()):
             self._rules.append(_Kinds(queries, documents, pairs, new, self.blocks, self._device))
 

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from me5.training.recipe import Optimizer
+from me5.training.recipe import OptimizerSettings
 
 
-def open_optimizer(encoder: nn.Module, settings: Optimizer) -> torch.optim.AdamW:
+def open_optimizer(encoder: nn.Module, settings: OptimizerSettings) -> torch.optim.AdamW:
     """One group each of matrices, of what is not decayed, and of the word table; each knows its peak rate."""
     words: list[nn.Parameter] = []
     matrices: list[nn.Parameter] = []
@@ -27,7 +27,7 @@ def open_optimizer(encoder: nn.Module, settings: Optimizer) -> torch.optim.AdamW
     return torch.optim.AdamW(groups, lr=0.0, betas=settings.betas, fused=True)
 
 
-def set_rates(optimizer: torch.optim.Optimizer, settings: Optimizer, step: int, steps: int) -> float:
+def set_rates(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, step: int, steps: int) -> float:
     """Give every group its rate at a step, counted from 0; returns that of the first group."""
     warmup = min(settings.warmup, steps // 2)
     scale = (step + 1) / warmup if step < warmup else (steps - step) / max(steps - warmup, 1)

@@ -1,22 +1,24 @@
-"""What a recipe will need, told before anything starts: memory by part, tokens, hours, and how many texts are cut.
+"""What a recipe will need, before anything starts: memory by part, tokens, hours, and how many texts are truncated.
 
 Sizes are counted, activations and speed are measured on one small mini-batch of the run's own lengths and scaled by
 tokens, so they are estimates: a step's longest sequences, and a machine that others use, can move them.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from math import ceil
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from me5.data.contract import Dataset
+from me5.data.dataset import Dataset
+from me5.data.relations import POSITIVE, number_relations
 from me5.errors import InputError
 from me5.training import distributed
-from me5.training.loop import loss_settings, open_batches, open_entries
+from me5.training.loop import open_batches, open_entries
 from me5.training.measuring import free_memory, measure_encoder, measure_loss, measure_optimizer
 from me5.training.precision import resolve
 from me5.training.recipe import Data, Recipe
@@ -25,18 +27,18 @@ from me5.training.tokens import is_built, store_folder
 
 Lengths = npt.NDArray[np.int64]
 
-_SAMPLED_TEXTS = 2000  # of each side of a dataset, where its token ids are not made yet
+_SAMPLED_TEXTS = 2000  # of each side of a dataset, before its token ids are stored
 _LOOKED_AT_STEPS = 3
 _FLOAT = 4
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a step takes of this process: lengths of some steps' sequences (n,) with all special tokens and prompts.
+class Workload:
+    """What a step costs this process: lengths of some steps' sequences (n,) with all special tokens and prompts.
 
     `queries` and `documents` count the vectors of all processes, `texts` and `cut` the texts of all entries of data.
     `making`: seconds to put a batch together, 0 where it is not known. `sampled`: estimated from the first
-    texts of each dataset, whose token ids are not made yet.
+    texts of each dataset, whose token ids are not stored yet.
     """
 
     lengths: Lengths
@@ -51,7 +53,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What a run needs: bytes by part, bytes that the device has free, seconds of a step by part."""
 
     parameters: int
@@ -60,7 +62,7 @@ class Plan:
     memory: dict[str, int]
     available: int | None
     seconds: dict[str, float]
-    work: Work
+    workload: Workload
 
     @property
     def fits(self) -> bool:
@@ -70,11 +72,11 @@ class Plan:
     @property
     def hours(self) -> float:
         """Of the whole run, without evaluations."""
-        return sum(self.seconds.values()) * self.work.steps / 3600
+        return sum(self.seconds.values()) * self.workload.steps / 3600
 
 
-def make_plan(recipe: Recipe, cache: Path, *, tell: Callable[[str], None] = lambda _: None) -> Plan:
-    """Load the network and measure; nothing is written, no token ids are made and no teacher is asked.
+def make_plan(recipe: Recipe, cache: Path, *, tell: Callable[[str], None] = lambda _: None) -> TrainingPlan:
+    """Load the network and measure; nothing is written, no token ids are stored and no teacher is loaded.
 
     `tell` is called with each part of the work before it begins, in words.
     """
@@ -83,44 +85,44 @@ def make_plan(recipe: Recipe, cache: Path, *, tell: Callable[[str], None] = lamb
     begun = start(recipe.model, recipe.seed)
     encoder = begun.encoder.to(device)
     tell("reading texts of each dataset")
-    work = _stored(recipe, begun, cache) if _all_built(recipe, begun, cache) else _sampled(recipe, begun)
+    workload = _stored(recipe, begun, cache) if _all_built(recipe, begun, cache) else _sampled(recipe, begun)
     everything = sum(parameter.numel() for parameter in encoder.parameters())
     trained = sum(parameter.numel() for parameter in encoder.parameters() if parameter.requires_grad)
     matrices = sum(parameter.numel() for parameter in encoder.layers.parameters() if parameter.ndim == 2)
     width = encoder.config.hidden_size
     tell(f"measuring how fast {device} reads and learns")
-    token = measure_encoder(recipe, encoder, work.lengths, device)
+    token = measure_encoder(recipe, encoder, workload.lengths, device)
     tell("measuring the loss and an update")
-    loss_memory, loss_seconds = measure_loss(loss_settings(recipe), work.queries, work.documents, width, device)
-    pieces = max(ceil(work.tokens / recipe.batch.tokens), 1)
+    loss_memory, loss_seconds = measure_loss(recipe.loss, workload.queries, workload.documents, width, device)
+    pieces = max(ceil(workload.tokens / recipe.batch.tokens), 1)
     memory = {
         "weights": _FLOAT * everything + (2 * matrices if resolve(recipe.precision, device) == "bf16" else 0),
         "gradients": _FLOAT * trained,
         "moments": 2 * _FLOAT * trained,
-        "activations": round(token.kept * min(work.tokens, recipe.batch.tokens)),
-        "vectors": 2 * _FLOAT * width * (work.queries + work.documents),
+        "activations": round(token.kept * min(workload.tokens, recipe.batch.tokens)),
+        "vectors": 2 * _FLOAT * width * (workload.queries + workload.documents),
         "loss": loss_memory,
     }
     seconds = {
-        "batch": work.making,
-        "forward": work.tokens * token.forward * (2 - 1 / pieces),  # once more for all pieces but the last
-        "backward": work.tokens * token.backward,
+        "batch": workload.making,
+        "forward": workload.tokens * token.forward * (2 - 1 / pieces),  # once more for all pieces but the last
+        "backward": workload.tokens * token.backward,
         "loss": loss_seconds / distributed.world(),
         "optimizer": measure_optimizer(recipe.optimizer, trained, device),
     }
-    return Plan(everything, trained, str(device), memory, free_memory(device), seconds, work)
+    return TrainingPlan(everything, trained, str(device), memory, free_memory(device), seconds, workload)
 
 
 def _all_built(recipe: Recipe, begun: Start, cache: Path) -> bool:
-    """Whether all token ids are there. A teacher's vectors are made with them, and a teacher is not asked here."""
+    """Whether all token ids are stored. A teacher's vectors come with them, and no teacher is loaded here."""
     folders = (
         store_folder(Dataset.open(data.dataset), begun.tokenizer_file, begun.tokenizer, cache) for data in recipe.data
     )
     return recipe.teacher is None and all(map(is_built, folders))
 
 
-def _stored(recipe: Recipe, begun: Start, cache: Path) -> Work:
-    """The first steps as they will be."""
+def _stored(recipe: Recipe, begun: Start, cache: Path) -> Workload:
+    """The workload of the first steps, from the stored token ids."""
     entries = open_entries(recipe, begun, cache, advance=lambda texts, tokens: None)  # noqa: ARG005
     batches, steps = open_batches(recipe, begun, entries)
     began = time.perf_counter()
@@ -138,15 +140,15 @@ def _stored(recipe: Recipe, begun: Start, cache: Path) -> Work:
         for side, limit in sides:
             texts += len(side)
             cut += _cut(entry.store.lengths(side), limit, begun)
-    return Work(
+    return Workload(
         np.array(lengths, np.int64), sum(batch.tokens for batch in looked_at) / len(looked_at),
         queries=looked_at[0].targets.queries, documents=looked_at[0].targets.documents,
         steps=steps, texts=texts, cut=cut, making=making, sampled=False,
     )  # fmt: skip
 
 
-def _sampled(recipe: Recipe, begun: Start) -> Work:
-    """Steps as the first texts of each dataset make them, whatever their source and language."""
+def _sampled(recipe: Recipe, begun: Start) -> Workload:
+    """The workload as estimated from the first texts of each dataset, whatever their source and language."""
     rng = np.random.default_rng(recipe.seed)
     weights = np.array([data.weight for data in recipe.data]) / sum(data.weight for data in recipe.data)
     pairs = max(recipe.batch.size // distributed.world(), 1)
@@ -169,7 +171,7 @@ def _sampled(recipe: Recipe, begun: Start) -> Work:
         count = max(round(weight * pairs), 1)
         lengths += _drawn(recipe, begun, data, (queries, documents), (count, round(count * (1 + beside))), rng)
     together = np.concatenate(lengths)
-    return Work(
+    return Workload(
         together, float(together.sum()), queries=recipe.batch.size,
         documents=round(recipe.batch.size * (1 + negatives)) + (recipe.teacher.bank if recipe.teacher else 0),
         steps=recipe.steps or ceil((recipe.epochs or 0) * positives / recipe.batch.size),
@@ -181,36 +183,24 @@ def _chosen(dataset: Dataset, data: Data) -> int:
     """How many pairs an entry chooses by source and language. Raises `InputError` where there are none."""
     count = dataset.counts["positive"]
     if data.sources is not None or data.languages is not None:
-        count = 0
-        spoken = None if data.languages is None else _spoken(dataset, data.languages)
-        for batch in dataset.relations(["query_id", "document_id", "kind", "source"]):
-            for query, document, kind, source in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                count += (
-                    kind == "positive"
-                    and (data.sources is None or source in data.sources)
-                    and (spoken is None or {bytes.fromhex(query), bytes.fromhex(document)} <= spoken)
-                )
+        relations = number_relations(dataset)
+        chosen = relations.kinds == POSITIVE
+        if data.sources is not None:
+            chosen &= np.array([name in data.sources for name in relations.source_names], bool)[relations.sources]
+        if data.languages is not None:
+            wanted = np.array(data.languages, np.str_)
+            chosen &= np.isin(dataset.languages("queries"), wanted)[relations.queries]
+            chosen &= np.isin(dataset.languages("documents"), wanted)[relations.documents]
+        count = int(chosen.sum())
     if not count:
         raise InputError(f"{data.dataset} has no pair that fits sources and languages of its entry")
     return count
 
 
-def _spoken(dataset: Dataset, languages: Sequence[str]) -> set[bytes]:
-    """The ids of all texts in some languages."""
-    return {
-        bytes.fromhex(name)
-        for table in (dataset.queries, dataset.documents)
-        for batch in table(["id", "lang"])
-        for name, lang in zip(*(column.to_pylist() for column in batch.columns), strict=True)
-        if lang in languages
-    }
-
-
 def _first(dataset: Dataset, begun: Start) -> tuple[Lengths, Lengths]:
     """The lengths of a dataset's first queries and documents, without special tokens."""
-    queries = next(dataset.queries(["text"], rows=_SAMPLED_TEXTS)).column("text").to_pylist()
-    columns = next(dataset.documents(["title", "text"], rows=_SAMPLED_TEXTS)).to_pydict()
-    documents = [f"{title} {text}".strip() for title, text in zip(columns["title"], columns["text"], strict=True)]
+    queries = [query.text for query in islice(dataset.queries(), _SAMPLED_TEXTS)]
+    documents = [document.whole for document in islice(dataset.documents(), _SAMPLED_TEXTS)]
     first, second = (
         np.array([len(ids) for ids, _ in begun.tokenizer.bare(texts)], np.int64) for texts in (queries, documents)
     )
@@ -258,6 +248,6 @@ def _prefix_tokens(begun: Start, data: Data) -> int:
 
 
 def _cut(lengths: Lengths, limit: int, begun: Start) -> int:
-    """How many texts lose tokens. One that fills all places of the model is counted too: a prompt would cut it."""
+    """How many texts are truncated. One that fills all places of the model counts too: a prompt would truncate it."""
     room = begun.tokenizer.max_tokens - sum(map(len, begun.tokenizer.frame))
     return int((lengths > limit).sum() if limit < room else (lengths >= room).sum())

@@ -1,6 +1,6 @@
 """recipe.toml -> settings: everything that makes a run what it is, checked before anything starts.
 
-Paths are taken from the folder of the recipe. Every number has the value that E5's authors used, where they told it.
+Paths are taken from the folder of the recipe. The defaults are the values of E5's authors, where they are published.
 """
 
 import difflib
@@ -109,7 +109,7 @@ class Data(_Settings):
         return self.taught is None or self.taught == taught
 
 
-class Batch(_Settings):
+class BatchSettings(_Settings):
     """`size` pairs a step in `parts` groups (1: one source and pair of languages), with `negatives` for each query.
 
     At most `tokens` go through the network at a time: what is beyond is done piece by piece, with the same gradients.
@@ -127,30 +127,45 @@ class Batch(_Settings):
         return self
 
 
-class Loss(_Settings):
+class LossSettings(_Settings):
     """InfoNCE over unit vectors, and the KL divergence to a teacher's scores.
 
-    E5's second stage is distillation 1 + contrastive 0.2. `directions` "both" takes the mean of query to document and
-    document to query. `matryoshka` lists the dimensions whose mean loss is taken, the whole vector too only if listed.
-    `negatives_of_others`: hard negatives count against every query of the batch, not their own alone.
+    E5's second stage is distillation 1 + contrastive 0.2. `directions` "query" is query to document, "document" is
+    document to query, "both" their mean. `matryoshka` lists the dimensions whose mean loss is taken, weighted by
+    `matryoshka_weights` where given, the whole vector too only if listed. `student_temperature` is distillation's, left
+    out the same as `temperature`. `negatives_of_others`: hard negatives count against every query of the batch,
+    not their own alone. `rows` queries make a block of logits: more need more memory and change nothing else.
     """
 
     temperature: Rate = 0.01
-    directions: Literal["query", "both"] = "query"
+    directions: Literal["query", "document", "both"] = "query"
     matryoshka: tuple[Positive, ...] = ()
+    matryoshka_weights: tuple[Rate, ...] = ()
     contrastive: Weight = 1.0
     distillation: Weight = 0.0
+    student_temperature: Rate | None = None
     teacher_temperature: Rate = 1.0
     negatives_of_others: Switch = True
+    rows: Positive = 1024
 
     @model_validator(mode="after")
     def _something(self) -> Self:
         if self.contrastive == 0 and self.distillation == 0:
             raise ValueError("contrastive and distillation are both 0: there is nothing to learn")
+        if self.matryoshka_weights and len(self.matryoshka_weights) != len(self.matryoshka):
+            raise ValueError(
+                f"matryoshka_weights has {len(self.matryoshka_weights)} weights for {len(self.matryoshka)} dimensions"
+            )
         return self
 
+    def weighted_dims(self, dim: int) -> list[tuple[int, float]]:
+        """(dimension, its share of the loss) for vectors of `dim` dimensions, the smallest first."""
+        dims = self.matryoshka or (dim,)
+        weights = self.matryoshka_weights or (1.0,) * len(dims)
+        return sorted((one, weight / sum(weights)) for one, weight in zip(dims, weights, strict=True))
 
-class Teacher(_Settings):
+
+class TeacherSettings(_Settings):
     """Learn the vectors of another model: each text is drawn to what `model` says of its query side, among `bank` more.
 
     The teacher reads the query side (say, English); the student reads that side in `query_share` of the cases, else the
@@ -165,7 +180,7 @@ class Teacher(_Settings):
     pull: Weight = 1.0
 
 
-class Optimizer(_Settings):
+class OptimizerSettings(_Settings):
     """AdamW with warm-up and linear decay to zero.
 
     `warmup` counts steps, and is at most half of them. `words_rate` is the word table's own rate, left out the same.
@@ -179,7 +194,7 @@ class Optimizer(_Settings):
     clip: Rate = 1.0
 
 
-class Evaluation(_Settings):
+class EvaluationSettings(_Settings):
     """Sets that `me5 eval` reads, judged every `every` steps and at the end."""
 
     paths: tuple[Path, ...] = Field(min_length=1)
@@ -189,7 +204,7 @@ class Evaluation(_Settings):
 class Recipe(_Settings):
     """One stage of training, of so many `steps`, or of `epochs`: steps for as many examples as so many rounds have.
 
-    `name` names its folder. The state to go on from is saved every `save_every` steps.
+    `name` names its folder. The state to resume from is saved every `save_every` steps.
     """
 
     name: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")]
@@ -200,11 +215,11 @@ class Recipe(_Settings):
     save_every: Positive = 500
     model: Network
     data: tuple[Data, ...] = Field(min_length=1)
-    batch: Batch = Batch()
-    loss: Loss = Loss()
-    teacher: Teacher | None = None
-    optimizer: Optimizer
-    evaluation: Evaluation | None = None
+    batch: BatchSettings = BatchSettings()
+    loss: LossSettings = LossSettings()
+    teacher: TeacherSettings | None = None
+    optimizer: OptimizerSettings
+    evaluation: EvaluationSettings | None = None
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -276,10 +291,10 @@ def _complaints(error: ValidationError) -> Iterator[str]:
         elif problem["type"] == "missing":
             yield f"{where} is missing"
         else:
-            said = problem["msg"].removeprefix("Value error, ")
-            # What a table's own check says names its values.
+            message = problem["msg"].removeprefix("Value error, ")
+            # The message of a table's own check names its values.
             got = "" if problem["type"] == "value_error" else f", got {problem['input']!r:.60}"
-            yield f"{where}: {said}{got}" if where else said + got
+            yield f"{where}: {message}{got}" if where else message + got
 
 
 def _keys(location: tuple[int | str, ...]) -> list[str]:
@@ -292,6 +307,6 @@ def _keys(location: tuple[int | str, ...]) -> list[str]:
 
 
 _TABLES: dict[str, type[BaseModel]] = {
-    "model": Network, "shape": Shape, "lora": Lora, "data": Data, "batch": Batch, "loss": Loss, "teacher": Teacher,
-    "optimizer": Optimizer, "evaluation": Evaluation,
+    "model": Network, "shape": Shape, "lora": Lora, "data": Data, "batch": BatchSettings, "loss": LossSettings,
+    "teacher": TeacherSettings, "optimizer": OptimizerSettings, "evaluation": EvaluationSettings,
 }  # fmt: skip

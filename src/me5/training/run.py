@@ -1,14 +1,14 @@
-"""The folder of a run: what it was made of, how it went, where it stands.
+"""The folder of a run: its recipe, its environment, its logs, its state.
 
     recipe.toml         as it was when the run began
     run.json            versions, commit, device, hashes of the data
     log.jsonl           a line per step and per evaluation
     tensorboard/        the same to look at
-    state.safetensors   to go on from
+    state.safetensors   to resume from
     evaluation/         what the evaluations on the way gave
     model/              the result, once it is done
 
-A run that was stopped goes on in it.
+A run that was stopped resumes in it.
 """
 
 import json
@@ -30,7 +30,7 @@ _LIBRARIES = ("torch", "numpy", "tokenizers", "safetensors", "pyarrow")
 
 
 class Run:
-    """A run's folder, new or to be gone on with."""
+    """A run's folder, new or resumed."""
 
     def __init__(self, folder: Path, recipe: Path) -> None:
         """Raises `InputError` where the folder holds something that another recipe made."""
@@ -50,12 +50,12 @@ class Run:
                 file.write(text.encode())
 
     def _made(self) -> bool:
-        """Whether there is something to lose or to go on from; a run that failed before that binds to no recipe."""
+        """Whether there is something to lose or to resume; a run that failed before that is bound to no recipe."""
         return any(path.exists() for path in (self.state, self.model, self.folder / "evaluation"))
 
     @property
     def state(self) -> Path:
-        """What a stopped run goes on from."""
+        """The state that a stopped run resumes from."""
         return self.folder / "state.safetensors"
 
     @property

@@ -2,7 +2,7 @@
 
 A run's schedule says which group (a source and a pair of languages) fills each part of each step, drawn by weight. The
 n-th part that a group fills takes the n-th window of a random order of its examples, so that each is seen once before
-any is seen twice. The random orders are permutations that can be asked for any place at once.
+any is seen twice. The random orders are permutations that can be computed at any place.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from me5.data.splitmix import mixed
+
 Int = npt.NDArray[np.int64]
 _ROUNDS = 4
-# The odd constants of splitmix64's mixing function (Steele, Lea, Flood 2014).
-_MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,7 @@ def permuted(places: Int, size: int, key: Sequence[int]) -> Int:
     while outside.any():
         left, right = result[outside] >> half, result[outside] & mask
         for round_key in keys:
-            left, right = right, left ^ (_mixed(right ^ round_key) & mask)
+            left, right = right, left ^ (mixed(right ^ round_key) & mask)
         result[outside] = left << half | right
         outside = result >= size
     return result.astype(np.int64)
-
-
-def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    values = (values ^ values >> np.uint64(30)) * _MIX[0]
-    values = (values ^ values >> np.uint64(27)) * _MIX[1]
-    mixed: npt.NDArray[np.uint64] = values ^ values >> np.uint64(31)
-    return mixed

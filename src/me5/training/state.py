@@ -1,4 +1,4 @@
-"""Everything that a run needs to go on, in one file of tensors: weights, moments, step. No pickle.
+"""Everything that a run needs to resume bit-exactly, in one file of tensors: weights, moments, step. No pickle.
 
 Random numbers are no part of it: those of a step follow from the seed and the step.
 """

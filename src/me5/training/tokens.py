@@ -1,38 +1,44 @@
-"""A dataset -> token ids on disk, mapped: made once per dataset, tokenizer and length, and read at any place.
+"""A dataset -> token ids on disk, mapped: computed once per dataset, tokenizer and length, read in any order.
 
     ids.u32               the ids of every text, end to end, without special tokens
     starts.npy            where each text begins there
-    keys.npy              a number per text, equal for texts that differ in case alone
+    keys.npy              a number per text, equal for the same text (`text_key`), a document's title apart
     pairs.npy             (pairs, 3): query, text of the document, group; one row per positive relation
-    scores.npy            what a teacher said of each pair (NaN: nothing)
+    scores.npy            a teacher's score of each pair (NaN: none)
     queries.npy           (queries, 2): text of the query, text of its instruction (-1: none)
     known.npz             by query, the texts of its positives and of those to ignore: never its negatives
     negatives.npz         by query, its negatives and their teacher scores
-    store.json            groups (source and languages), counts, how many texts were cut
+    store.json            groups (source and languages), counts, how many texts were truncated
 
-The folder is named by what it was made of, so that nothing old is ever taken for new.
+The folder is named by a fingerprint of what it was made of, so that a stale store is never used.
 """
 
 import hashlib
 import json
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass
-from itertools import pairwise
+from dataclasses import asdict, dataclass
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from me5.data.contract import Dataset
+from me5.data.contract import Document, Query
+from me5.data.dataset import Dataset
+from me5.data.letters import text_key
+from me5.data.relations import NEGATIVE, POSITIVE, Relations, number_relations
 from me5.errors import InputError
 from me5.files.atomic import new_folder
 from me5.progress import Advance
 from me5.tokenizer import Tokenizer
 
 Ids = npt.NDArray[np.int64]
+_Value = TypeVar("_Value", Document, Query)
+FORMAT = 2
+# Texts that are tokenized together.
+_BLOCK = 8192
 _MAPPED = ("starts", "keys", "pairs", "scores", "queries")
 
 
@@ -60,7 +66,7 @@ class Lists:
 
 
 class TokenStore:
-    """The token ids of a dataset and who belongs to whom. Made and opened by `open_store`."""
+    """The token ids and relations of a dataset. Built and opened by `open_store`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -94,7 +100,8 @@ class TokenStore:
 
 def store_folder(dataset: Dataset, tokenizer_file: Path, tokenizer: Tokenizer, folder: Path) -> Path:
     """Where the store of a dataset lies below `folder`, named by what it is made of."""
-    made_of = [dataset.fingerprint, hashlib.sha256(tokenizer_file.read_bytes()).hexdigest(), tokenizer.max_tokens]
+    tokenizer_hash = hashlib.sha256(tokenizer_file.read_bytes()).hexdigest()
+    made_of = [FORMAT, dataset.fingerprint, tokenizer_hash, tokenizer.max_tokens]
     if tokenizer.lower_case:
         made_of.append("lower case")
     return folder / hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
@@ -117,130 +124,95 @@ def open_store(
 
 
 class _Builder:
-    """One pass over each table; texts are held a block at a time, the names of rows as 12 bytes."""
+    """One pass over each table; texts are held a block at a time."""
 
     def __init__(self, dataset: Dataset, tokenizer: Tokenizer, ids: IO[bytes], advance: Advance) -> None:
         self._dataset, self._tokenizer, self._ids, self._advance = dataset, tokenizer, ids, advance
         self._lengths = array("q")
         self._keys = array("q")
-        self._cut = 0
+        self._truncated = 0
 
     def build(self, folder: Path) -> None:
-        documents, document_langs = self._documents()
-        queries, query_langs, rows = self._queries()
-        relations = _Relations(self._dataset, documents, queries)
-        names = [
-            Group(source, query_langs[query], document_langs[document])
-            for query, document, source in zip(relations.queries, relations.documents, relations.sources, strict=True)
-        ]
-        groups = {group: number for number, group in enumerate(sorted(set(names), key=astuple))}
-        pairs = np.array(
-            [relations.queries, relations.documents, [groups[name] for name in names]], np.int64
-        ).T.reshape(-1, 3)
+        relations = number_relations(self._dataset)
+        positive = np.flatnonzero(relations.kinds == POSITIVE)
+        if not len(positive):
+            raise InputError(f"{self._dataset.folder} has no positive relation: there is nothing to train on")
+        # The text of a document has the number of its row.
+        for documents in _blocks(self._dataset.documents()):
+            self._add([value.whole for value in documents], keyed=[value.text for value in documents])
+        queries = self._queries()
+        groups, group_of = _groups(self._dataset, relations, positive)
         starts = np.zeros(len(self._lengths) + 1, np.int64)
         np.cumsum(self._lengths, out=starts[1:])
         arrays: dict[str, npt.NDArray[Any]] = {
-            "starts": starts, "keys": np.array(self._keys, np.int64), "pairs": pairs,
-            "scores": np.array(relations.scores, np.float32), "queries": np.array(rows, np.int64).reshape(-1, 2),
+            "starts": starts, "keys": np.array(self._keys, np.int64),
+            "pairs": np.stack([relations.queries[positive], relations.documents[positive], group_of], axis=1),
+            "scores": relations.scores[positive], "queries": queries,
         }  # fmt: skip
         for name, values in arrays.items():
             np.save(folder / f"{name}.npy", values, allow_pickle=False)
-        _save_lists(folder / "known.npz", relations.known, len(queries))
-        _save_lists(folder / "negatives.npz", relations.negatives, len(queries))
+        negative = relations.kinds == NEGATIVE
+        _save_lists(folder / "known.npz", relations, ~negative, len(queries))
+        _save_lists(folder / "negatives.npz", relations, negative, len(queries))
         facts = {
             "dataset": str(self._dataset.folder), "fingerprint": self._dataset.fingerprint,
             "groups": [asdict(group) for group in groups], "texts": len(self._lengths), "tokens": int(starts[-1]),
-            "cut": self._cut, "max_tokens": self._tokenizer.max_tokens,
+            "truncated": self._truncated, "max_tokens": self._tokenizer.max_tokens,
         }  # fmt: skip
         (folder / "store.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
 
-    def _documents(self) -> tuple[dict[bytes, int], dict[int, str]]:
-        known: dict[bytes, int] = {}
-        langs: dict[int, str] = {}
-        for batch in self._dataset.documents():
-            columns = batch.to_pydict()
-            texts = [f"{title} {text}".strip() for title, text in zip(columns["title"], columns["text"], strict=True)]
-            first = self._add(texts)
-            for offset, (name, lang) in enumerate(zip(columns["id"], columns["lang"], strict=True)):
-                known[bytes.fromhex(name)] = first + offset
-                langs[first + offset] = lang
-        return known, langs
-
-    def _queries(self) -> tuple[dict[bytes, int], list[str], list[tuple[int, int]]]:
-        known: dict[bytes, int] = {}
-        langs: list[str] = []
+    def _queries(self) -> Ids:
+        """Add the queries and their instructions; (queries, 2): the number of each one's text and instruction."""
         rows: list[tuple[int, int]] = []
         instructions: dict[str, int] = {"": -1}
-        for batch in self._dataset.queries():
-            columns = batch.to_pydict()
-            first = self._add(columns["text"])
-            for offset, (name, sentence) in enumerate(zip(columns["id"], columns["instruction"], strict=True)):
-                if sentence not in instructions:
-                    instructions[sentence] = self._add([sentence])
-                known[bytes.fromhex(name)] = len(rows)
-                rows.append((first + offset, instructions[sentence]))
-            langs += columns["lang"]
-        return known, langs, rows
+        for queries in _blocks(self._dataset.queries()):
+            texts = [query.text for query in queries]
+            first = self._add(texts, keyed=texts)
+            for number, query in enumerate(queries, first):
+                if query.instruction not in instructions:
+                    instructions[query.instruction] = self._add([query.instruction], keyed=[query.instruction])
+                rows.append((number, instructions[query.instruction]))
+        return np.array(rows, np.int64).reshape(-1, 2)
 
-    def _add(self, texts: Sequence[str]) -> int:
-        """Tokenize texts; the number of the first."""
+    def _add(self, texts: Sequence[str], *, keyed: Sequence[str]) -> int:
+        """Tokenize texts and keep the keys of `keyed`; the number of the first text."""
         first = len(self._lengths)
         for ids, lost in self._tokenizer.bare(texts):
             self._ids.write(np.array(ids, np.uint32).tobytes())
             self._lengths.append(len(ids))
-            self._cut += lost > 0
-        self._keys.extend(map(_key, texts))
+            self._truncated += lost > 0
+        self._keys.extend(map(text_key, keyed))
         self._advance(len(texts), sum(self._lengths[first:]))
         return first
 
 
-class _Relations:
-    """The relations of a dataset by number: pairs, and what else is known of each query."""
-
-    def __init__(self, dataset: Dataset, documents: dict[bytes, int], queries: dict[bytes, int]) -> None:
-        self.queries: list[int] = []
-        self.documents: list[int] = []
-        self.scores: list[float] = []
-        self.sources: list[str] = []
-        self.known: list[tuple[int, int, float]] = []
-        self.negatives: list[tuple[int, int, float]] = []
-        for batch in dataset.relations(["query_id", "document_id", "kind", "teacher_score", "source"]):
-            for query_id, document_id, kind, score, source in zip(*_columns(batch), strict=True):
-                try:
-                    query, document = queries[bytes.fromhex(query_id)], documents[bytes.fromhex(document_id)]
-                except (KeyError, ValueError) as error:
-                    raise InputError(
-                        f"{dataset.folder} relates {query_id!r} to {document_id!r}, one of which it does not have; "
-                        "look at it with `me5 data check`"
-                    ) from error
-                said = float("nan") if score is None else score
-                (self.negatives if kind == "negative" else self.known).append((query, document, said))
-                if kind == "positive":
-                    self.queries.append(query)
-                    self.documents.append(document)
-                    self.scores.append(said)
-                    self.sources.append(source)
-        if not self.queries:
-            raise InputError(f"{dataset.folder} has no positive relation: there is nothing to train on")
+def _groups(dataset: Dataset, relations: Relations, places: Ids) -> tuple[list[Group], Ids]:
+    """The groups of the relations at some places, in the order of their fields, and the number of each one's group."""
+    columns = (
+        np.array(relations.source_names)[relations.sources[places]],
+        dataset.languages("queries")[relations.queries[places]],
+        dataset.languages("documents")[relations.documents[places]],
+    )
+    names, numbers = zip(*(np.unique(column, return_inverse=True) for column in columns), strict=True)
+    groups, group_of = np.unique(np.stack(numbers, axis=1), axis=0, return_inverse=True)
+    fields = ([str(of_field[number]) for of_field, number in zip(names, row, strict=True)] for row in groups)
+    return [Group(*row) for row in fields], group_of.reshape(-1)
 
 
-def _columns(batch: pa.RecordBatch) -> Iterator[list[Any]]:
-    return (column.to_pylist() for column in batch.columns)
+def _blocks(values: Iterator[_Value]) -> Iterator[list[_Value]]:
+    while block := list(islice(values, _BLOCK)):
+        yield block
 
 
-def _key(text: str) -> int:
-    digest = hashlib.blake2b(" ".join(text.casefold().split()).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little", signed=True)
-
-
-def _save_lists(path: Path, entries: list[tuple[int, int, float]], queries: int) -> None:
-    owners = np.array([query for query, _, _ in entries], np.int64)
-    order = np.argsort(owners, kind="stable")
+def _save_lists(path: Path, relations: Relations, chosen: npt.NDArray[np.bool_], queries: int) -> None:
+    """Save a list per query of the documents of the chosen relations, with their scores."""
+    places = np.flatnonzero(chosen)
+    places = places[np.argsort(relations.queries[places], kind="stable")]
     np.savez(
         path,
-        starts=np.searchsorted(owners[order], np.arange(queries + 1)),
-        items=np.array([item for _, item, _ in entries], np.int32)[order],
-        scores=np.array([score for _, _, score in entries], np.float32)[order],
+        starts=np.searchsorted(relations.queries[places], np.arange(queries + 1)),
+        items=relations.documents[places].astype(np.int32),
+        scores=relations.scores[places],
     )
 
 

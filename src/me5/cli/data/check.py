@@ -16,7 +16,7 @@ def check(dataset: shared.Dataset_, as_json: options.Json = False, quiet: option
     me5 data check pairs
     """
     from me5.data.checking import check as checked
-    from me5.data.contract import Dataset
+    from me5.data.dataset import Dataset
 
     opened = Dataset.open(dataset)
     found = checked(opened, show_progress_bar=not (quiet or as_json))

@@ -38,7 +38,7 @@ def decontaminate(
     \b
     me5 data decontaminate pairs -e data/retrieval -e data/sts --out clean
     """
-    from me5.data.contract import Dataset
+    from me5.data.dataset import Dataset
     from me5.data.decontamination import LIST
     from me5.data.decontamination import decontaminate as decontaminated
 

@@ -31,11 +31,11 @@ def deduplicate(
     me5 data deduplicate pairs --out clean
     me5 data deduplicate pairs --exact --out clean
     """
-    from me5.data.contract import Dataset
-    from me5.data.duplicates import Settings
+    from me5.data.dataset import Dataset
+    from me5.data.duplicates import DeduplicationSettings
     from me5.data.duplicates import deduplicate as deduplicated
 
-    settings = Settings(None if exact else near, near_queries, seed)
+    settings = DeduplicationSettings(None if exact else near, near_queries, seed)
     shown = not (quiet or as_json)
     written = deduplicated(Dataset.open(dataset), out, settings, show_progress_bar=shown, overwrite=overwrite)
     shared.print_summary(written, as_json=as_json, quiet=quiet)

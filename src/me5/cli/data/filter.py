@@ -38,13 +38,13 @@ def filter(  # noqa: A001
     me5 data filter pairs --out consistent --model intfloat/multilingual-e5-small --top 2 --pool 1000000
     """
     from me5.data.consistency import RANKS, FilterSettings, filter_pairs
-    from me5.data.contract import Dataset
+    from me5.data.dataset import Dataset
 
     settings = FilterSettings(top, pool, seed)
     data = Dataset.open(dataset)
     place = work.workplace(out, job, restart=restart, dtype=dtype, quiet=quiet or as_json)
     teacher = work.open_model(model, task=task, quiet=quiet)
-    counts = filter_pairs(data, teacher, settings, out=out, work=place, overwrite=overwrite)
+    counts = filter_pairs(data, teacher, settings, out=out, workspace=place, overwrite=overwrite)
     columns = [
         ("pairs", [f"{count.pairs:,}" for count in counts]),
         ("kept", [f"{count.kept:,}" for count in counts]),

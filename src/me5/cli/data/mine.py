@@ -91,7 +91,7 @@ def mine(
     me5 data mine pairs --out mined --check ce:BAAI/bge-reranker-v2-m3 --device cuda
     """
     from me5.data.choosing import MiningSettings
-    from me5.data.contract import Dataset
+    from me5.data.dataset import Dataset
     from me5.data.mining import mine as mine_negatives
 
     settings = MiningSettings(
@@ -104,7 +104,7 @@ def mine(
     judge = None
     if check is not None:
         judge = work.open_judge(options.ModelOptions(check, device=model.device), quiet=quiet)
-    counts = mine_negatives(data, teacher, settings, out=out, work=place, check=judge, overwrite=overwrite)
+    counts = mine_negatives(data, teacher, settings, out=out, workspace=place, check=judge, overwrite=overwrite)
     columns = _columns(counts, checked=check is not None)
     work.report(out, place, [count.source for count in counts], columns, as_json=as_json, quiet=quiet)
 

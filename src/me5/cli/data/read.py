@@ -11,7 +11,7 @@ from me5.cli.data import shared
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from me5.data.contract import Dataset
+    from me5.data.dataset import Dataset
     from me5.data.readers import Grouped
     from me5.data.readers.reading import Reading
     from me5.data.writing import Item

@@ -38,13 +38,13 @@ def score(
     me5 data score mined --out scored --teacher ce:BAAI/bge-reranker-v2-m3 --device cuda
     me5 data score mined --out scored --teacher intfloat/multilingual-e5-large-instruct
     """
-    from me5.data.contract import Dataset
+    from me5.data.dataset import Dataset
     from me5.data.scoring import score_relations
 
     data = Dataset.open(dataset)
     place = work.workplace(out, job, restart=restart, quiet=quiet or as_json)
     judge = work.open_judge(model, task=task, quiet=quiet)
-    counts = score_relations(data, judge, out=out, work=place, overwrite=overwrite)
+    counts = score_relations(data, judge, out=out, workspace=place, overwrite=overwrite)
 
     def mean(value: float | None) -> str:
         return "–" if value is None else f"{value:.3f}"

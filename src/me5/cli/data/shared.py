@@ -10,7 +10,7 @@ from me5.cli import output
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from me5.data.contract import Dataset
+    from me5.data.dataset import Dataset
 
 Dataset_ = Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder, as `me5 data read` writes them.")]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The dataset folder to write.")]

@@ -61,7 +61,7 @@ def tokenizer(
     me5 data tokenizer pairs --pieces 50000 --out tokenizer
     me5 data tokenizer pairs questions --pieces 32000 --lower-case --temperature 0.3 --out tokenizer
     """
-    from me5.data.contract import Dataset
+    from me5.data.dataset import Dataset
     from me5.data.vocabulary import Sample, draw, save, train
     from me5.errors import InputError
     from me5.progress import track

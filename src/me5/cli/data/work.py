@@ -11,7 +11,7 @@ from me5.cli import options, output
 from me5.cli.data import shared
 
 if TYPE_CHECKING:
-    from me5.data.jobs import Workplace
+    from me5.data.jobs import Workspace
     from me5.data.teachers import EmbeddingTeacher, Teacher
 
 Job = Annotated[
@@ -34,12 +34,12 @@ Dtype = Annotated[
 
 def workplace(
     out: Path, job: Path | None, *, restart: bool, quiet: bool, dtype: Literal["float16", "float32"] = "float16"
-) -> "Workplace":
-    """The folder in which a command works."""
-    from me5.data.jobs import Workplace
+) -> "Workspace":
+    """The folder of a command's jobs."""
+    from me5.data.jobs import Workspace
 
     folder = job or out.with_name(f"{out.name}.job")
-    return Workplace(folder, restart=restart, dtype=dtype, show_progress_bar=not quiet)
+    return Workspace(folder, restart=restart, dtype=dtype, show_progress_bar=not quiet)
 
 
 def open_model(model: options.ModelOptions, *, task: str | None, quiet: bool) -> "EmbeddingTeacher":
@@ -68,7 +68,7 @@ def open_judge(model: options.ModelOptions, *, task: str | None = None, quiet: b
 
 def report(
     out: Path,
-    place: "Workplace",
+    place: "Workspace",
     sources: Sequence[str],
     columns: Sequence[tuple[str, Sequence[str]]],
     *,
@@ -76,7 +76,7 @@ def report(
     quiet: bool,
 ) -> None:
     """Print what was written: as JSON, or as a table by source of `columns`, each a head and a cell per source."""
-    from me5.data.contract import Dataset
+    from me5.data.dataset import Dataset
 
     if not quiet and not as_json:
         rows = [[source or "(none)", *(cells[row] for _, cells in columns)] for row, source in enumerate(sources)]

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from me5.data.contract import TABLES, Dataset
+from me5.data.contract import TABLES
+from me5.data.dataset import Dataset
 from me5.data.readers.reading import Reading
 from me5.data.writing import Item
 
@@ -19,7 +20,7 @@ def read(paths: Sequence[Path], reading: Reading) -> Iterator[Item]:
     """All rows of some datasets."""
     for folder in paths:
         dataset = Dataset.open(folder)
-        for table in TABLES:
-            reading.files.extend(dataset.files[table])
-            yield from dataset.items(table)
-            reading.advance(sum(path.stat().st_size for path in dataset.files[table]), 0)
+        files = [path for table in TABLES for path in dataset.files[table]]
+        reading.files.extend(files)
+        yield from dataset.items()
+        reading.advance(sum(path.stat().st_size for path in files), 0)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from me5.data.contract import Dataset, Document, Example, Query
+from me5.data.contract import Document, Example, Query
+from me5.data.dataset import Dataset
 from me5.data.writing import write_dataset
 
 
@@ -75,10 +76,10 @@ def example(query, document, kind="positive", *, title="", lang="", source="s", 
 
 def told(dataset: Dataset, kind=None):
     """(query text, document text) of all relations, or those of a kind."""
-    queries = {query.id: query.text for query in dataset.items("queries")}
-    documents = {document.id: document.text for document in dataset.items("documents")}
+    queries = {query.id: query.text for query in dataset.queries()}
+    documents = {document.id: document.text for document in dataset.documents()}
     return [
         (queries[relation.query_id], documents[relation.document_id])
-        for relation in dataset.items("relations")
+        for relation in dataset.relations()
         if kind in (None, relation.kind)
     ]

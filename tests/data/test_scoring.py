@@ -4,8 +4,8 @@ import planted
 import pytest
 
 from me5.data import scoring
-from me5.data.contract import Dataset
-from me5.data.jobs import Workplace
+from me5.data.dataset import Dataset
+from me5.data.jobs import Workspace
 from me5.data.scoring import score_relations
 
 E = planted.example
@@ -23,7 +23,7 @@ def data(tmp_path):
 
 
 def scored(tmp_path, data, teacher, name="out"):
-    counts = score_relations(data, teacher, out=tmp_path / name, work=Workplace(tmp_path / f"{name}.job"))
+    counts = score_relations(data, teacher, out=tmp_path / name, workspace=Workspace(tmp_path / f"{name}.job"))
     return Dataset.open(tmp_path / name), counts
 
 
@@ -32,7 +32,7 @@ def test_every_positive_and_negative_has_a_score(tmp_path, data, monkeypatch):
     teacher = planted.Plane()
     out, counts = scored(tmp_path, data, teacher)
     assert planted.told(out) == planted.told(data)
-    relations = list(out.items("relations"))
+    relations = list(out.relations())
     expected = [0.98481, 0.93969, None, 0.5, 0.99985]
     assert [relation.teacher_score for relation in relations] == [
         score if score is None else pytest.approx(score, abs=1e-4) for score in expected
@@ -51,12 +51,12 @@ def test_known_scores_are_not_made_again_and_others_are_replaced(tmp_path, data)
     again, counts = scored(tmp_path, first, teacher, "again")
     assert teacher.scored == 0
     assert sum(count.known for count in counts) == 4
-    assert list(again.items("relations")) == list(first.items("relations"))
+    assert list(again.relations()) == list(first.relations())
     other = planted.Scripted("wrong", version="another")
     replaced, counts = scored(tmp_path, again, other, "replaced")
     assert len(other.scored) == 4
-    assert {relation.teacher for relation in replaced.items("relations")} == {"another", None}
-    assert [relation.teacher_score for relation in replaced.items("relations")] == [0, 0, None, 5, 0]
+    assert {relation.teacher for relation in replaced.relations()} == {"another", None}
+    assert [relation.teacher_score for relation in replaced.relations()] == [0, 0, None, 5, 0]
 
 
 def test_goes_on_where_it_was(tmp_path, data, monkeypatch):
@@ -64,6 +64,6 @@ def test_goes_on_where_it_was(tmp_path, data, monkeypatch):
     scored(tmp_path, data, planted.Plane())
     (tmp_path / "out.job" / "scores" / "00002.npy").unlink()
     teacher = planted.Plane()
-    score_relations(data, teacher, out=tmp_path / "again", work=Workplace(tmp_path / "out.job"))
+    score_relations(data, teacher, out=tmp_path / "again", workspace=Workspace(tmp_path / "out.job"))
     assert teacher.scored == 1
     assert Dataset.open(tmp_path / "again").fingerprint == Dataset.open(tmp_path / "out").fingerprint

@@ -11,8 +11,8 @@ import pytest
 
 from me5.data import mining, vectors
 from me5.data.choosing import MiningSettings
-from me5.data.contract import Dataset
-from me5.data.jobs import Workplace, open_job
+from me5.data.dataset import Dataset
+from me5.data.jobs import Workspace, open_job
 from me5.data.mining import mine
 from me5.errors import InputError
 from me5.files.atomic import is_draft
@@ -102,11 +102,11 @@ sys.path.insert(0, {tests!r})
 import planted
 from me5.data import mining, vectors
 from me5.data.choosing import MiningSettings
-from me5.data.contract import Dataset
-from me5.data.jobs import Workplace
+from me5.data.dataset import Dataset
+from me5.data.jobs import Workspace
 vectors.SHARD_TEXTS = 8
 mining.mine(Dataset.open(Path({data!r})), planted.Plane(kill_at=50), MiningSettings(number=2), out=Path({out!r}),
-            work=Workplace(Path({work!r})))
+            workspace=Workspace(Path({workspace!r})))
 """
 
 
@@ -117,7 +117,7 @@ def test_kill_9_costs_one_shard(tmp_path, monkeypatch):
         tests=str(Path(__file__).parent),
         data=str(data.folder),
         out=str(tmp_path / "killed"),
-        work=str(tmp_path / "job"),
+        workspace=str(tmp_path / "job"),
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert run.returncode == -9, run.stderr
@@ -126,21 +126,22 @@ def test_kill_9_costs_one_shard(tmp_path, monkeypatch):
     teacher = planted.Plane()
     mine(
         Dataset.open(data.folder), teacher, MiningSettings(number=2), out=tmp_path / "killed",
-        work=Workplace(tmp_path / "job"),
+        workspace=Workspace(tmp_path / "job"),
     )  # fmt: skip
     assert teacher.embedded == 32
     assert not any(map(is_draft, (tmp_path / "job").rglob("*")))
-    mine(data, planted.Plane(), MiningSettings(number=2), out=tmp_path / "whole", work=Workplace(tmp_path / "other"))
+    other = Workspace(tmp_path / "other")
+    mine(data, planted.Plane(), MiningSettings(number=2), out=tmp_path / "whole", workspace=other)
     assert Dataset.open(tmp_path / "killed").fingerprint == Dataset.open(tmp_path / "whole").fingerprint
 
 
 def test_shards_make_no_difference(tmp_path, monkeypatch):
     data = planted.pairs_in_a_line(tmp_path / "data")
     settings = MiningSettings(number=2, choice="random", percent_of_positive=None)
-    mine(data, planted.Plane(), settings, out=tmp_path / "one", work=Workplace(tmp_path / "job-1"))
+    mine(data, planted.Plane(), settings, out=tmp_path / "one", workspace=Workspace(tmp_path / "job-1"))
     monkeypatch.setattr(vectors, "SHARD_TEXTS", 7)
     monkeypatch.setattr(mining, "SEARCH_QUERIES", 6)
     monkeypatch.setattr(mining, "CHECK_QUERIES", 5)
-    mine(data, planted.Plane(), settings, out=tmp_path / "many", work=Workplace(tmp_path / "job-2"))
+    mine(data, planted.Plane(), settings, out=tmp_path / "many", workspace=Workspace(tmp_path / "job-2"))
     assert Dataset.open(tmp_path / "one").fingerprint == Dataset.open(tmp_path / "many").fingerprint
-    assert len(np.unique([relation.query_id for relation in Dataset.open(tmp_path / "one").items("relations")])) == 40
+    assert len(np.unique([relation.query_id for relation in Dataset.open(tmp_path / "one").relations()])) == 40

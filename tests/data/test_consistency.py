@@ -5,9 +5,10 @@ import planted
 import pytest
 
 from me5.data.consistency import FilterSettings, draw_pool, filter_pairs
-from me5.data.contract import Dataset, Document
-from me5.data.jobs import Workplace
-from me5.data.rows import lay_out
+from me5.data.contract import Document
+from me5.data.dataset import Dataset
+from me5.data.jobs import Workspace
+from me5.data.texts import lay_out
 from me5.errors import InputError
 
 E = planted.example
@@ -20,7 +21,7 @@ def filtered(tmp_path, data, **settings):
         teacher,
         FilterSettings(**settings),
         out=tmp_path / "out",
-        work=Workplace(tmp_path / "job", dtype="float32"),
+        workspace=Workspace(tmp_path / "job", dtype="float32"),
     )
     return Dataset.open(tmp_path / "out"), counts
 
@@ -73,8 +74,8 @@ def test_what_goes_and_what_stays(tmp_path):
     assert planted.told(out) == [
         ("10 good", "10.1 d"), ("10 good", "12 n"), ("20 has only negatives", "21 n"),
     ]  # fmt: skip
-    assert [query.text for query in out.items("queries")] == ["10 good", "20 has only negatives"]
-    assert {document.text for document in out.items("documents")} == {
+    assert [query.text for query in out.queries()] == ["10 good", "20 has only negatives"]
+    assert {document.text for document in out.documents()} == {
         "10.1 d", "12 n", "21 n", "300 part of the corpus only",
     }  # fmt: skip
     assert [(count.source, count.pairs, count.kept) for count in counts] == [("s", 2, 1), ("web", 1, 0)]
@@ -82,7 +83,7 @@ def test_what_goes_and_what_stays(tmp_path):
 
 def test_the_pool_is_drawn_by_seed_without_equal_texts(tmp_path):
     data = planted.dataset(tmp_path / "data", [E("0 q", f"{n // 2} d", title=f"t{n}") for n in range(40)])
-    texts = lay_out(data, "documents", Workplace(tmp_path / "job"))
+    texts = lay_out(data, "documents", Workspace(tmp_path / "job"))
     whole = draw_pool(texts, 1000, 0)
     assert whole.tolist() == list(range(0, 40, 2))
     some = draw_pool(texts, 10, 0)
@@ -94,13 +95,13 @@ def test_the_pool_is_drawn_by_seed_without_equal_texts(tmp_path):
 
 def test_another_k_costs_no_search(tmp_path):
     data = planted.pairs_in_a_line(tmp_path / "data")
-    work = Workplace(tmp_path / "job")
-    filter_pairs(data, planted.Plane(), FilterSettings(top=1), out=tmp_path / "one", work=work)
+    work = Workspace(tmp_path / "job")
+    filter_pairs(data, planted.Plane(), FilterSettings(top=1), out=tmp_path / "one", workspace=work)
     teacher = planted.Plane()
-    filter_pairs(data, teacher, FilterSettings(top=5), out=tmp_path / "five", work=work)
+    filter_pairs(data, teacher, FilterSettings(top=5), out=tmp_path / "five", workspace=work)
     assert teacher.embedded == 0
     with pytest.raises(InputError, match="pool"):
-        filter_pairs(data, teacher, FilterSettings(pool=5), out=tmp_path / "other", work=work)
+        filter_pairs(data, teacher, FilterSettings(pool=5), out=tmp_path / "other", workspace=work)
 
 
 def test_bad_settings_are_refused(tmp_path):
@@ -112,4 +113,4 @@ def test_bad_settings_are_refused(tmp_path):
     with pytest.raises(InputError, match="no positives"):
         filtered(tmp_path, data)
     with pytest.raises(InputError, match="exists"):
-        filter_pairs(data, planted.Plane(), FilterSettings(), out=data.folder, work=Workplace(tmp_path / "job"))
+        filter_pairs(data, planted.Plane(), FilterSettings(), out=data.folder, workspace=Workspace(tmp_path / "job"))

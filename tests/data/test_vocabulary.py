@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from me5 import InputError
 from me5.cli import app
-from me5.data.contract import Dataset, Document, Query
+from me5.data.contract import Document, Query
+from me5.data.dataset import Dataset
 from me5.data.vocabulary import MASK, SPECIAL, Sample, draw, limit_alphabet, save, train
 from me5.data.writing import write_dataset
 from me5.prompts import E5_PREFIX
@@ -59,7 +60,7 @@ def test_languages_are_drawn_by_temperature_and_small_ones_whole(dataset):
 
 def test_the_sample_follows_from_texts_and_seed_alone(dataset, tmp_path):
     backwards = write_dataset(
-        tmp_path / "backwards", list(dataset.items("queries"))[::-1] + list(dataset.items("documents"))[::-1], step={}
+        tmp_path / "backwards", list(dataset.queries())[::-1] + list(dataset.documents())[::-1], step={}
     )
     drawn, again, twice, other = (
         draw(sets, Sample(lines=300, seed=seed), advance=ignore).lines

@@ -8,9 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from me5.data import dataset as datasets
 from me5.data import writing
 from me5.data.checking import check
-from me5.data.contract import Dataset, Document, Example, Query, Relation, content_id
+from me5.data.contract import Document, Example, Query, Relation, content_id
+from me5.data.dataset import Dataset, id_digits
 from me5.data.writing import sha256, write_dataset
 from me5.errors import InputError
 
@@ -19,7 +21,7 @@ D1, D2, D3 = Document("A drink.", title="Tea"), Document("Ein Getränk."), Docum
 
 
 def rows(dataset, table):
-    return [row for batch in dataset.batches(table) for row in batch.to_pylist()]
+    return [row for path in dataset.files[table] for row in pq.read_table(path).to_pylist()]
 
 
 def written(tmp_path, *items, **options):
@@ -54,6 +56,23 @@ def test_ids_follow_content_and_not_its_spelling_in_unicode():
     assert len(D1.id) == 24
 
 
+def test_values_from_a_row_on_in_any_number_of_files_and_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "SHARD_ROWS", 7)
+    monkeypatch.setattr(datasets, "_ROWS", 3)
+    items = [Document(f"{number}", title="T") for number in range(20)]
+    dataset = written(tmp_path, *items)
+    assert len(dataset.files["documents"]) == 3
+    for start in range(21):
+        read: list[int] = []
+        assert list(dataset.documents(start=start, advance=lambda rows, _: read.append(rows))) == items[start:]  # noqa: B023
+        assert sum(read) == 20 - start
+    places = [(path.name, row) for path, row, _ in dataset.located("documents", Document, start=13)]
+    assert places == [("00001.parquet", 7), *(("00002.parquet", row) for row in range(1, 7))]
+    assert [id_digits(name) for name in dataset.ids("documents")] == [item.id for item in items]
+    assert items[3].whole == "T 3"
+    assert Document(" untitled ").whole == " untitled "
+
+
 def test_rows_come_back_with_the_relations_of_a_query_together(tmp_path):
     items = [
         Example(Q1, D1, source="a", licence="CC0-1.0"),
@@ -77,7 +96,7 @@ def test_rows_come_back_with_the_relations_of_a_query_together(tmp_path):
     }  # fmt: skip
     found = check(dataset)
     assert (found.unrelated, found.unanswered, found.sources) == (1, 0, {"a": 2, "b": 1})
-    assert next(dataset.items("documents")) == D1
+    assert next(dataset.documents()) == D1
 
 
 def test_a_relation_that_leads_nowhere_leaves_no_folder(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from me5.cli import app
-from me5.data.contract import Dataset
+from me5.data.dataset import Dataset
 
 
 def test_judgements_that_lead_nowhere_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from me5 import TASKS, InputError
 from me5.cli import app
-from me5.data.contract import Dataset, Query
+from me5.data.contract import Query
+from me5.data.dataset import Dataset
 from me5.prompts import INSTRUCT, task_sentence
 
 SENTENCE = "Find what answers the question"
@@ -22,7 +23,7 @@ def read(folder: Path, *rows: dict[str, object], options: tuple[str, ...] = ()) 
     ended = CliRunner().invoke(app, arguments)
     if ended.exception is not None:
         raise ended.exception
-    queries = Dataset.open(folder / "out").items("queries")
+    queries = Dataset.open(folder / "out").queries()
     return [query.instruction for query in queries if isinstance(query, Query)]
 
 

@@ -50,8 +50,8 @@ def test_equal_texts_and_long_runs_go_with_their_relations(evaluation):
     dataset = write_dataset(evaluation / "set", items, step={})
     paths = [evaluation / "eval", evaluation / "lines.txt"]
     done = decontaminate(dataset, evaluation / "clean", paths)
-    assert [value.text for value in done.items("queries")] == ["what is tea?", "two answers?"]
-    assert [value.text for value in done.items("documents")] == ["A drink.", "Bom dia", "Another one.", "Unjudged!"]
+    assert [value.text for value in done.queries()] == ["what is tea?", "two answers?"]
+    assert [value.text for value in done.documents()] == ["A drink.", "Bom dia", "Another one.", "Unjudged!"]
     assert done.counts["relations"] == 2
     listed = [json.loads(line) for line in (done.folder / LIST).read_text("utf-8").splitlines()]
     told = {(row["table"], row["match"], row["place"], tuple(row["sources"])) for row in listed}
@@ -66,6 +66,17 @@ def test_equal_texts_and_long_runs_go_with_their_relations(evaluation):
     assert "eval/beir/ships/corpus.jsonl" in step["evaluation"][str(evaluation / "eval")]
 
 
+def test_a_query_without_a_positive_takes_no_document_of_the_same_text_with_it(tmp_path):
+    """A query without an instruction and a document without a title have one id where their texts are equal."""
+    (tmp_path / "lines.txt").write_text("contaminated\n")
+    items = [Example(Query("both"), Document("contaminated")), Example(Query("other"), Document("both"))]
+    dataset = write_dataset(tmp_path / "set", items, step={})
+    done = decontaminate(dataset, tmp_path / "clean", [tmp_path / "lines.txt"])
+    assert [value.text for value in done.queries()] == ["other"]
+    assert [value.text for value in done.documents()] == ["both"]
+    assert done.counts["positive"] == 1
+
+
 def test_runs_of_many_training_texts_are_boilerplate(evaluation):
     items = [Document(f"{LONG} Number {count} of many.") for count in range(4)] + [Document(LONG)]
     dataset = write_dataset(evaluation / "set", [*items, Document("Other.")], step={})
@@ -78,7 +89,7 @@ def test_runs_of_many_training_texts_are_boilerplate(evaluation):
 def test_a_whole_corpus_counts_on_demand(evaluation):
     dataset = write_dataset(evaluation / "set", [Document("Unjudged!"), Document("Other.")], step={})
     done = decontaminate(dataset, evaluation / "clean", [evaluation / "eval"], whole_corpus=True)
-    assert [value.text for value in done.items("documents")] == ["Other."]
+    assert [value.text for value in done.documents()] == ["Other."]
 
 
 def test_what_a_classifier_learns_from_is_no_evaluation_text(tmp_path):

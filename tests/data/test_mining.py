@@ -6,8 +6,9 @@ import planted
 import pytest
 
 from me5.data.choosing import MiningSettings
-from me5.data.contract import Dataset, Document
-from me5.data.jobs import Workplace
+from me5.data.contract import Document
+from me5.data.dataset import Dataset
+from me5.data.jobs import Workspace
 from me5.data.mining import mine
 from me5.errors import InputError
 
@@ -16,8 +17,8 @@ FREE = {"percent_of_positive": None}
 
 
 def mined(tmp_path, data, *, check=None, name="out", **settings):
-    work = Workplace(tmp_path / f"{name}.job", dtype="float32")
-    counts = mine(data, planted.Plane(), MiningSettings(**settings), out=tmp_path / name, work=work, check=check)
+    work = Workspace(tmp_path / f"{name}.job", dtype="float32")
+    counts = mine(data, planted.Plane(), MiningSettings(**settings), out=tmp_path / name, workspace=work, check=check)
     return Dataset.open(tmp_path / name), counts
 
 
@@ -42,7 +43,7 @@ def test_takes_the_best_that_are_no_known_answers(tmp_path):
     assert (counts[0].queries, counts[0].candidates, counts[0].negatives, counts[0].short) == (1, 5, 3, 0)
     # The positive with the lowest score is at 5 degrees: 4 lies above it.
     assert counts[0].above == 1
-    new = [relation for relation in out.items("relations") if relation.kind == "negative"][-1]
+    new = [relation for relation in out.relations() if relation.kind == "negative"][-1]
     assert (new.source, new.licence, new.label, new.teacher_score, new.teacher) == ("s", "CC0", None, None, None)
 
 
@@ -124,7 +125,7 @@ def test_what_the_check_takes_for_an_answer_is_ignored(tmp_path):
     assert len(teacher.scored) == len(set(teacher.scored)), "nothing is read twice"
     count = counts[0]
     assert count.queries == 2, "queries without a positive are not mined"
-    read = [relation for relation in out.items("relations") if relation.teacher]
+    read = [relation for relation in out.relations() if relation.teacher]
     assert count.read == len(read)
     assert count.false_negative_rate == count.suspected / count.read > 0
     assert {relation.teacher for relation in read} == {"scripted-1"}
@@ -149,19 +150,19 @@ def test_given_negatives_can_be_replaced(tmp_path):
 
 def test_other_limits_take_vectors_and_search_from_before(tmp_path):
     data = planted.pairs_in_a_line(tmp_path / "data")
-    work = Workplace(tmp_path / "job")
-    mine(data, planted.Plane(), MiningSettings(), out=tmp_path / "one", work=work)
+    work = Workspace(tmp_path / "job")
+    mine(data, planted.Plane(), MiningSettings(), out=tmp_path / "one", workspace=work)
     with pytest.raises(InputError, match=r"number \(7 then, 2 now\)"):
-        mine(data, planted.Plane(), MiningSettings(number=2), out=tmp_path / "two", work=work)
+        mine(data, planted.Plane(), MiningSettings(number=2), out=tmp_path / "two", workspace=work)
     teacher = planted.Plane()
-    again = Workplace(tmp_path / "job", restart=True)
+    again = Workspace(tmp_path / "job", restart=True)
     searched = (tmp_path / "job" / "search" / "00000.npy").stat().st_mtime_ns
-    mine(data, teacher, MiningSettings(number=2), out=tmp_path / "two", work=again)
+    mine(data, teacher, MiningSettings(number=2), out=tmp_path / "two", workspace=again)
     assert teacher.embedded == 0
     assert (tmp_path / "job" / "search" / "00000.npy").stat().st_mtime_ns == searched
     other = planted.pairs_in_a_line(tmp_path / "other", 20)
     with pytest.raises(InputError, match="content of"):
-        mine(other, teacher, MiningSettings(number=2), out=tmp_path / "three", work=work)
+        mine(other, teacher, MiningSettings(number=2), out=tmp_path / "three", workspace=work)
 
 
 @pytest.mark.parametrize(

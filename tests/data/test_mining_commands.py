@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from me5.cli import app
-from me5.data.contract import Dataset, Document
+from me5.data.contract import Document
+from me5.data.dataset import Dataset
 from me5.errors import InputError
 
 
@@ -58,6 +59,6 @@ def test_from_pairs_to_scored_negatives(tmp_path, pairs):
 
     shown = run("score", mined, "--out", tmp_path / "scored", "--teacher", "me5-mini", "--precision", "f32")
     assert "positives" in shown
-    scores = [relation.teacher_score for relation in Dataset.open(tmp_path / "scored").items("relations")]
+    scores = [relation.teacher_score for relation in Dataset.open(tmp_path / "scored").relations()]
     assert len(scores) > 6
     assert None not in scores
