@@ -63,7 +63,7 @@ def test_an_existing_folder_is_kept_unless_told(tmp_path, pairs):
 def test_a_conflict_is_merged_or_an_error(tmp_path):
     path = tmp_path / "odd.jsonl"
     path.write_text('{"query": "a", "positive": "b", "negatives": ["b"]}\n')
-    assert "1 of them positive here and negative there" in me5("read", path, "-o", tmp_path / "set").stderr
+    assert "1 of them with a positive and a negative label" in me5("read", path, "-o", tmp_path / "set").stderr
     with pytest.raises(InputError, match="related in 2 different ways"):
         me5("read", path, "-o", tmp_path / "strict", "--conflicts", "error")
 
