@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -123,13 +124,15 @@ def test_bad_files_come_last_and_make_the_code_1(run, tmp_path):
     code, output, errors = run("index", "docs", "--into", "my.lance", "--json")
     told = json.loads(output)
     assert code == 1
-    assert [(os.path.basename(bad["source"]), bad["at"]) for bad in told["bad"]] == [("a.pdf", None), ("x.jsonl", 3)]  # noqa: PTH119
+    named = [(Path(bad["source"]).name, bad["at"]) for bad in told["bad"]]
+    assert named == [("a.pdf", None), ("x.jsonl", 2), ("x.jsonl", 3)]
     assert told["stored"] == 3
     code, _, errors = run("index", "docs", "--into", "my.lance")
     assert code == 1
-    assert "passed over: without a reader 1 × .png\ncould not be used (2):\n" in errors
+    assert "passed over: without a reader 1 × .png\ncould not be used (3):\n" in errors
     assert f"  {tmp_path}/docs/a.pdf: cannot be read as PDF" in errors
-    assert f"  {tmp_path}/docs/x.jsonl:3: the field 'text' is missing" in errors
+    assert f"  {tmp_path}/docs/x.jsonl:2: no field 'text', its fields are none" in errors
+    assert f"  {tmp_path}/docs/x.jsonl:3: no field 'text', its fields are 'no'" in errors
 
 
 @pytest.mark.parametrize(

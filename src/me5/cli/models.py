@@ -35,7 +35,7 @@ def _print_table(rows: list[tuple[catalog.KnownModel, bool]]) -> None:
     from rich.text import Text
 
     terminal = output.console().is_terminal
-    cells = []
+    cells: list[list[str | Text]] = []
     for model, local in rows:
         owner, slash, short = model.id.rpartition("/")
         name = Text(f"{owner}{slash}{chr(10) * (terminal and bool(owner))}", "dim") + Text(short, "bold" * local)

@@ -64,7 +64,7 @@ def print_table(queries: Sequence[str], documents: Sequence[str], scores: "Float
     beside = max((console.width - _QUERY_WIDTH) // _SCORE_WIDTH, 1)
     for first in range(0, len(documents), beside):
         shown = range(first, min(first + beside, len(documents)))
-        rows = [
+        rows: list[list[str | Text]] = [
             [
                 query,
                 *(

@@ -53,7 +53,7 @@ def _print_checks(checks: "list[Check]", failed: int, *, quiet: bool) -> None:
     from rich.text import Text
 
     verdicts = {True: Text("pass", "green"), False: Text("FAIL", "bold red")}
-    rows = [
+    rows: list[list[str | Text]] = [
         [check.precision, check.name, check.measured, check.wanted, verdicts[check.passed]] for check in checks
     ]  # fmt: skip
     if not quiet:
