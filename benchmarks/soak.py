@@ -1,18 +1,21 @@
-"""Watch the service's memory for an hour: mixed traffic without a pause, the size of every process once a second.
+"""Watch the service's memory for an hour: mixed traffic without a pause, the size of every process every few seconds.
 
     python benchmarks/soak.py                        # an hour, the bundled model
     python benchmarks/soak.py --minutes 2 --every 0.2
+    nice python benchmarks/soak.py --threads 1 --clients 2 --pause 0.5 --every 10   # beside other work
 
-Requests of all sizes and lengths come from eight clients: single queries, bulk requests, texts longer than the model
-reads, and malformed bodies. Writes benchmarks/results/soak_NAME_MACHINE_DATE.csv (seconds, bytes of the server and of
-its worker, requests so far) and .svg; the last line on the screen is the JSON with the growth between the first tenth
-after the warm-up and the last tenth.
+Three loads run at a time: requests of all sizes and lengths (single queries, bulk requests, texts longer than the model
+reads, malformed bodies), searches of a store, and the faulty clients of `harness/faulty.py`. Writes
+benchmarks/results/soak_NAME_MACHINE_DATE.csv (seconds, bytes of the server and of its worker, requests so far) and
+.svg; the last line on the screen is the JSON with how far memory strays from its median after the first sixth.
 """
 
 import argparse
 import csv
 import datetime
 import json
+import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +29,7 @@ from harness.workloads import make_texts, mixed_lengths, open_tokenizer, token_l
 RESULTS = Path(__file__).resolve().parent / "results"
 BUNDLED = Path(__file__).resolve().parents[1] / "src" / "me5" / "models" / "mini"
 COLUMNS = ("seconds", "server_bytes", "worker_bytes", "requests")
+WORDS = ("mountain", "river", "bread", "stone", "winter", "Sommer", "village", "langue", "papel", "Brücke", "富士山")
 
 
 def write_traffic(model: Path, path: Path) -> Path:
@@ -46,6 +50,37 @@ def write_traffic(model: Path, path: Path) -> Path:
     return path
 
 
+def write_bulk(model: Path, path: Path) -> Path:
+    """Ten requests whose replies are 5 to 10 megabytes: many short texts, numbers as text."""
+    rng = np.random.default_rng(1)
+    tokenizer = open_tokenizer(model, token_limit(model))
+    groups = [make_texts(tokenizer, [8] * int(size), rng) for size in rng.integers(1000, 2000, 10)]
+    return traffic.write_bodies(path, groups, {"encoding_format": "float"})
+
+
+def write_searches(path: Path) -> Path:
+    """Fifty searches: plain, hybrid, filtered, and two that cannot be."""
+    choose = random.Random(2)
+    found: list[dict[str, object]] = [{"query": " ".join(choose.choices(WORDS, k=3)), "k": 5} for _ in range(48)]
+    for one in found[::3]:
+        one["hybrid"] = True
+    for one in found[::4]:
+        one["filter"] = "kind = 'text'"
+    found += [{"query": "a", "filter": "kind ="}, {"query": "a", "k": 1000}]
+    path.write_text("".join(json.dumps(one) + "\n" for one in found), encoding="utf-8")
+    return path
+
+
+def make_store(model: Path, scratch: Path) -> Path:
+    """Three hundred made-up passages, indexed as the server reads texts."""
+    choose, store = random.Random(3), scratch / "store.lance"
+    texts = [f"{number}: {' '.join(choose.choices(WORDS, k=60))}." for number in range(300)]
+    (scratch / "passages.txt").write_text("\n\n".join(texts), encoding="utf-8")
+    command = [sys.executable, "-m", "me5", "index", "add", str(scratch / "passages.txt"), "--into", str(store)]
+    subprocess.run([*command, "--model", str(model), "--prompts", "none", "--threads", "1", "--quiet"], check=True)
+    return store
+
+
 def sample(server: Server, began: float) -> tuple[float, int, int, int]:
     """One line of the CSV."""
     parent, *children = family(server.process.pid)
@@ -53,22 +88,27 @@ def sample(server: Server, began: float) -> tuple[float, int, int, int]:
     return round(time.monotonic() - began, 1), resident(parent), sum(map(resident, children)), requests
 
 
-def watch(server: Server, bodies: Path, minutes: float, every: float) -> tuple[list[tuple], traffic.Outcome]:
+def watch(server: Server, loads: list[traffic.Load], every: float) -> list[tuple]:
     """Samples while the traffic runs."""
-    job = traffic.Job(server.port, server.kind.path, str(bodies), clients=8, seconds=60 * minutes)
-    load, began, samples = traffic.start(job), time.monotonic(), []
-    while not load.over:
+    began, samples = time.monotonic(), []
+    while not all(load.over for load in loads):
         samples.append(sample(server, began))
         time.sleep(every)
-    return samples, traffic.finish(load)
+    return samples
 
 
-def growth(samples: list[tuple]) -> dict[str, float]:
-    """Bytes more in the median of the last tenth than in the tenth that follows the first fifth."""
+def flatness(samples: list[tuple]) -> dict[str, dict[str, float]]:
+    """After the first sixth: the median in MB, the lowest and the highest beside it and the slope, in per cent."""
     values = np.array(samples, np.float64)
-    tenth = max(1, len(values) // 10)
-    early, late = values[2 * tenth : 3 * tenth], values[-tenth:]
-    return {name: float(np.median(late[:, at]) - np.median(early[:, at])) for at, name in enumerate(COLUMNS[:3]) if at}
+    late = values[values[:, 0] >= values[-1, 0] / 6]
+    result = {}
+    for at, name in ((1, "server"), (2, "worker")):
+        sizes, median = late[:, at], float(np.median(late[:, at]))
+        drift = np.polyfit(late[:, 0], sizes, 1)[0] * (late[-1, 0] - late[0, 0])
+        shares = {"lowest": sizes.min() - median, "highest": sizes.max() - median, "trend": drift}
+        result[name] = {"median_mb": round(median / 1e6, 1)}
+        result[name] |= {f"{key}_percent": round(100 * float(share) / median, 1) for key, share in shares.items()}
+    return result
 
 
 def draw(samples: list[tuple], title: str, path: Path) -> None:
@@ -93,36 +133,61 @@ def draw(samples: list[tuple], title: str, path: Path) -> None:
     pyplot.close(figure)
 
 
+def soak(args: argparse.Namespace, scratch: Path) -> tuple[list[tuple], dict[str, traffic.Outcome], float]:
+    """Samples, what each load met, and how often the worker was restarted."""
+    model, log = args.model.absolute(), scratch / "server.log"
+    files = {
+        "mixed": write_traffic(model, scratch / "mixed.jsonl"),
+        "search": write_searches(scratch / "search.jsonl"),
+        "faulty": write_bulk(model, scratch / "faulty.jsonl"),
+    }
+    options = ["--search", str(make_store(model, scratch))]
+    server = Server(ME5, sys.executable, model, machine.cpus()[: args.threads], options, log)
+
+    def start(name: str, path: str, clients: int, pause: float, module: str = "harness.traffic") -> traffic.Load:
+        job = traffic.Job(server.port, path, str(files[name]), clients, 60 * args.minutes, pause)
+        return traffic.start(job, module)
+
+    try:
+        loads = {
+            "mixed": start("mixed", ME5.path, args.clients, args.pause),
+            "search": start("search", "/v1/search", 1, max(1.0, args.pause)),
+            "faulty": start("faulty", ME5.path, args.clients, args.pause, "harness.faulty"),
+        }
+        samples = watch(server, list(loads.values()), args.every)
+        restarts = server.metric("me5_worker_restarts_total")
+    finally:
+        server.stop()
+    return samples, {name: traffic.finish(load) for name, load in loads.items()}, restarts
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=BUNDLED, help="folder (default: the bundled model)")
     parser.add_argument("--name", default="me5-mini", help="the model's name in the file names")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--every", type=float, default=1.0, help="seconds between two samples")
+    parser.add_argument("--threads", type=int, default=len(machine.cpus()), help="of the engine, and processors")
+    parser.add_argument("--clients", type=int, default=8, help="that send what is right, and as many faulty ones")
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds between two requests of a client")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     stem = args.out / f"soak_{args.name}_{machine.slug()}_{datetime.date.today().isoformat()}"
     args.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="me5-soak-") as scratch:
-        bodies = write_traffic(args.model, Path(scratch) / "bodies.jsonl")
-        server = Server(ME5, sys.executable, args.model.absolute(), machine.cpus(), [], Path(scratch) / "server.log")
-        try:
-            samples, outcome = watch(server, bodies, args.minutes, args.every)
-            restarts = server.metric("me5_worker_restarts_total")
-        finally:
-            server.stop()
+        samples, outcomes, restarts = soak(args, Path(scratch))
     with stem.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([COLUMNS, *samples])
-    title = f"{args.name}: {len(outcome.requests):,} requests in {outcome.seconds / 60:.0f} minutes"
+        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *samples])
+    title = f"{args.name}: {samples[-1][-1]:,} requests in {args.minutes:.0f} minutes"
     draw(samples, title, stem.with_suffix(".svg"))
     result = {
         "benchmark": "soak",
         "machine": machine.describe(),
         "minutes": args.minutes,
-        "requests": len(outcome.requests),
-        "statuses": outcome.statuses,
+        "requests": samples[-1][-1],
+        "statuses": {name: outcome.statuses for name, outcome in outcomes.items()},
         "worker_restarts": restarts,
-        "growth_bytes": growth(samples),
+        "memory": flatness(samples),
     }
     print(json.dumps(result))
 

@@ -1,7 +1,7 @@
 """The load: a process that sends prepared requests to one server and notes how long each took.
 
-Started by `run`; reads one job as JSON on stdin, writes one JSON line when done. It speaks HTTP/1.1 over plain sockets
-and parses nothing but status and length, so that on a small machine the load takes little from the server.
+Started by `start`; reads one job as JSON on stdin, writes one JSON line when done. It speaks HTTP/1.1 over plain
+sockets and parses nothing but status and length, so that on a small machine the load takes little from the server.
 """
 
 import asyncio
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness.processes import PACKAGE_ROOT
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,10 @@ class Load:
         return self.process.poll() is not None
 
 
-def start(job: Job) -> Load:
-    """Begin a job in a process of its own."""
+def start(job: Job, module: str = "harness.traffic") -> Load:
+    """Begin a job in a process of its own; the module's clients do it."""
     output = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed by `finish`
-    command = [sys.executable, "-m", "harness.traffic"]
+    command = [sys.executable, "-m", module]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, text=True, cwd=PACKAGE_ROOT)
     assert process.stdin is not None
     process.stdin.write(json.dumps(asdict(job)))
@@ -94,23 +96,30 @@ def write_bodies(path: Path, groups: list[list[str]], extra: dict[str, Any]) -> 
     return path
 
 
-async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> tuple[str, int]:
-    """Send a request, read its reply: status and length of the body."""
-    writer.write(request)
+def post(path: str, body: bytes) -> bytes:
+    """A whole request."""
+    fields = ("host: 127.0.0.1", "content-type: application/json", f"content-length: {len(body)}")
+    return "\r\n".join((f"POST {path} HTTP/1.1", *fields, "", "")).encode() + body
+
+
+async def read_head(reader: asyncio.StreamReader) -> tuple[str, int]:
+    """Status of a reply, and the length of its body, which comes next."""
     head = await reader.readuntil(b"\r\n\r\n")
     status, *lines = head.decode("latin-1").split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in lines if ": " in line)
-    length = int(headers["content-length"])
+    return status.split()[1], int(headers["content-length"])
+
+
+async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> tuple[str, int]:
+    """Send a request, read its reply: status and length of the body."""
+    writer.write(request)
+    status, length = await read_head(reader)
     await reader.readexactly(length)
-    return status.split()[1], length
+    return status, length
 
 
 async def drive(job: Job) -> Outcome:
-    bodies = [line.rstrip("\n").encode() for line in Path(job.file).read_text(encoding="utf-8").splitlines()]
-    head = (
-        f"POST {job.path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-    )
-    requests = [head.encode() % len(body) + body for body in bodies]
+    requests = [post(job.path, line.encode()) for line in Path(job.file).read_text(encoding="utf-8").splitlines()]
     outcome, statuses, turn = Outcome(0.0), Counter[str](), iter(range(sys.maxsize))
     began = time.perf_counter()
 
