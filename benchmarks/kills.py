@@ -1,116 +1,133 @@
-"""What kills cost: `me5 index` killed again and again, with one writer and with two, and its store beside a clean one.
+"""What kills cost: commands and the service's engine killed again and again, beside runs without a kill.
 
-    python benchmarks/kills.py --kills 20
+    python benchmarks/kills.py                              # 10 kills of each, 20 of indexing with 1 and 2 writers
+    python benchmarks/kills.py --cases train,worker --kills 50
 
-Each round starts one writer, or two over the same files, kills all of them as soon as the store has grown (or after a
-moment drawn at random), and goes on so until the kills are spent; then the run is completed. Told are passages that are
-lost, doubled or left behind (of files that are not there, or of another version), and vectors that differ in any bit
-from those of a run without a kill.
+    index     `me5 index`, one writer and two over the same files: a round kills all as soon as the store has grown
+    train     `me5 train` with evaluations on the way
+    mine      `me5 data mine`
+    score     `me5 data score`
+    evaluate  `me5 eval run` with its cache of vectors
+    worker    the engine's process of `me5 serve`, under load
+
+The material is the toy of recipes/toy. Every command is killed one to three times at random moments, then completed;
+what is lost, left behind (files, processes) or differs from a run without a kill is counted, in any bit but those that
+tell times. Ends with status 1 where there is any such thing.
 """
 
 import argparse
 import json
-import random
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-import numpy as np
+from harness.killed_commands import Task, kill_command
+from harness.killed_index import kill_index
+from harness.killed_worker import kill_worker
 
-from me5.search.store import Store
+ROOT = Path(__file__).resolve().parents[1]
+CASES = ("index", "train", "mine", "score", "evaluate", "worker")
+DAMAGE = ("lost", "doubled", "left_behind", "differ", "vectors_that_differ", "processes_left")
+RECIPE = """
+name = "toy"
+seed = 1
+steps = 16
+precision = "f32"
+save_every = 3
 
-WORDS = ("mountain", "river", "bread", "stone", "winter", "summer", "village", "language", "paper", "Brücke", "富士山")
+[model]
+start = "random"
+shape = { layers = 2, hidden = 64, heads = 4, intermediate = 128 }
+tokenizer = "tokenizer"
+prompts = "prefix"
+max_tokens = 64
+dropout = 0.1
 
+[[data]]
+dataset = "pairs"
+symmetric = true
 
-def write(folder: Path, files: int, rows: int) -> None:
-    """A folder of tables and texts."""
-    choose = random.Random(0)
-    folder.mkdir()
-    for number in range(files):
-        texts = [
-            f"{number}.{row}: {' '.join(choose.choices(WORDS, k=choose.randrange(5, 90)))}." for row in range(rows)
-        ]
-        (folder / f"{number}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-        (folder / f"{number}.txt").write_text("\n\n".join(texts[: rows // 4]))
+[batch]
+size = 32
+tokens = 1024
 
+[loss]
+temperature = 0.05
 
-def start(docs: Path, store: Path, precision: str) -> "subprocess.Popen[bytes]":
-    """A writer."""
-    command = [sys.executable, "-m", "me5", "index", str(docs), "--into", str(store), "--quiet", "-p", precision]
-    return subprocess.Popen([*command, "--threads", "1"], stderr=subprocess.DEVNULL)
+[optimizer]
+rate = 3e-3
+warmup = 4
 
-
-def size(store: Path) -> int:
-    """Passages in a store that may not be there yet."""
-    opened = Store.open(str(store))
-    return 0 if opened is None else opened.count()
-
-
-def killed(docs: Path, store: Path, precision: str, writers: int, kills: int) -> int:
-    """Start and kill until the kills are spent or the work is done; how many runs were killed before their end."""
-    draw, done = random.Random(writers), 0
-    while done < kills:
-        before = size(store)
-        running = [start(docs, store, precision) for _ in range(writers)]
-        while all(one.poll() is None for one in running) and size(store) <= before:
-            time.sleep(0.02)
-        time.sleep(draw.random() * 0.3)
-        alive = [one for one in running if one.poll() is None]
-        for one in alive:
-            one.send_signal(signal.SIGKILL)
-        for one in running:
-            one.wait()
-        if not alive:
-            break
-        done += len(alive)
-    if start(docs, store, precision).wait() != 0:
-        raise SystemExit("the last run failed")
-    return done
+[evaluation]
+paths = ["eval/bitext"]
+every = 6
+"""
 
 
-def contents(store: Path) -> tuple[list[str], dict[str, bytes], set[tuple[str, str]], set[tuple[str, str]]]:
-    """Ids, vectors by id, versions of passages and of files."""
-    opened = Store.open(str(store))
-    assert opened is not None
-    found = opened.passages.search().select(["id", "source", "version", "vector"]).to_arrow().to_pylist()
-    vectors = {row["id"]: np.asarray(row["vector"], np.float32).tobytes() for row in found}
-    files = {(file.source, file.version) for file in opened.known_files().values()}
-    return [row["id"] for row in found], vectors, {(row["source"], row["version"]) for row in found}, files
+def prepare(toy: Path) -> None:
+    """Data, tokenizer and a checkpoint to work with."""
+    toy.mkdir()
+    (toy / "recipe.toml").write_text(RECIPE, "utf-8")
+    subprocess.run([sys.executable, str(ROOT / "recipes" / "toy" / "make_data.py"), "."], cwd=toy, check=True)
+    for arguments in (
+        ("data", "read", "pairs.jsonl", "--out", "pairs"),
+        ("data", "read", "questions.jsonl", "--out", "questions"),
+        ("data", "tokenizer", "pairs", "questions", "--pieces", "600", "--prompts", "prefix", "--out", "tokenizer"),
+        ("train", "recipe.toml", "--out", "run", "--cache", "cache"),
+        ("data", "mine", "questions", "--model", "run/model", "--number", "3", "--depth", "50", "--out", "mined"),
+    ):
+        Task("prepare", arguments).complete(toy)
 
 
-def main() -> None:
+def tasks(toy: Path) -> dict[str, Task]:
+    """The commands that are killed, by case."""
+    model = str(toy / "run" / "model")
+    mine = ("--model", model, "--number", "3", "--depth", "50", "--out", "mined", "--overwrite", "--quiet")
+    score = ("--teacher", model, "--out", "scored", "--overwrite", "--quiet")
+    evaluate = ("--model", model, "--no-bm25", "--cache", "vectors", "--out", "results", "--quiet")
+    found = {
+        "train": ("train", str(toy / "recipe.toml"), "--out", "run", "--cache", "cache", "--quiet"),
+        "mine": ("data", "mine", str(toy / "questions"), *mine),
+        "score": ("data", "score", str(toy / "mined"), *score),
+        "evaluate": ("eval", "run", str(toy / "eval"), *evaluate),
+    }
+    return {name: Task(name, arguments) for name, arguments in found.items()}
+
+
+def case(name: str, toy: Path, asked: argparse.Namespace) -> list[str]:
+    """Its results, a line of JSON each."""
+    folder = toy.parent
+    if name == "index":
+        settings = (asked.kills or 20, asked.files, asked.rows, asked.precision)
+        return [kill_index(folder, writers, *settings) for writers in (1, 2)]
+    if not toy.exists():
+        prepare(toy)
+    kills = asked.kills or 10
+    if name == "worker":
+        lines = (toy / "pairs.jsonl").read_text("utf-8").splitlines()[:64]
+        texts = [" ".join(json.loads(line).values()) for line in lines]
+        return [kill_worker(toy / "run" / "model", texts, folder, kills)]
+    return [kill_command(tasks(toy)[name], folder, kills).report()]
+
+
+def main() -> int:
     """Kill, complete, compare, tell."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--kills", type=int, default=20, help="with one writer, and again with two")
-    options.add_argument("--files", type=int, default=12)
-    options.add_argument("--rows", type=int, default=400)
-    options.add_argument("--precision", default="auto")
+    options.add_argument("--cases", default=",".join(CASES), help=f"of {', '.join(CASES)}")
+    options.add_argument("--kills", type=int, help="of each case (default: 20 of indexing, 10 of others)")
+    options.add_argument("--files", type=int, default=12, help="to index")
+    options.add_argument("--rows", type=int, default=400, help="of each file to index")
+    options.add_argument("--precision", default="auto", help="of indexing")
     asked = options.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        docs = Path(place, "docs")
-        write(docs, asked.files, asked.rows)
-        clean = Path(place, "clean.lance")
-        if start(docs, clean, asked.precision).wait() != 0:
-            raise SystemExit("the clean run failed")
-        _, truth, _, _ = contents(clean)
-        for writers in (1, 2):
-            store = Path(place, f"killed{writers}.lance")
-            kills = killed(docs, store, asked.precision, writers, asked.kills)
-            ids, vectors, there, files = contents(store)
-            told = {
-                "writers": writers,
-                "kills": kills,
-                "passages": len(truth),
-                "lost": len(truth.keys() - vectors.keys()),
-                "doubled": len(ids) - len(vectors),
-                "left_behind": len(vectors.keys() - truth.keys()) + len(there ^ files),
-                "vectors_that_differ": sum(vectors[one] != truth[one] for one in truth.keys() & vectors.keys()),
-            }
-            print(json.dumps(told))
+    damaged = False
+    with tempfile.TemporaryDirectory(prefix="me5-kills-") as place:
+        for name in asked.cases.split(","):
+            for line in case(name, Path(place, "toy"), asked):
+                print(line, flush=True)
+                damaged |= any(json.loads(line).get(kind) for kind in DAMAGE)
+    return int(damaged)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

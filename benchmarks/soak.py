@@ -19,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +34,20 @@ COLUMNS = ("seconds", "server_bytes", "worker_bytes", "requests")
 WORDS = ("mountain", "river", "bread", "stone", "winter", "Sommer", "village", "langue", "papel", "Brücke", "富士山")
 
 
+def grouped(texts: list[str], sizes: Iterable[int]) -> list[list[str]]:
+    """The texts in order, so many to a group."""
+    rest = iter(texts)
+    return [list(islice(rest, size)) for size in sizes]
+
+
 def write_traffic(model: Path, path: Path) -> Path:
     """Two hundred requests of every kind that a service meets."""
     limit = token_limit(model)
     tokenizer = open_tokenizer(model, limit)
     rng = np.random.default_rng(0)
-    groups = [make_texts(tokenizer, [int(rng.integers(4, 32))], rng) for _ in range(100)]
-    groups += [make_texts(tokenizer, mixed_lengths(int(size), limit, rng), rng) for size in rng.integers(2, 128, 80)]
+    lengths = [[int(rng.integers(4, 32))] for _ in range(100)]
+    lengths += [mixed_lengths(int(size), limit, rng) for size in rng.integers(2, 128, 80)]
+    groups = grouped(make_texts(tokenizer, [one for group in lengths for one in group], rng), map(len, lengths))
     # Longer than the model reads: cut, and told.
     words = " ".join(make_texts(tokenizer, [limit], rng))
     groups += [[" ".join([words] * 3)] for _ in range(10)]
@@ -54,7 +63,8 @@ def write_bulk(model: Path, path: Path) -> Path:
     """Ten requests whose replies are 5 to 10 megabytes: many short texts, numbers as text."""
     rng = np.random.default_rng(1)
     tokenizer = open_tokenizer(model, token_limit(model))
-    groups = [make_texts(tokenizer, [8] * int(size), rng) for size in rng.integers(1000, 2000, 10)]
+    sizes = rng.integers(1000, 2000, 10).tolist()
+    groups = grouped(make_texts(tokenizer, [8] * sum(sizes), rng), sizes)
     return traffic.write_bodies(path, groups, {"encoding_format": "float"})
 
 

@@ -25,7 +25,8 @@ def environment(threads: int, device: str = "cpu") -> dict[str, str]:
     if not device.startswith("cuda"):
         offline["CUDA_VISIBLE_DEVICES"] = ""
     quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "true"}
-    return os.environ | offline | quiet | dict.fromkeys(pools, str(threads)) | {"PYTHONPATH": str(PACKAGE_ROOT)}
+    path = os.pathsep.join(filter(None, (str(PACKAGE_ROOT), os.environ.get("PYTHONPATH"))))
+    return os.environ | offline | quiet | dict.fromkeys(pools, str(threads)) | {"PYTHONPATH": path}
 
 
 def last_line(log: Path) -> str:
