@@ -1,7 +1,7 @@
 """Send `me5 serve` the requests that cost the most, at random, and watch what they cost.
 
     python benchmarks/hostile.py                        # 2,000 requests, a few minutes
-    python benchmarks/hostile.py --requests 100000 --clients 8
+    python benchmarks/hostile.py --requests 100000 --skew 8   # large bodies rarer: 3 % above a megabyte, not 20 %
 
 Starts a service of the bundled model (or asks the one at --url), sends every route bodies that are as large, as deep,
 as many or as wrong as they come, and asks /health all the while. A client hangs up after --patience seconds, as hostile
@@ -24,9 +24,9 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from harness import machine
 from harness.bodies import MIB, ROUTES, SEARCH, random_request
 
 GAVE_UP = "gave up"
@@ -114,9 +114,7 @@ def failed(status: int | str) -> bool:
     return status == 500 or (isinstance(status, str) and status != GAVE_UP)
 
 
-def send(
-    url: str, requests: int, clients: int, patience: float, seed: int, told: Callable[[str], None]
-) -> Counter[int | str]:
+def send(url: str, requests: int, clients: int, patience: float, seed: int, skew: float) -> Counter[int | str]:
     """Send random requests from several threads; counts by status."""
     counts: Counter[int | str] = Counter()
     routes = (*ROUTES, SEARCH) if SEARCH[0] in get(f"{url}/openapi.json")[1] else ROUTES
@@ -128,14 +126,14 @@ def send(
                 number = next(numbers, None)
             if number is None:
                 return
-            path, content = random_request(random.Random(seed * 1_000_003 + number), routes)
+            path, content = random_request(random.Random(seed * 1_000_003 + number), routes, skew=skew)
             status, text = post(url, path, content, patience)
             with lock:
                 counts[status] += 1
                 if failed(status):
-                    told(f"request {number}, {path}, {len(content):,} bytes: {status} {text[:200]}")
-                if sum(counts.values()) % 100 == 0:
-                    told(f"{sum(counts.values()):,} requests, {time.monotonic() - began:.0f} s: {dict(counts)}")
+                    print(f"request {number}, {path}, {len(content):,} bytes: {status} {text[:200]}", flush=True)
+                if (done := counts.total()) % 100 == 0:
+                    print(f"{done:,} requests, {time.monotonic() - began:.0f} s: {dict(counts)}", flush=True)
 
     threads = [threading.Thread(target=client) for _ in range(clients)]
     for thread in threads:
@@ -166,14 +164,14 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--patience", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--skew", type=float, default=1.0, help="above 1, large bodies are rarer")
     parser.add_argument("--url", help="a running service; without it, one is started")
     asked = parser.parse_args()
+    began, start = machine.load_average(), time.monotonic()
     process, url = (None, asked.url) if asked.url else started()
     try:
         with Watch(url) as watch:
-            counts = send(
-                url, asked.requests, asked.clients, asked.patience, asked.seed, lambda line: print(line, flush=True)
-            )
+            counts = send(url, asked.requests, asked.clients, asked.patience, asked.seed, asked.skew)
         time.sleep(1)
         restarts = metric(get(f"{url}/metrics")[1], "me5_worker_restarts_total")
         after = resident(url)
@@ -182,7 +180,11 @@ def main() -> int:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
     result = {
+        "machine": machine.describe(),
+        "load_average": [round(began, 1), round(machine.load_average(), 1)],
         "requests": asked.requests,
+        "skew": asked.skew,
+        "seconds": round(time.monotonic() - start),
         "statuses": {str(status): count for status, count in sorted(counts.items(), key=str)},
         "health_ms": {
             name: round(watch.percentile(share)) for name, share in (("p50", 0.5), ("p99", 0.99), ("most", 1))

@@ -74,11 +74,15 @@ def needed(path: str, name: str, besides: dict[str, object]) -> dict[str, bytes]
 
 
 def random_request(
-    rng: random.Random, routes: Sequence[Route] = ROUTES, largest: int = 16 * MIB - 1000
+    rng: random.Random, routes: Sequence[Route] = ROUTES, largest: int = 16 * MIB - 1000, skew: float = 1.0
 ) -> tuple[str, bytes]:
-    """(path, body) of one of the worst requests; sizes are spread evenly over the powers of two."""
+    """(path, body) of one of the worst requests.
+
+    Sizes are spread evenly over the powers of two; with a skew above 1 small ones are more frequent: a share of
+    1 - 0.8 ** (1 / skew) is larger than a megabyte.
+    """
     path, name, besides = rng.choice(routes)
-    size = min(largest, int(2 ** rng.uniform(4, 24.1)))
+    size = min(largest, int(2 ** (4 + 20.1 * rng.random() ** skew)))
     fields = needed(path, name, besides)
     kind = rng.randrange(8)
     if kind == 0:

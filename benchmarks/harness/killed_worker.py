@@ -65,7 +65,7 @@ def kill_worker(model: Path, texts: list[str], scratch: Path, kills: int) -> str
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
             left += len(session(pid))
-            while server.get(ME5.health)[0] != 200:
+            while worker_of(server) in (None, pid) or server.get(ME5.health)[0] != 200:
                 time.sleep(0.1)
         time.sleep(1)
         answers.over.set()
