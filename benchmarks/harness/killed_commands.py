@@ -15,11 +15,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.processes import environment
 
 LOOK_S = 0.01
 # What tells when and how often a command ran, and is another in each run.
+TIMES = ("seconds", "evaluation_time")
 TELLS_TIMES = ("run.json", "events.out.tfevents")
 
 
@@ -166,8 +168,13 @@ def untimed(path: Path) -> bytes:
     """A file's bytes; of logs and results those without seconds."""
     content = path.read_bytes()
     if path.name == "log.jsonl":
-        lines = [json.loads(line) for line in content.splitlines()]
-        return json.dumps([{key: line[key] for key in line if key != "seconds"} for line in lines]).encode()
+        return json.dumps([without_times(json.loads(line)) for line in content.splitlines()]).encode()
     if path.suffix == ".json" and b'"evaluation_time"' in content:
-        return json.dumps(json.loads(content) | {"evaluation_time": 0}).encode()
+        return json.dumps(without_times(json.loads(content))).encode()
     return content
+
+
+def without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_times(inner) for key, inner in value.items() if key not in TIMES}
+    return value
