@@ -1,7 +1,5 @@
 """How `me5 search` shows hits."""
 
-from dataclasses import asdict
-
 from me5.cli.hits import print_hits
 from me5.search import Hit
 from me5.search.hits import Copy
@@ -11,7 +9,7 @@ def test_control_characters_of_documents_never_reach_the_terminal(capsys):
     evil = "red\x1b[31m \x9b2J bell\x07"
     also = (Copy(evil, evil),) * 5
     hit = Hit(0.5, evil, evil, f"{evil}\nsecond\tline", 0, 9, None, "en", "text", {}, "1", (0, 3), also)
-    print_hits([{**asdict(hit), "place": hit.place}], dict)
+    print_hits([hit.as_dict()], dict)
     output = capsys.readouterr().out
     assert not set(output) & {"\x1b", "\x9b", "\x07"}
     assert "second" in output

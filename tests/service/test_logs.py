@@ -18,7 +18,7 @@ from me5.errors import EngineError, InputError
 from me5.service import logs
 from me5.service.metrics import Metrics
 from me5.service.pipeline import Answer, Timings
-from me5.service.record import Recording
+from me5.service.recording import Recording
 
 SECRET = "the caller's own words"
 

@@ -147,9 +147,10 @@ def run_time_tree(path: Path) -> ast.Module:
 
 
 def top_level_imports(path: Path) -> set[str]:
-    tree = run_time_tree(path)
-    tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    return imports(tree)
+    """What a module knows from its first line on, for its types alone too: `TYPE_CHECKING` counts."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    known = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom) or is_type_checking(node)]
+    return set().union(*(imports(node) for node in known))
 
 
 def standard_library() -> set[str]:

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -96,7 +95,7 @@ def _opened(index: "Index", fields: dict[str, Any]) -> tuple[Ask, Languages]:
     """How to ask a store, and which languages it has."""
 
     def ask(question: str) -> list[dict[str, Any]]:
-        return [{**asdict(hit), "place": hit.place} for hit in index.search(question, **fields)]
+        return [hit.as_dict() for hit in index.search(question, **fields)]
 
     return ask, partial(index.store.counts, "language")
 

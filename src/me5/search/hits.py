@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 # What the place of a document in its file is called.
@@ -51,6 +51,10 @@ class Hit:
     def place(self) -> str:
         """Source, and page, line or row, in words."""
         return self.source if self.at is None else f"{self.source}, {_PLACES.get(self.kind, 'part')} {self.at:,}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every field, and `place`."""
+        return {**asdict(self), "place": self.place}
 
     @property
     def best_sentence(self) -> str:

@@ -27,7 +27,7 @@ from me5.service.gate import PROBES, Gate
 from me5.service.metrics import Metrics
 from me5.service.page.routes import pages
 from me5.service.pipeline import Pipeline
-from me5.service.record import Recording
+from me5.service.recording import Recording
 from me5.service.searches import Searches
 from me5.service.settings import Settings
 from me5.service.tracing import Tracer, open_tracer

@@ -11,12 +11,10 @@ import traceback
 import warnings
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import Any, Literal, TextIO
 
 from me5.errors import CheckpointError, Me5Warning
-
-if TYPE_CHECKING:
-    from me5.service.record import Record
+from me5.service.record import Record
 
 Style = Literal["auto", "json", "text"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -68,7 +66,7 @@ def failed(error: Exception) -> None:
     _log.error("%s", error)
 
 
-def access(record: "Record", trace_id: str = "") -> None:
+def access(record: Record, trace_id: str = "") -> None:
     """Tell of one request that is over."""
     level = logging.ERROR if record.status >= 500 else logging.INFO
     if record.route in QUIET_ROUTES and level == logging.INFO:

@@ -5,7 +5,6 @@ ran; depths, health and memory are read at each scrape. `tei_metrics` repeats so
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -22,10 +21,8 @@ from prometheus_client.registry import Collector
 from me5._version import __version__
 from me5.service import tei_metrics
 from me5.service.histogram import Bulk
-
-if TYPE_CHECKING:
-    from me5.service.pipeline import Pipeline
-    from me5.service.record import Record
+from me5.service.pipeline import Pipeline
+from me5.service.record import Record
 
 # From a short query on an idle machine (milliseconds) to a bulk request behind a full queue (minutes).
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -91,7 +88,7 @@ class Metrics:
         registry.register(self.tei)
         registry.register(ProcessCollector(registry=None))
 
-    def finished(self, record: "Record") -> None:
+    def finished(self, record: Record) -> None:
         """Count a request that is over."""
         self.tei.finished(record)
         self.requests.labels(record.method, record.route, str(record.status)).inc()
@@ -127,7 +124,7 @@ class Metrics:
         """Count a worker that was replaced."""
         self.restarts.inc()
 
-    def watch(self, pipeline: "Pipeline") -> None:
+    def watch(self, pipeline: Pipeline) -> None:
         """Read the pipeline's depths and health, and its worker's memory, at every scrape from now on."""
         self.registry.register(_Watch(pipeline))
         worker = ProcessCollector("me5_worker", pid=lambda: pipeline.worker_pid or "gone", registry=None)
@@ -141,7 +138,7 @@ class Metrics:
 class _Watch(Collector):
     """What is read from the pipeline at a scrape."""
 
-    def __init__(self, pipeline: "Pipeline") -> None:
+    def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
     def collect(self) -> Iterable[Metric]:

@@ -6,15 +6,12 @@ TEI writes counters without `_total`, and counts texts (`te_embed_…`) beside r
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from me5.service.histogram import Bulk
-
-if TYPE_CHECKING:
-    from me5.service.record import Record
+from me5.service.record import Record
 
 # As TEI sets them: 35 steps of 1.5 from 15 microseconds, and powers of two.
 SECONDS = tuple(0.00001 * 1.5**step for step in range(1, 36))
@@ -41,7 +38,7 @@ class TeiMetrics(Collector):
         self._sizes = Bulk("te_batch_next_size", "Sequences in a batch.", POWERS[:13])
         self._tokens = Bulk("te_batch_next_tokens", "Tokens in a batch.", POWERS)
 
-    def finished(self, record: "Record") -> None:
+    def finished(self, record: Record) -> None:
         """Count a request that is over, if it asked for vectors."""
         if record.method != "POST" or record.route in UNCOUNTED:
             return

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 from me5._version import __version__
 from me5.errors import MissingExtraError
+from me5.service.record import Record
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Tracer as OtelTracer
-
-    from me5.service.record import Record
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
@@ -53,7 +52,7 @@ class Tracer:
         self._provider = provider
         self._tracer: OtelTracer = provider.get_tracer("me5.service", __version__)
 
-    def export(self, record: "Record") -> str:
+    def export(self, record: Record) -> str:
         """Hand a request's spans to the exporter; the id of their trace, in hex."""
         from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -91,7 +90,7 @@ class Tracer:
         self._provider.shutdown()
 
 
-def _stages(record: "Record") -> "list[tuple[str, int, int]]":
+def _stages(record: Record) -> list[tuple[str, int, int]]:
     """(name, start, end) of every stage in wall-clock nanoseconds, laid out backwards from the end of each answer."""
     stages = []
     for part in record.parts:

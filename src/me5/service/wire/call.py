@@ -88,10 +88,14 @@ class Call:
 
     async def search(self, work: Callable[[float], T]) -> T:
         """What `work` finds in the store, which is told its seconds; until the caller hangs up. See `Searches.run`."""
-        searches = self.service.searches
-        assert searches is not None, "the routes of search are there only with a store"
-        (found,) = await self.while_wanted(searches.run(self._caller, work))
+        (found,) = await self.while_wanted(self.searches.run(self._caller, work))
         return found
+
+    @property
+    def searches(self) -> Searches:
+        """The store that is searched, on the routes that are there only with one."""
+        assert self.service.searches is not None
+        return self.service.searches
 
     async def tokens(
         self, param: str, texts: Sequence[str], reading: Reading, truncation: Truncation | None

@@ -1,8 +1,7 @@
 """Search over a store that `me5 index` made: POST /v1/search asks it, GET /v1/search tells what is in it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from me5.errors import InputError
 from me5.service.errors import FieldError
 from me5.service.wire import writing
-from me5.service.wire.call import CurrentCall
+from me5.service.wire.call import CurrentCall, named
 from me5.service.wire.dialects import OPENAI
 from me5.service.wire.reading import Fields, SideFields, TaskWords, read_side
 from me5.service.wire.routing import speaking
@@ -123,16 +122,16 @@ async def search(body: SearchRequest, call: CurrentCall) -> Response:
     from me5.search.searching import find, highlighted, sentences_of
 
     names, prompts = call.service.names, call.service.pipeline.prompts
-    question, store = _question(body), _store(call)
+    question, store = _question(body), call.searches.store
     asked = read_side(SideFields(model=body.model, side="query", task=body.task), names, prompts)
     answers = await call.embed(query=call.ask([question.text], asked))
     vector = answers[0].vectors[0]
 
-    def searched(seconds: float) -> "tuple[list[Hit], int, list[str], int]":
-        hits, left_out = _fitting(find(store, question, vector, seconds=seconds))
-        return hits, left_out, sentences_of(hits) if body.highlight else [], store.count()
+    def searched(seconds: float) -> "tuple[list[Hit], list[str], int]":
+        hits = find(store, question, vector, seconds=seconds)
+        return hits, sentences_of(hits) if body.highlight else [], store.count()
 
-    hits, left_out, sentences, passages = await call.search(searched)
+    hits, sentences, passages = await call.search(searched)
     if sentences:
         document = read_side(SideFields(side="document"), names, prompts)
         # What a question needs is a question's work, and has its turn among those.
@@ -140,9 +139,10 @@ async def search(body: SearchRequest, call: CurrentCall) -> Response:
 
     def content() -> dict[str, Any]:
         best = highlighted(hits, (answers[1].vectors @ vector).tolist()) if sentences else hits
+        written = _fitting(best)
         return {
             "object": "search", "model": names.served, "language": language.detect_question(question.text),
-            "passages": passages, "hits": [_told(hit) for hit in best], "left_out": left_out,
+            "passages": passages, "hits": written, "left_out": len(hits) - len(written),
             "total_ms": round(call.milliseconds, 3),
         }  # fmt: skip
 
@@ -153,7 +153,7 @@ async def search(body: SearchRequest, call: CurrentCall) -> Response:
 @router.get("/v1/search", response_model=StoreReply, responses=OPENAI.responses())
 async def stored(call: CurrentCall) -> Response:
     """What there is to search: how many passages, in which languages, of which kinds."""
-    store = _store(call)
+    store = call.searches.store
 
     def counted(_: float) -> dict[str, Any]:
         languages, kinds = store.counts("language"), store.counts("kind")
@@ -167,12 +167,6 @@ async def stored(call: CurrentCall) -> Response:
     return await writing.json_reply(lambda: told, {}, call.record)
 
 
-def _store(call: CurrentCall) -> "Store":
-    searches = call.service.searches
-    assert searches is not None, "these routes are there only with a store"
-    return searches.store
-
-
 def _question(body: SearchRequest) -> "Question":
     """What the fields ask together; each of them always holds."""
     from me5.search.conditions import all_of, any_of, contains
@@ -183,31 +177,21 @@ def _question(body: SearchRequest) -> "Question":
         raise FieldError("`language` is an empty list; leave it out to search in all", "language")
     languages = any_of("language", body.language) if body.language else None
     source = contains("source", body.source) if body.source else None
-    with _about("filter"):
+    with named("filter"):
         chosen = parse(body.filter) if body.filter else None
-    with _about("query"):
+    with named("query"):
         where = all_of(languages, source, chosen)
         return Question(body.query, body.k, where, body.hybrid, weight=body.weight, group=body.group, fold=body.fold)
 
 
-@contextmanager
-def _about(param: str) -> Iterator[None]:
-    """An error of the library tells which field it is about."""
-    try:
-        yield
-    except InputError as error:
-        raise FieldError(f"`{param}`: {error}", param) from error
-
-
-def _told(hit: "Hit") -> dict[str, Any]:
-    return {**asdict(hit), "place": hit.place}
-
-
-def _fitting(hits: "list[Hit]") -> tuple["list[Hit]", int]:
-    """The first hits, as many as a reply has room for, and how many are left out."""
+def _fitting(hits: "Iterable[Hit]") -> list[orjson.Fragment]:
+    """The first hits as JSON, as many as a reply has room for."""
     room = MOST_BYTES
-    for count, hit in enumerate(hits):
-        room -= len(orjson.dumps(_told(hit)))
+    written = []
+    for hit in hits:
+        json = orjson.dumps(hit.as_dict())
+        room -= len(json)
         if room < 0:
-            return hits[:count], len(hits) - count
-    return hits, 0
+            break
+        written.append(orjson.Fragment(json))
+    return written
