@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_pipeline import run
+from test_pipeline import inputs, run
 
 from me5 import InputError
 from me5.service.errors import FieldError, Overloaded
-from me5.service.pipeline import COUNTED_CHARS, MAX_TOLD_TOKENS, Ask
+from me5.service.pipeline import COUNTED_CHARS, MAX_LISTED_TOKENS
 from me5.service.wire.reading import MAX_TASK_CHARS
 from me5.service.wire.routing import MAX_FIELDS, _parsed
 
@@ -70,7 +70,7 @@ TOO_MUCH = (
     ("/v1/embeddings", {"input": [1] * 320_000}, "values or more, at most 316,384"),
     ("/v2/embed", {**COHERE, "embedding_types": [1] * 9}, "types.0`"),
     ("/v2/embed", {**COHERE, "embedding_types": ["int8"] * 9}, "at most 6"),
-    ("/tokenize", {"inputs": [" a" * 20_000] * 2}, f"more than the {MAX_TOLD_TOKENS:,} tokens that are told at once"),
+    ("/tokenize", {"inputs": [" a" * 20_000] * 2}, f"more than the {MAX_LISTED_TOKENS:,} tokens that are told at once"),
     ("/tokenize", {"inputs": "a" * 300_000}, f"at most {COUNTED_CHARS:,} are read"),
     ("/decode", {"ids": [[5] * 290_000, [5] * 20_000]}, "310,000 token ids, the service takes 300,000"),
     ("/decode", {"ids": [[5]] * 2049}, "2,049 items, at most 2,048"),
@@ -101,7 +101,7 @@ def test_a_book_is_cut_before_it_is_tokenized_and_the_reply_says_so(client):
     assert notes["tokens"][1] - notes["lost"][1] == 512
     assert 512 < notes["tokens"][1] < 10_000
     assert "are lower bounds" in notes["warnings"][0]
-    assert "at least what is told" in reply.headers["x-me5-warning"]
+    assert "are lower bounds" in reply.headers["x-me5-warning"]
     exact = post(client, "/v1/embeddings", {"input": book[:200_000]}).json()["me5"]
     assert (exact["tokens"], exact["lost"], exact["warnings"]) == ([100_002], [99_490], [])
 
@@ -129,7 +129,7 @@ def test_keys_are_told_what_they_may_and_pay_on_every_route(launch):
 
 
 class Purse:
-    """A meter that counts."""
+    """An allowance that only counts."""
 
     most = 10**9
     used = 0
@@ -144,7 +144,7 @@ class Purse:
 def test_what_the_engine_took_is_paid_by_who_hung_up():
     async def use(pipeline):
         purse = Purse()
-        asked = asyncio.create_task(pipeline.embed(Ask(["one"] * 2000, meter=purse)))
+        asked = asyncio.create_task(pipeline.embed(inputs(pipeline, ["one"] * 2000, allowance=purse)))
         while not pipeline.load().running:
             await asyncio.sleep(0.01)
         asked.cancel()
@@ -153,7 +153,7 @@ def test_what_the_engine_took_is_paid_by_who_hung_up():
         assert 0 < purse.used < 2000 * 3
         late = Purse()
         with pytest.raises(InputError, match="send fewer texts"):
-            await pipeline.embed(Ask([" a" * 400] * 2000, meter=late))
+            await pipeline.embed(inputs(pipeline, [" a" * 400] * 2000, allowance=late))
         assert late.used == 0, "what is refused costs nothing"
 
     run(use, opener="engines:slow_as_wide")
@@ -163,11 +163,11 @@ def test_one_caller_s_books_leave_room_for_others():
     book = " a b c" * 30_000  # read whole as chunks
 
     async def use(pipeline):
-        ask = Ask([book], "query", truncation="chunk", caller="greedy")
-        greedy = [asyncio.create_task(pipeline.embed(ask)) for _ in range(4)]
+        book_inputs = inputs(pipeline, [book], "query", truncation="chunk", caller="greedy")
+        greedy = [asyncio.create_task(pipeline.embed(book_inputs)) for _ in range(4)]
         await asyncio.sleep(0)
-        answer = await pipeline.embed(Ask(["how tall is K2?"], caller="polite"))
-        assert answer.tokens[0] > 3
+        answer = await pipeline.embed(inputs(pipeline, ["how tall is K2?"], caller="polite"))
+        assert answer.usage.tokens[0] > 3
         results = await asyncio.gather(*greedy, return_exceptions=True)
         refused = [result for result in results if isinstance(result, Overloaded)]
         assert refused

@@ -15,7 +15,7 @@ from waiting import PATIENCE, until
 from me5.engine.fake import FakeEngine
 from me5.errors import CheckpointError, EngineError
 from me5.service import dispatch
-from me5.service.dispatch import Dispatcher, Ticket
+from me5.service.dispatch import Dispatcher
 from me5.service.errors import Overloaded, Unhealthy
 from me5.service.queue import Job
 from me5.service.worker import Plan
@@ -41,8 +41,8 @@ class Asked:
     def __init__(self, dispatcher, *sequences, **options):
         self._over = threading.Event()
         self._error = None
-        self.ticket = Ticket(Job(sequences, **options), self._done)
-        dispatcher.submit(self.ticket)
+        self.job = Job(sequences, **options, done=self._done)
+        dispatcher.submit(self.job)
 
     def _done(self, error):
         self._error = error
@@ -56,8 +56,8 @@ class Asked:
         assert self._over.wait(PATIENCE), "no answer"
         if self._error:
             raise self._error
-        blocks = self.ticket.blocks
-        return [blocks[index] for index in range(len(blocks))]
+        rows = self.job.rows
+        return [rows[index] for index in range(len(rows))]
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_a_cancelled_request_leaves_nothing_behind(started, tmp_path, gate):
     first = Asked(dispatcher, ids(1))
     until(lambda: dispatcher.load().running)
     gone = Asked(dispatcher, *[ids(2, 3)] * 200)
-    dispatcher.cancel(gone.ticket)
+    dispatcher.cancel(gone.job)
     assert dispatcher.load().tokens == 0
     gate.touch()
     first.result()

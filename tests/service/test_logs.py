@@ -6,7 +6,6 @@ import json
 import logging
 from contextlib import contextmanager
 
-import numpy as np
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,8 +15,8 @@ from starlette.testclient import TestClient
 
 from me5.errors import EngineError, InputError
 from me5.service import logs
+from me5.service.inputs import Usage
 from me5.service.metrics import Metrics
-from me5.service.pipeline import Answer, Timings
 from me5.service.recording import Recording
 
 SECRET = "the caller's own words"
@@ -45,14 +44,10 @@ def lines():
         yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def answer():
-    timings = Timings(tokenization=0.001, queue=0.02, inference=0.3)
-    return Answer(np.zeros((2, 4), np.float32), (), "", tokens=(9, 700), lost=(0, 188), chunks=(1, 1), timings=timings)
-
-
 def embed(request: Request):
     request.state.record.caller = "search-team"
-    request.state.record.answered("query", answer())
+    usage = Usage("query", (9, 700), (0, 188), (1, 1), tokenization=0.001, queue=0.02, inference=0.3)
+    request.state.record.usage.append(usage)
     with request.state.record.serializing():
         return PlainTextResponse("done")
 

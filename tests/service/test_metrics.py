@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from me5.service.histogram import Bulk
+from me5.service.inputs import Usage
 from me5.service.metrics import Metrics
-from me5.service.pipeline import Timings
-from me5.service.record import Part, Record
+from me5.service.record import Record
 
 
 def scrape(metrics):
@@ -33,7 +33,8 @@ def request(route="/v1/embeddings", *, status=200, error="", tokens=(), lost=(),
     record = Record("r1", method, route=route, status=status, error=error, duration=0.3)
     if tokens:
         lost = lost or (0,) * len(tokens)
-        record.parts.append(Part(side, tuple(tokens), tuple(lost), Timings(0.002, 0.02, 0.2), record.began + 0.25))
+        chunks = (1,) * len(tokens)
+        record.usage.append(Usage(side, tokens, lost, chunks, 0.002, 0.02, 0.2, record.began + 0.25))
         record.serialization = 0.01
     return record
 
@@ -58,7 +59,7 @@ def test_a_request_adds_its_texts_tokens_and_times():
 def test_two_sides_in_one_request_are_told_apart():
     metrics = Metrics()
     record = request("/v1/score", tokens=[5], side="query")
-    record.parts += request("/v1/score", tokens=[7, 8], side="document").parts
+    record.usage += request("/v1/score", tokens=[7, 8], side="document").usage
     metrics.finished(record)
     samples = scrape(metrics)
     assert value(samples, "me5_texts_total", route="/v1/score", side="query") == 1

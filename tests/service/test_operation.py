@@ -22,10 +22,10 @@ from me5.cli import serve
 from me5.errors import EngineWarning
 from me5.service import dispatch, logs
 from me5.service.auth import Key, Keys, read_keys
-from me5.service.dispatch import Dispatcher, Ticket
+from me5.service.dispatch import Dispatcher
 from me5.service.errors import RateLimited, Unauthorized
 from me5.service.metrics import Metrics
-from me5.service.queue import Job, Work
+from me5.service.queue import EngineBatch, Job
 from me5.service.record import Record
 from me5.service.server import reload_keys
 from me5.service.settings import Settings
@@ -142,28 +142,28 @@ def test_an_engine_that_was_stopped_is_replaced_also_while_it_works(engine):
     os.kill(before, signal.SIGSTOP)
     until(lambda: engine.worker_pid not in (None, before) and engine.state == "ready")
     over, errors = threading.Event(), []
-    ticket = Ticket(Job([ids(1)] * 600), lambda error: (errors.append(error), over.set()))
-    engine.submit(ticket)
+    job = Job([ids(1)] * 600, done=lambda error: (errors.append(error), over.set()))
+    engine.submit(job)
     until(lambda: engine.load().running)
     os.kill(engine.worker_pid, signal.SIGSTOP)
     assert over.wait(PATIENCE)
     assert errors == [None]
-    assert len(ticket.blocks) == 600
+    assert len(job.rows) == 600
 
 
-def work(cells):
+def batch(cells):
     job = Job([ids(*range(cells))])
-    return Work(cells, (((job, 0),),))
+    return EngineBatch(cells, (((job, 0),),))
 
 
 def test_the_patience_with_a_batch_follows_what_it_should_take(tmp_path):
     one = Dispatcher(Plan(str(tmp_path), "test"), max_tokens=100)
-    assert dispatch.LEAST_PATIENCE < one._patience(work(16)) < one._patience(work(1024)) < dispatch.PATIENCE
-    assert one._patience(work(100_000)) == dispatch.PATIENCE
+    assert dispatch.LEAST_PATIENCE < one._patience(batch(16)) < one._patience(batch(1024)) < dispatch.PATIENCE
+    assert one._patience(batch(100_000)) == dispatch.PATIENCE
     one._tokens, one._seconds = 1000.0, 1.0
-    assert one._patience(work(1000)) == dispatch.LEAST_PATIENCE + dispatch.SLACK
+    assert one._patience(batch(1000)) == dispatch.LEAST_PATIENCE + dispatch.SLACK
     on_gpu = Dispatcher(Plan(str(tmp_path), "test", device="cuda"), max_tokens=100)
-    assert on_gpu._patience(work(16)) == dispatch.PATIENCE
+    assert on_gpu._patience(batch(16)) == dispatch.PATIENCE
 
 
 def access_line(style, **fields):

@@ -14,7 +14,8 @@ import me5.service.pipeline
 from me5 import Embedder, InputError, Report
 from me5.prompts import INSTRUCT
 from me5.service.errors import DeadlineExceeded, Overloaded, Unhealthy
-from me5.service.pipeline import Ask, Pipeline
+from me5.service.inputs import Inputs
+from me5.service.pipeline import Pipeline
 from me5.service.settings import Settings
 from me5.tokenizer import TRUNCATIONS
 
@@ -42,6 +43,11 @@ def run(use, **options):
     return asyncio.run(body())
 
 
+def inputs(pipeline, texts, side="document", task=None, **options):
+    """Texts behind the prompt of a side and a task."""
+    return Inputs(texts, side, pipeline.prompts.prefix(side, task), **options)
+
+
 @pytest.fixture(scope="module")
 def embedder():
     return Embedder.load(precision="f32", threads=1)
@@ -51,7 +57,7 @@ def test_vectors_are_the_embedder_s_whoever_else_asks(embedder):
     texts = {side: passages(30 + at) for at, side in enumerate(("query", "document", "both"))}
 
     async def use(pipeline):
-        return await asyncio.gather(*(pipeline.embed(Ask(some, side)) for side, some in texts.items()))
+        return await asyncio.gather(*(pipeline.embed(inputs(pipeline, some, side)) for side, some in texts.items()))
 
     answers = dict(zip(texts, run(use), strict=True))
     expected = {
@@ -61,7 +67,7 @@ def test_vectors_are_the_embedder_s_whoever_else_asks(embedder):
     }
     for side, answer in answers.items():
         np.testing.assert_array_equal(answer.vectors, expected[side])
-        assert answer.prompt == embedder.prompts.prefix(side, None)
+        assert answer.inputs.prompt == embedder.prompts.prefix(side, None)
 
 
 @pytest.mark.parametrize("policy", [policy for policy in TRUNCATIONS if policy != "error"])
@@ -70,11 +76,11 @@ def test_long_texts_are_read_as_the_embedder_reads_them(policy):
     with warnings.catch_warnings(action="ignore"):
         expected = Embedder.load(precision="f32", threads=1, truncation=policy).encode_document(texts, report=report)
 
-    answer = run(lambda pipeline: pipeline.embed(Ask(texts, truncation=policy)))
+    answer = run(lambda pipeline: pipeline.embed(inputs(pipeline, texts, truncation=policy)))
     np.testing.assert_array_equal(answer.vectors, expected)
     for name in ("tokens", "lost", "chunks"):
-        assert list(getattr(answer, name)) == list(getattr(report, name))
-    assert (max(answer.chunks) > 1) == (policy == "chunk")
+        assert list(getattr(answer.usage, name)) == list(getattr(report, name))
+    assert (max(answer.usage.chunks) > 1) == (policy == "chunk")
 
 
 def test_states_and_raw_vectors_are_what_unit_vectors_are_made_of(embedder):
@@ -82,12 +88,13 @@ def test_states_and_raw_vectors_are_what_unit_vectors_are_made_of(embedder):
 
     async def use(pipeline):
         return [
-            await pipeline.embed(Ask(texts, output=output, truncation="chunk")) for output in ("unit", "raw", "states")
+            await pipeline.embed(inputs(pipeline, texts, output=output, truncation="chunk"))
+            for output in ("unit", "raw", "states")
         ]
 
     unit, raw, states = run(use)
     assert len(states.states) == 2
-    assert states.states[0].shape == (states.tokens[0], embedder.dim)
+    assert states.states[0].shape == (states.usage.tokens[0], embedder.dim)
     np.testing.assert_allclose(states.states[0].mean(axis=0), raw.vectors[0], rtol=ROUNDING)
     np.testing.assert_allclose(raw.vectors[0] / np.linalg.norm(raw.vectors[0]), unit.vectors[0], rtol=0, atol=ROUNDING)
     assert not np.isclose(np.linalg.norm(raw.vectors), 2**0.5, atol=0.01)
@@ -95,37 +102,42 @@ def test_states_and_raw_vectors_are_what_unit_vectors_are_made_of(embedder):
 
 def test_a_task_changes_the_prompt_where_the_model_takes_one():
     async def use(pipeline):
-        return [await pipeline.embed(Ask(["K2"], "query", task)) for task in (None, "bitext")]
+        return [await pipeline.embed(inputs(pipeline, ["K2"], "query", task)) for task in (None, "bitext")]
 
     first, second = run(use, prompts="instruct", opener="engines:fake")
-    assert (first.prompt, second.prompt) == (INSTRUCT.prefix("query", None), INSTRUCT.prefix("query", "bitext"))
-    assert first.tokens != second.tokens
+    assert (first.inputs.prompt, second.inputs.prompt) == (
+        INSTRUCT.prefix("query", None),
+        INSTRUCT.prefix("query", "bitext"),
+    )
+    assert first.usage.tokens != second.usage.tokens
 
 
 def test_no_text_needs_no_engine(embedder):
-    answer = run(lambda pipeline: pipeline.embed(Ask([])), opener="engines:fake")
+    answer = run(lambda pipeline: pipeline.embed(inputs(pipeline, [])), opener="engines:fake")
     assert answer.vectors.shape == (0, embedder.dim)
 
 
 def test_a_text_that_is_none_is_named():
     with pytest.raises(InputError, match="text 1"):
-        run(lambda pipeline: pipeline.embed(Ask(["fine", "\ud800"])), opener="engines:fake")
+        run(lambda pipeline: pipeline.embed(inputs(pipeline, ["fine", "\ud800"])), opener="engines:fake")
 
 
 def test_a_text_that_may_not_be_cut_is_refused():
     with pytest.raises(InputError, match=r"text 1 .*tokens"):
-        run(lambda pipeline: pipeline.embed(Ask(["fine", LONG], truncation="error")), opener="engines:fake")
+        run(
+            lambda pipeline: pipeline.embed(inputs(pipeline, ["fine", LONG], truncation="error")), opener="engines:fake"
+        )
 
 
 def test_requests_have_a_bound_in_tokens_and_in_bytes_of_states():
     async def tokens(pipeline):
-        await pipeline.embed(Ask(["one two three"] * 20))
+        await pipeline.embed(inputs(pipeline, ["one two three"] * 20))
 
     with pytest.raises(InputError, match="the service takes 50; send fewer texts at a time"):
         run(tokens, max_request_tokens=50, opener="engines:fake")
 
     async def states(pipeline):
-        await pipeline.embed(Ask([LONG] * 200, output="states"))
+        await pipeline.embed(inputs(pipeline, [LONG] * 200, output="states"))
 
     with pytest.raises(InputError, match="bytes, the service takes"):
         run(states, opener="engines:fake")
@@ -135,7 +147,7 @@ def test_requests_have_a_bound_in_tokens_and_in_bytes_of_states():
 def test_a_request_past_its_time_is_given_up_and_forgotten():
     async def use(pipeline):
         with pytest.raises(DeadlineExceeded, match=r"not ready in 0\.2 seconds"):
-            await pipeline.embed(Ask(["one"] * 2000, timeout=0.2))
+            await pipeline.embed(inputs(pipeline, ["one"] * 2000, timeout=0.2))
         return pipeline.load().tokens
 
     assert run(use, opener="engines:fake", drain=0) == 0
@@ -144,7 +156,7 @@ def test_a_request_past_its_time_is_given_up_and_forgotten():
 @pytest.mark.usefixtures("gate")
 def test_who_gives_up_leaves_nothing_in_the_queue():
     async def use(pipeline):
-        asked = asyncio.create_task(pipeline.embed(Ask(["one"] * 2000)))
+        asked = asyncio.create_task(pipeline.embed(inputs(pipeline, ["one"] * 2000)))
         while not pipeline.load().tokens:
             await asyncio.sleep(0.01)
         asked.cancel()
@@ -157,7 +169,7 @@ def test_who_gives_up_leaves_nothing_in_the_queue():
 
 def test_more_than_may_wait_is_refused(gate):
     async def use(pipeline):
-        asked = [asyncio.create_task(pipeline.embed(Ask(["one two three"] * 100))) for _ in range(30)]
+        asked = [asyncio.create_task(pipeline.embed(inputs(pipeline, ["one two three"] * 100))) for _ in range(30)]
         while not any(task.done() for task in asked):  # only a refusal can be
             await asyncio.sleep(0.01)
         gate.touch()
@@ -176,8 +188,8 @@ def test_a_query_overtakes_bulk_work(gate):
     async def use(pipeline):
         order = []
 
-        async def ask(name, *ask):
-            await pipeline.embed(Ask(*ask))
+        async def ask(name, *texts_and_side):
+            await pipeline.embed(inputs(pipeline, *texts_and_side))
             order.append(name)
 
         bulk = asyncio.create_task(ask("bulk", ["one two three"] * 400))
@@ -205,14 +217,14 @@ def test_stopping_finishes_what_was_asked_and_refuses_the_rest(gate, monkeypatch
     async def body():
         pipeline = Pipeline(Settings(threads=1), opener="engines:fake")
         await pipeline.start()
-        asked = asyncio.gather(*(pipeline.embed(Ask(["one"] * 200)) for _ in range(4)))
+        asked = asyncio.gather(*(pipeline.embed(inputs(pipeline, ["one"] * 200)) for _ in range(4)))
         while pipeline.load().requests < 4:
             await asyncio.sleep(0.001)
         stopping = asyncio.create_task(pipeline.stop())
         while pipeline.healthy:
             await asyncio.sleep(0.01)
         with pytest.raises(Unhealthy, match="draining"):
-            await pipeline.embed(Ask(["late"]))
+            await pipeline.embed(inputs(pipeline, ["late"]))
         gate.touch()
         await stopping
         stopped.set()
@@ -223,7 +235,7 @@ def test_stopping_finishes_what_was_asked_and_refuses_the_rest(gate, monkeypatch
 
 def test_tokens_show_the_prompt_and_what_is_cut():
     async def use(pipeline):
-        return pipeline.prompts.prefix("query", None), await pipeline.tokens(["K2", LONG], "query")
+        return pipeline.prompts.prefix("query", None), await pipeline.tokens(inputs(pipeline, ["K2", LONG], "query"))
 
     prompt, (short, long) = run(use, opener="engines:fake")
     assert prompt

@@ -130,18 +130,18 @@ def test_a_search_that_takes_too_long_costs_its_request_alone(index, launch):
 
 
 def test_all_that_a_search_embeds_goes_as_a_query(index, monkeypatch):
-    asks = []
+    embedded = []
     embed = Pipeline.embed
 
-    async def noted(self, asked):
-        asks.append(asked)
-        return await embed(self, asked)
+    async def noted(self, inputs):
+        embedded.append(inputs)
+        return await embed(self, inputs)
 
     monkeypatch.setattr(Pipeline, "embed", noted)
     with TestClient(create_app(Settings(search=index.store.uri, precision="f32", threads=1))) as client:
         assert client.post("/v1/search", json={"query": "bread", "k": 3}).status_code == 200
-    assert [asked.side for asked in asks] == ["query", "document"]
-    assert all(asked.urgent for asked in asks)
+    assert [inputs.side for inputs in embedded] == ["query", "document"]
+    assert all(inputs.urgent for inputs in embedded)
 
 
 def test_without_a_store_there_is_nothing_to_search(server):

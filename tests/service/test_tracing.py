@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from me5.errors import MissingExtraError
-from me5.service.pipeline import Timings
-from me5.service.record import Part, Record
+from me5.service.inputs import Usage
+from me5.service.record import Record
 from me5.service.tracing import ENDPOINTS, Tracer, open_tracer
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -22,7 +22,7 @@ def _no_collector(monkeypatch):
 
 def record(traceparent=""):
     made = Record("r1", "POST", traceparent, "/embed", 200, duration=0.5)
-    made.parts.append(Part("query", (5, 6), (0, 0), Timings(0.01, 0.1, 0.2), made.began + 0.45))
+    made.usage.append(Usage("query", (5, 6), (0, 0), (1, 1), 0.01, 0.1, 0.2, made.began + 0.45))
     return made
 
 

@@ -8,15 +8,15 @@ request that fails alone too is given up, and its neighbours never notice.
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Literal, Protocol
 
 from me5.errors import EngineError, Me5Error
 from me5.service.errors import Overloaded, Unhealthy
-from me5.service.queue import Job, Queue, Work
-from me5.service.worker import About, Plan, Result, Worker, WorkerDied
+from me5.service.queue import EngineBatch, Job, Queue
+from me5.service.worker import About, Plan, Worker, WorkerDied
 from me5.vectors import Float32
 
 State = Literal["starting", "ready", "draining", "broken"]
@@ -62,25 +62,6 @@ class Observer(Protocol):
         """A worker died, and another takes its place."""
 
 
-class Ticket:
-    """A request in the dispatcher's hands. `blocks`, in the end, holds the rows (n, dim) of every sequence.
-
-    `done` is called once, from any thread: with None, or with the error. Times are in seconds.
-    """
-
-    def __init__(self, job: Job, done: Callable[[Exception | None], None]) -> None:
-        self.job = job
-        self.done = done
-        self.blocks: dict[int, Float32] = {}
-        self.inference = 0.0
-        self.submitted = self.finished = monotonic()
-
-    @property
-    def queued(self) -> float:
-        """Seconds in which nothing of it was in the engine."""
-        return max(0.0, self.finished - self.submitted - self.inference)
-
-
 class Dispatcher:
     """The thread, its queue and its worker. All methods may be called from any thread."""
 
@@ -92,8 +73,8 @@ class Dispatcher:
         self._stride = 1  # the engine says which
         self._observer = observer
         self._queue = Queue(max_tokens)
-        self._tickets: dict[Job, Ticket] = {}
-        self._flights: deque[Work] = deque()
+        self._wanted: dict[Job, None] = {}  # that somebody waits for, in order of arrival
+        self._flights: deque[EngineBatch] = deque()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="me5-dispatch", daemon=True)
         self._worker: Worker | None = None
@@ -128,59 +109,66 @@ class Dispatcher:
             raise EngineError(f"{death} while it loaded the model") from death
         self._thread.start()
 
-    def check(self, tokens: int, caller: str, *, urgent: bool) -> None:
-        """Raise `Overloaded` or `Unhealthy` unless a request of so many tokens would be taken now."""
+    def check(self, caller: str, *, urgent: bool) -> None:
+        """Raise `Overloaded` or `Unhealthy` where `submit` would refuse the smallest request of a caller."""
         with self._changed:
-            if self._ending or self._state in ("starting", "draining"):
-                raise Unhealthy(f"the service is {self._state}", 5.0)
-            if self._failed_loads >= HOPELESS:
-                raise Unhealthy("the engine does not load any more; the service's log says why", LONGEST_PAUSE)
-            if (excess := self._queue.excess(tokens, caller, urgent=urgent)) > 0:
-                waiting, most = self._queue.tokens, self._queue.max_tokens
-                raise Overloaded(
-                    f"{waiting:,} tokens wait for the engine, and {tokens:,} more would exceed the service's {most:,}, "
-                    "or one caller's share of them",
-                    self._seconds_until(excess),
-                )
+            self._check_health()
+            if (excess := self._queue.excess(1, caller, urgent=urgent)) > 0:
+                raise self._overloaded(1, excess)
 
-    def submit(self, ticket: Ticket) -> None:
-        """Let a request wait for the engine. Raises `Overloaded` or `Unhealthy`."""
+    def submit(self, job: Job) -> None:
+        """Admit a request, which then waits for the engine. Raises `Overloaded` or `Unhealthy`."""
         with self._changed:
-            job = ticket.job
-            self.check(sum(job.lengths), job.caller, urgent=job.urgent)
-            ticket.submitted = monotonic()
-            self._queue.add(ticket.job, ticket.submitted)
-            self._tickets[ticket.job] = ticket
+            self._check_health()
+            job.submitted = monotonic()
+            if not self._queue.add(job, job.submitted):
+                raise self._overloaded(job.tokens, self._queue.excess(job.tokens, job.caller, urgent=job.urgent))
+            self._wanted[job] = None
             self._changed.notify_all()
 
-    def cancel(self, ticket: Ticket) -> int:
+    def cancel(self, job: Job) -> int:
         """Forget a request; of what runs already, the result is dropped. Returns how many tokens the engine took."""
         with self._changed:
-            if self._tickets.pop(ticket.job, None):
-                self._queue.cancel(ticket.job)
+            if job in self._wanted:
+                del self._wanted[job]
+                self._queue.cancel(job)
                 self._changed.notify_all()
-            return ticket.job.taken
+            return job.taken
 
     def load(self) -> Load:
         """What waits and runs now."""
         with self._changed:
-            running = sum(work.tokens for work in self._flights)
+            running = sum(batch.tokens for batch in self._flights)
             return Load(self._queue.jobs, self._queue.tokens, running, self._rate)
 
     def stop(self, patience: float) -> None:
         """Refuse new requests, give the others `patience` seconds to finish, fail the rest and end the worker."""
         with self._changed:
             self._state = "draining"
-            self._changed.wait_for(lambda: not self._tickets, patience)
+            self._changed.wait_for(lambda: not self._wanted, patience)
             self._ending = True
             self._changed.notify_all()
-        self._fail(self._tickets, Unhealthy("the service ended before the request was finished", 5.0))
+        self._fail(self._wanted, Unhealthy("the service ended before the request was finished", 5.0))
         if worker := self._worker:
             worker.kill()
         if self._thread.ident is not None:
             self._thread.join()
         if worker := self._worker:
             worker.close()
+
+    def _check_health(self) -> None:
+        if self._ending or self._state in ("starting", "draining"):
+            raise Unhealthy(f"the service is {self._state}", 5.0)
+        if self._failed_loads >= HOPELESS:
+            raise Unhealthy("the engine does not load any more; the service's log says why", LONGEST_PAUSE)
+
+    def _overloaded(self, tokens: int, excess: int) -> Overloaded:
+        waiting, most = self._queue.tokens, self._queue.max_tokens
+        return Overloaded(
+            f"{waiting:,} tokens wait for the engine, and {tokens:,} more would exceed the service's {most:,}, or one "
+            "caller's share of them",
+            self._seconds_until(excess),
+        )
 
     def _seconds_until(self, excess: int) -> float:
         """Seconds after which a request that was refused is worth another try.
@@ -190,7 +178,7 @@ class Dispatcher:
         """
         if not self._rate:
             return 1.0
-        running = sum(work.tokens for work in self._flights)
+        running = sum(batch.tokens for batch in self._flights)
         return max(1.0, excess / self._rate, min((self._queue.tokens + running) / self._rate, LONGEST_WAIT))
 
     @property
@@ -225,7 +213,7 @@ class Dispatcher:
                 self._replace(death)
             except Exception as error:  # a fault of ours: no request may wait for ever
                 log.exception("the dispatcher failed")
-                self._fail([job for work in self._flights for job in work.jobs], error)
+                self._fail([job for batch in self._flights for job in batch.jobs], error)
                 self._replace(WorkerDied("the engine's process is out of step"))
 
     def _wait_for_work(self) -> None:
@@ -240,22 +228,22 @@ class Dispatcher:
         self._worker.check()
         return self._worker
 
-    def _patience(self, work: Work) -> float:
+    def _patience(self, batch: EngineBatch) -> float:
         """Seconds after which a batch is not expected any more."""
         if self._plan.device != "cpu":
             return PATIENCE
-        return min(PATIENCE, LEAST_PATIENCE + SLACK * work.cells / (self._rate or SLOWEST))
+        return min(PATIENCE, LEAST_PATIENCE + SLACK * batch.cells / (self._rate or SLOWEST))
 
     def _feed(self) -> None:
         """Give the worker what it may have."""
         short = self._rate > self._batch_tokens / SHORT_BATCH
         while len(self._flights) < (2 if short else 1):
             with self._changed:
-                work = self._queue.take(self._batch_tokens, monotonic(), self._stride)
-                if work is None:
+                batch = self._queue.take(self._batch_tokens, monotonic(), self._stride)
+                if batch is None:
                     return
-                self._flights.append(work)
-            self._living().send([job.sequences[index] for job, index in work.items], work.output)
+                self._flights.append(batch)
+            self._living().send([job.sequences[index] for job, index in batch.items], batch.output)
 
     def _finish_one(self) -> None:
         """Wait for the oldest batch. The next one goes first, for the engine is idle; then the result to who waits."""
@@ -265,57 +253,57 @@ class Dispatcher:
         except EngineError as raised:
             error = raised
         with self._changed:
-            work = self._flights.popleft()
+            batch = self._flights.popleft()
         try:
             self._feed()
         finally:
-            if result:
-                self._deliver(work, result)
+            if result is not None:
+                self._deliver(batch, *result)
             else:
-                self._retry(work, error or EngineError(""))
+                self._retry(batch, error or EngineError(""))
 
-    def _deliver(self, work: Work, result: Result) -> None:
-        counts = [job.lengths[index] if work.output == "states" else 1 for job, index in work.items]
-        rows, at, done = result.rows.reshape(sum(counts), -1), 0, []
+    def _deliver(self, batch: EngineBatch, numbers: Float32, seconds: float) -> None:
+        counts = [job.lengths[index] if batch.output == "states" else 1 for job, index in batch.items]
+        rows, at, finished = numbers.reshape(sum(counts), -1), 0, []
         with self._changed:
-            for (job, index), count in zip(work.items, counts, strict=True):
-                if ticket := self._tickets.get(job):
-                    ticket.blocks[index] = rows[at : at + count]
+            for (job, index), count in zip(batch.items, counts, strict=True):
+                if job in self._wanted:
+                    job.rows[index] = rows[at : at + count]
                 at += count
-            for job in work.jobs:
-                if ticket := self._tickets.get(job):
-                    ticket.inference += result.seconds
-                    if len(ticket.blocks) == len(job.lengths):
-                        done.append(self._tickets.pop(job))
+            for job in batch.jobs:
+                if job in self._wanted:
+                    job.inference += seconds
+                    if len(job.rows) == len(job.lengths):
+                        del self._wanted[job]
+                        finished.append(job)
             # Averages over about ten batches.
-            self._tokens += (work.tokens - self._tokens) / 10
-            self._seconds += (result.seconds - self._seconds) / 10
+            self._tokens += (batch.tokens - self._tokens) / 10
+            self._seconds += (seconds - self._seconds) / 10
             self._deaths = 0
             self._changed.notify_all()
-        for ticket in done:
-            ticket.finished = monotonic()
-            ticket.done(None)
+        for job in finished:
+            job.finished = monotonic()
+            job.done(None)
         if self._observer:
-            self._observer.batch(
-                sequences=len(work.items), tokens=work.tokens, cells=work.cells, seconds=result.seconds
-            )
+            self._observer.batch(sequences=len(batch.items), tokens=batch.tokens, cells=batch.cells, seconds=seconds)
 
-    def _retry(self, work: Work, error: EngineError) -> None:
+    def _retry(self, batch: EngineBatch, error: EngineError) -> None:
         """Run each request of a batch that failed alone; or give it up, if it was alone."""
-        if work.alone:
-            self._fail(work.jobs, error)
+        if batch.alone:
+            self._fail(batch.jobs, error)
         else:
             with self._changed:
-                self._queue.put_back_alone(work)
+                self._queue.put_back_alone(batch)
 
     def _fail(self, jobs: Iterable[Job], error: Exception) -> None:
         with self._changed:
-            tickets = [self._tickets.pop(job) for job in list(jobs) if job in self._tickets]
-            for ticket in tickets:
-                self._queue.cancel(ticket.job)
+            failed = [job for job in jobs if job in self._wanted]
+            for job in failed:
+                del self._wanted[job]
+                self._queue.cancel(job)
             self._changed.notify_all()
-        for ticket in tickets:
-            ticket.done(error)
+        for job in failed:
+            job.done(error)
 
     def _replace(self, death: WorkerDied) -> None:
         """Open another worker, after what the dead one had was put back. Ends early when the service ends."""
@@ -329,10 +317,10 @@ class Dispatcher:
                 self._state = "broken"
             flights, self._flights = list(self._flights), deque()
             # Only the first was running: it is the suspect, and what lay ready behind it was not touched.
-            for work in reversed(flights[1:]):
-                self._queue.put_back(work)
-        for work in flights[:1]:
-            self._retry(work, EngineError(f"the request was given up: {death} while it ran alone"))
+            for batch in reversed(flights[1:]):
+                self._queue.put_back(batch)
+        for batch in flights[:1]:
+            self._retry(batch, EngineError(f"the request was given up: {death} while it ran alone"))
         if self._worker:
             self._worker.close()
         while not self._ending:
@@ -344,7 +332,7 @@ class Dispatcher:
                 log.error("the engine did not load: %s", error)
                 self._failed_loads += 1
                 if self._failed_loads >= HOPELESS:
-                    self._fail(self._tickets, Unhealthy(f"the engine does not load any more: {error}", LONGEST_PAUSE))
+                    self._fail(self._wanted, Unhealthy(f"the engine does not load any more: {error}", LONGEST_PAUSE))
 
     def _pause(self) -> None:
         pause = min(FIRST_PAUSE * 2 ** (self._deaths - 1), LONGEST_PAUSE) if self._deaths else 0.0

@@ -78,7 +78,7 @@ def access(record: Record, trace_id: str = "") -> None:
         fields["caller"] = record.caller
     if record.error:
         fields["error"] = record.error
-    if record.parts:
+    if record.usage:
         fields |= {"side": record.side, "texts": record.texts, "tokens": record.tokens, "truncated": record.truncated}
         fields |= {f"{stage}_ms": _milliseconds(seconds) for stage, seconds in record.stages.items()}
     fields["total_ms"] = _milliseconds(record.duration)

@@ -22,7 +22,7 @@ from me5._version import __version__
 from me5.service import tei_metrics
 from me5.service.histogram import Bulk
 from me5.service.pipeline import Pipeline
-from me5.service.record import Record
+from me5.service.record import STAGES, Record
 
 # From a short query on an idle machine (milliseconds) to a bulk request behind a full queue (minutes).
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -98,17 +98,15 @@ class Metrics:
             self.key_tokens.labels(record.key).inc(record.tokens)
         if record.error:
             self.errors.labels(record.route, record.error).inc()
-        for part in record.parts:
-            labels = (record.route, part.side)
-            lost = sum(part.lost)
-            self.texts.labels(*labels).inc(len(part.tokens))
-            self.tokens.labels(*labels).inc(sum(part.tokens) - lost)
-            self.truncated.labels(*labels).inc(sum(1 for tokens in part.lost if tokens))
-            self.lost.labels(*labels).inc(lost)
-            self.text_tokens.observe(part.tokens)
-            self.stage_seconds.labels("tokenization", *labels).observe(part.timings.tokenization)
-            self.stage_seconds.labels("queue", *labels).observe(part.timings.queue)
-            self.stage_seconds.labels("inference", *labels).observe(part.timings.inference)
+        for usage in record.usage:
+            labels = (record.route, usage.side)
+            self.texts.labels(*labels).inc(len(usage.tokens))
+            self.tokens.labels(*labels).inc(usage.tokens_read)
+            self.truncated.labels(*labels).inc(usage.truncated)
+            self.lost.labels(*labels).inc(usage.tokens_lost)
+            self.text_tokens.observe(usage.tokens)
+            for stage in STAGES:
+                self.stage_seconds.labels(stage, *labels).observe(getattr(usage, stage))
         if record.serialization:
             self.stage_seconds.labels("serialization", record.route, record.side).observe(record.serialization)
 

@@ -19,17 +19,16 @@ from me5.checkpoint import Checkpoint, resolve
 from me5.errors import InputError
 from me5.notices import Notices
 from me5.preprocessor import Preprocessor, choose_prompts
-from me5.prompts import Prompts, Side
-from me5.service.ask import Answer, Ask, Meter, Priority, Timings
-from me5.service.dispatch import Dispatcher, Load, Observer, State, Ticket
+from me5.prompts import Prompts
+from me5.service.auth import Allowance
+from me5.service.dispatch import Dispatcher, Load, Observer, State
 from me5.service.errors import DeadlineExceeded, Overloaded, Unhealthy
-from me5.service.queue import SHARE, Job, Output
+from me5.service.inputs import Answer, Inputs, Usage
+from me5.service.queue import SHARE, Job
 from me5.service.settings import Settings
 from me5.service.worker import Plan
 from me5.tokenizer import Prepared, Token, Truncation, joined
 from me5.vectors import Float32
-
-__all__ = ["Answer", "Ask", "Float32", "Load", "Observer", "Pipeline", "Priority", "State", "Timings"]
 
 T = TypeVar("T")
 
@@ -40,14 +39,14 @@ QUICK_CHARS = 4_000
 # Hidden states are dim times larger than anything else, and three times as large again as JSON: no request may ask for
 # more bytes of them.
 MAX_STATES_BYTES = 16 * 2**20
-# Where each token is told, a reply has some 100 bytes for it, and takes five times that to make.
-MAX_TOLD_TOKENS = 32_768
+# Where each token is listed, a reply has some 100 bytes for it, and takes five times that to make.
+MAX_LISTED_TOKENS = 32_768
 # What is to be tokenized is bounded in characters, by this many for each token that is allowed. A token has 3 to 5 of
 # most languages.
 CHARS_PER_TOKEN = 8
 # A request of so many characters is tokenized to its end, and the tokens that it loses are counted: that takes a second
 # at most. Of a larger one, texts are tokenized as far as the model reads them.
-COUNTED_CHARS = CHARS_PER_TOKEN * MAX_TOLD_TOKENS
+COUNTED_CHARS = CHARS_PER_TOKEN * MAX_LISTED_TOKENS
 # Characters of a text in which there must be a place to cut it: 24 for a token of a model that reads 8,192.
 REACH = 200_000
 # Characters between two looks at whether a request has too many tokens, or nobody waits for it any more.
@@ -160,16 +159,16 @@ class Pipeline:
         """What waits and runs now."""
         return self._dispatcher.load()
 
-    async def embed(self, ask: Ask) -> Answer:
+    async def embed(self, inputs: Inputs) -> Answer:
         """Vectors of a request's texts.
 
         Raises `InputError` naming the item, `Overloaded`, `DeadlineExceeded`, `Unhealthy`, or `EngineError`. A caller
         that is cancelled leaves nothing behind in the queue.
         """
-        seconds = self._settings.request_timeout if ask.timeout is None else ask.timeout
+        seconds = self._settings.request_timeout if inputs.timeout is None else inputs.timeout
         try:
             async with asyncio.timeout(seconds):
-                return await self._embed(ask)
+                return await self._embed(inputs)
         except TimeoutError:
             load = self.load()
             raise DeadlineExceeded(
@@ -177,145 +176,134 @@ class Pipeline:
                 f"reads about {load.rate:,.0f} a second"
             ) from None
 
-    async def tokens(
-        self,
-        texts: Sequence[str],
-        side: Side,
-        *,
-        task: str | None = None,
-        truncation: Truncation | None = None,
-        caller: str = "",
-        meter: Meter | None = None,
-    ) -> list[list[Token]]:
+    async def tokens(self, inputs: Inputs) -> list[list[Token]]:
         """Every token of each text behind its prompt, before truncation, and which of them the model does not read.
 
-        Raises `InputError` for more than `MAX_TOLD_TOKENS`, `Overloaded`, or what `meter` does.
+        Raises `InputError` for more than `MAX_LISTED_TOKENS`, `Overloaded`, or what `Allowance.take` does.
         """
-        prefix, policy = self._prompts.prefix(side, task), truncation or self._settings.truncation
-        tokenizer = self.preprocessor.tokenizer
-        chars = sum(len(prefix) + len(text) for text in texts)
-        if chars > COUNTED_CHARS:
+        policy, tokenizer = self._policy(inputs), self.preprocessor.tokenizer
+        if (chars := inputs.chars) > COUNTED_CHARS:
             raise InputError(
                 f"the texts have {chars:,} characters with their prompts; where each token is told, at most "
                 f"{COUNTED_CHARS:,} are read: send fewer texts at a time, or shorter ones"
             )
 
         def all_of_them(abandoned: threading.Event) -> list[list[Token]]:
-            found: list[list[Token]] = []
+            tokens: list[list[Token]] = []
             count = 0
-            for index, text in enumerate(texts):
+            for index, text in enumerate(inputs.texts):
                 if abandoned.is_set():
                     break
-                found.append(tokenizer.look(text, prefix, policy, index=index))
-                count += len(found[-1])
-                if count > MAX_TOLD_TOKENS:
+                tokens.append(tokenizer.look(text, inputs.prompt, policy, index=index))
+                count += len(tokens[-1])
+                if count > MAX_LISTED_TOKENS:
                     raise InputError(
-                        f"the texts have more than the {MAX_TOLD_TOKENS:,} tokens that are told at once: send fewer "
+                        f"the texts have more than the {MAX_LISTED_TOKENS:,} tokens that are told at once: send fewer "
                         "texts at a time, or shorter ones"
                     )
-            return found
+            return tokens
 
-        found = await self._tokenizing(caller, chars, all_of_them, quick=chars <= QUICK_CHARS)
-        if meter is not None:
-            meter.take(sum(map(len, found)))
-        return found
+        tokens = await self._tokenizing(inputs.caller, chars, all_of_them, quick=chars <= QUICK_CHARS)
+        if inputs.allowance is not None:
+            inputs.allowance.take(sum(map(len, tokens)))
+        return tokens
 
     async def decode(
-        self, lists: Sequence[Sequence[int]], *, skip_special: bool, caller: str = "", meter: Meter | None = None
+        self,
+        lists: Sequence[Sequence[int]],
+        *,
+        skip_special: bool,
+        caller: str = "",
+        allowance: Allowance | None = None,
     ) -> list[str]:
-        """The texts of lists of token ids. Raises `InputError` for too many, `Overloaded`, or what `meter` does."""
+        """The texts of lists of token ids. Raises `InputError` for too many, `Overloaded`, or what `take` does."""
         tokenizer = self.preprocessor.tokenizer
         ids, most = sum(map(len, lists)), self._settings.max_request_tokens
         if ids > most:
             raise InputError(f"there are {ids:,} token ids, the service takes {most:,}; send fewer at a time")
-        if meter is not None:
-            meter.take(ids)
+        if allowance is not None:
+            allowance.take(ids)
 
         def all_of_them(_: threading.Event) -> list[str]:
             return tokenizer.decode_all(lists, skip_special=skip_special)
 
         return await self._tokenizing(caller, ids, all_of_them, quick=ids <= QUICK_CHARS)
 
-    async def _embed(self, ask: Ask) -> Answer:
+    async def _embed(self, inputs: Inputs) -> Answer:
         began = monotonic()
-        prompt = self._prompts.prefix(ask.side, ask.task)
-        if not ask.texts:
-            return Answer(np.empty((0, self.dim), np.float32), [], prompt, [], [], [], Timings(0.0, 0.0, 0.0))
-        chars = self._chars_to_read(ask, prompt)
-        urgent = ask.urgent and chars <= QUERY_CHARS
-        self._dispatcher.check(1, ask.caller, urgent=urgent)
-        prepared, notices = await self._prepare(ask, prompt, chars, urgent=urgent)
-        self._check_states(prepared, ask.output)
+        if not inputs.texts:
+            return Answer(inputs, np.empty((0, self.dim), np.float32), [], Usage(inputs.side, [], [], []))
+        chars = self._chars_to_read(inputs)
+        urgent = inputs.urgent and chars <= QUERY_CHARS
+        self._dispatcher.check(inputs.caller, urgent=urgent)
+        prepared, notices = await self._prepare(inputs, chars, urgent=urgent)
+        self._check_states(prepared, inputs)
         tokenization = monotonic() - began
-        ticket = await self._run(Job(prepared.sequences, ask.caller, urgent, ask.output), ask.meter)
+        job = await self._run(prepared, inputs, urgent=urgent)
         few = len(prepared.sequences) <= FEW
-        made = _assemble(ticket, prepared) if few else await _beside(self._bulk_threads, _assemble, ticket, prepared)
-        timings = Timings(tokenization, ticket.queued, ticket.inference)
+        made = _assemble(job, prepared) if few else await _beside(self._bulk_threads, _assemble, job, prepared)
         report = prepared.report
-        told = notices.cut(self.max_tokens), notices.carried(), notices.uncounted()
-        return Answer(*made, prompt, report.tokens, report.lost, report.chunks, timings, *told)
+        usage = Usage(inputs.side, report.tokens, report.lost, report.chunks, tokenization, job.queued, job.inference)
+        return Answer(inputs, *made, usage, notices.cut(self.max_tokens), notices.carried(), notices.uncounted())
 
-    async def _run(self, job: Job, meter: Meter | None) -> Ticket:
-        """Let the engine read a job's tokens. Those that it took are counted, whoever still waits for them."""
-        tokens = sum(job.lengths)
-        if meter is not None:
-            meter.take(tokens)
-        ticket, finished = self._ticket(job)
+    async def _run(self, prepared: Prepared, inputs: Inputs, *, urgent: bool) -> Job:
+        """Let the engine read the sequences. The tokens that it took are charged, whoever still waits for them."""
+        finished, done = _future()
+        job = Job(prepared.sequences, inputs.caller, urgent, inputs.output, done)
+        if inputs.allowance is not None:
+            inputs.allowance.take(job.tokens)
         try:
-            self._dispatcher.submit(ticket)
+            self._dispatcher.submit(job)
             await finished
         finally:
-            taken = self._dispatcher.cancel(ticket)
-            if meter is not None:
-                meter.give_back(tokens - taken)
-        return ticket
+            taken = self._dispatcher.cancel(job)
+            if inputs.allowance is not None:
+                inputs.allowance.give_back(job.tokens - taken)
+        return job
 
-    def _policy(self, ask: Ask) -> Truncation:
-        return ask.truncation or self._settings.truncation
+    def _policy(self, inputs: Inputs) -> Truncation:
+        return inputs.truncation or self._settings.truncation
 
-    def _chars_to_read(self, ask: Ask, prompt: str) -> int:
-        """The characters of a request that will be tokenized, as far as that is known before. Raises `InputError`."""
-        most = CHARS_PER_TOKEN * self._settings.max_request_tokens
-        lengths = [len(prompt) + len(text) for text in ask.texts]
-        chars = sum(lengths)
-        if chars > COUNTED_CHARS and self._policy(ask) != "chunk":
-            chars = sum(min(length, len(prompt) + CHARS_PER_TOKEN * self.max_tokens) for length in lengths)
+    def _chars_to_read(self, inputs: Inputs) -> int:
+        """The characters that will be tokenized, as far as that is known before. Raises `InputError` for too many."""
+        most, prompt = CHARS_PER_TOKEN * self._settings.max_request_tokens, len(inputs.prompt)
+        chars = inputs.chars
+        if chars > COUNTED_CHARS and self._policy(inputs) != "chunk":
+            longest = CHARS_PER_TOKEN * self.max_tokens
+            chars = sum(prompt + min(len(text), longest) for text in inputs.texts)
         if chars > most:
             raise InputError(
-                f"more than {most:,} characters would have to be read for the request's {len(lengths):,} texts and "
-                "their prompts, the most that the service takes; send fewer texts at a time, or shorter ones"
+                f"more than {most:,} characters would have to be read for the request's {len(inputs.texts):,} texts "
+                "and their prompts, the most that the service takes; send fewer texts at a time, or shorter ones"
             )
         return chars
 
-    async def _prepare(self, ask: Ask, prompt: str, chars: int, *, urgent: bool) -> tuple[Prepared, Notices]:
-        notices, policy, preprocessor = Notices(self._prompts), self._policy(ask), self.preprocessor
-        whole = sum(map(len, ask.texts)) + len(prompt) * len(ask.texts) <= COUNTED_CHARS
-        reach = None if whole else max(REACH, 4 * CHARS_PER_TOKEN * self.max_tokens)
+    async def _prepare(self, inputs: Inputs, chars: int, *, urgent: bool) -> tuple[Prepared, Notices]:
+        notices, policy, tokenizer = Notices(self._prompts), self._policy(inputs), self.preprocessor.tokenizer
+        reach = None if inputs.chars <= COUNTED_CHARS else max(REACH, 4 * CHARS_PER_TOKEN * self.max_tokens)
         most = self._settings.max_request_tokens
 
         def prepare(abandoned: threading.Event) -> Prepared:
             made: list[Prepared] = []
             tokens = 0
-            for first, block in _blocks(ask.texts, len(prompt)):
+            for first, block in _blocks(inputs.texts, len(inputs.prompt)):
                 if abandoned.is_set():
                     break
-                prepared = preprocessor.prepare(
-                    block, ask.side, task=ask.task, truncation=policy, first=first, reach=reach
-                )
+                prepared = tokenizer.prepare(block, inputs.prompt, policy, first=first, reach=reach)
                 notices.add(block, prepared.report)
                 made.append(prepared)
                 tokens += sum(map(len, prepared.sequences))
                 if tokens > most:
-                    least = "at least " if first + len(block) < len(ask.texts) else ""
+                    least = "at least " if first + len(block) < len(inputs.texts) else ""
                     raise InputError(
                         f"the model would read {least}{tokens:,} tokens for the request's "
-                        f"{len(ask.texts):,} texts, the service takes {most:,}; send fewer texts at a time"
+                        f"{len(inputs.texts):,} texts, the service takes {most:,}; send fewer texts at a time"
                     )
-                if ask.meter is not None and tokens > ask.meter.most:
-                    ask.meter.take(tokens)  # which it refuses
+                if inputs.allowance is not None and tokens > inputs.allowance.most:
+                    inputs.allowance.take(tokens)  # which it refuses
             return joined(made)
 
-        return await self._tokenizing(ask.caller, chars, prepare, quick=urgent or chars <= QUICK_CHARS), notices
+        return await self._tokenizing(inputs.caller, chars, prepare, quick=urgent or chars <= QUICK_CHARS), notices
 
     async def _tokenizing(self, caller: str, chars: int, work: Callable[[threading.Event], T], *, quick: bool) -> T:
         """Run the work on texts in a thread. Where nobody waits for it any more, it is told by the event.
@@ -340,33 +328,33 @@ class Pipeline:
             if not self._chars[caller]:
                 del self._chars[caller]
 
-    def _check_states(self, prepared: Prepared, output: Output) -> None:
+    def _check_states(self, prepared: Prepared, inputs: Inputs) -> None:
         tokens = sum(map(len, prepared.sequences))
-        if output == "states" and tokens * self.dim * 4 > MAX_STATES_BYTES:
+        if inputs.output == "states" and tokens * self.dim * 4 > MAX_STATES_BYTES:
             raise InputError(
                 f"the hidden states of {tokens:,} tokens are {tokens * self.dim * 4:,} bytes, the service takes "
                 f"{MAX_STATES_BYTES:,}; send fewer texts at a time"
             )
 
-    @staticmethod
-    def _ticket(job: Job) -> "tuple[Ticket, asyncio.Future[None]]":
-        """A ticket, and the future that the dispatcher's thread will settle."""
-        loop = asyncio.get_running_loop()
-        finished: asyncio.Future[None] = loop.create_future()
 
-        def settle(error: Exception | None) -> None:
-            if finished.done():  # the caller gave up
-                return
-            if error is None:
-                finished.set_result(None)
-            else:
-                finished.set_exception(error)
+def _future() -> "tuple[asyncio.Future[None], Callable[[Exception | None], None]]":
+    """A future of this event loop, and the function by which any thread settles it."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
 
-        def done(error: Exception | None) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
-                loop.call_soon_threadsafe(settle, error)
+    def settle(error: Exception | None) -> None:
+        if future.done():  # the caller gave up
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
 
-        return Ticket(job, done), finished
+    def done(error: Exception | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
+            loop.call_soon_threadsafe(settle, error)
+
+    return future, done
 
 
 def _blocks(texts: Sequence[str], prompt: int) -> Iterator[tuple[int, Sequence[str]]]:
@@ -384,13 +372,12 @@ async def _beside(threads: ThreadPoolExecutor, call: Callable[..., T], *argument
     return await asyncio.get_running_loop().run_in_executor(threads, call, *arguments)
 
 
-def _assemble(ticket: Ticket, prepared: Prepared) -> tuple[Float32, list[Float32]]:
+def _assemble(job: Job, prepared: Prepared) -> tuple[Float32, list[Float32]]:
     """Vectors, or states, of texts from the rows of their sequences."""
-    output = ticket.job.output
-    rows = [ticket.blocks[index] for index in range(len(prepared.sequences))]
-    if output == "states":
+    rows = [job.rows[index] for index in range(len(prepared.sequences))]
+    if job.output == "states":
         of_text: list[list[Float32]] = [[] for _ in range(prepared.texts)]
         for owner, block in zip(prepared.owners, rows, strict=True):
             of_text[owner].append(block)
         return np.empty((0, rows[0].shape[1]), np.float32), [np.concatenate(blocks) for blocks in of_text]
-    return Preprocessor.merge(np.concatenate(rows), prepared, unit=output == "unit"), []
+    return Preprocessor.merge(np.concatenate(rows), prepared, unit=job.output == "unit"), []

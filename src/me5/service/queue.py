@@ -15,13 +15,14 @@ Pure logic, not safe for threads: times are arguments, and no engine is known he
 """
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heapreplace
 from typing import Literal, get_args
 
 from me5.batching import pick
 from me5.engine.base import TokenIds
+from me5.vectors import Float32
 
 # What the engine makes of a sequence: its unit vector, the vector before the norm, or the hidden states of its tokens.
 Output = Literal["unit", "raw", "states"]
@@ -41,37 +42,60 @@ RESERVE = 1 / 16
 SHARE = 3 / 4
 
 
+def _nobody_waits(_: Exception | None) -> None:
+    pass
+
+
 @dataclass(eq=False)
 class Job:
-    """One request's sequences, each at least one token. Jobs of different outputs never share a batch.
+    """One request's sequences, each at least one token, and what the engine made of them.
+
+    Jobs of different outputs never share a batch. `done` is called once, from any thread: with None, or the error.
 
     `waiting` holds the indexes that no batch has taken yet, in order; `dropped` counts the tokens that none will take.
+    `rows` has the rows (n, dim) of each sequence by its index; `inference` are the engine's seconds, and `submitted`
+    and `finished` the times of both, in seconds.
     """
 
     sequences: Sequence[TokenIds]
     caller: str = ""
     urgent: bool = False
     output: Output = "unit"
+    done: Callable[[Exception | None], None] = _nobody_waits
     lengths: list[int] = field(init=False)
     waiting: deque[int] = field(init=False)
     dropped: int = field(init=False, default=0)
     cancelled: bool = field(init=False, default=False)
+    rows: dict[int, Float32] = field(init=False, default_factory=dict)
+    inference: float = field(init=False, default=0.0)
+    submitted: float = field(init=False, default=0.0)
+    finished: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         self.lengths = [len(sequence) for sequence in self.sequences]
         self.waiting = deque(range(len(self.lengths)))
 
     @property
+    def tokens(self) -> int:
+        """How many tokens its sequences have."""
+        return sum(self.lengths)
+
+    @property
+    def queued(self) -> float:
+        """Seconds in which nothing of it was in the engine."""
+        return max(0.0, self.finished - self.submitted - self.inference)
+
+    @property
     def taken(self) -> int:
         """How many of its tokens batches took."""
-        return sum(self.lengths) - self.dropped - sum(self.lengths[index] for index in self.waiting)
+        return self.tokens - self.dropped - sum(self.lengths[index] for index in self.waiting)
 
 
 Item = tuple[Job, int]
 
 
 @dataclass(frozen=True)
-class Work:
+class EngineBatch:
     """A batch: rows of (job, index of its sequence), and the grid's width. `alone`: of one job, to find a culprit."""
 
     width: int
@@ -113,7 +137,7 @@ class Queue:
         self._held: Counter[str] = Counter()  # tokens that wait, by caller
         self._queries = _Lane()
         self._bulk = _Lane()
-        self._alone: deque[Work] = deque()
+        self._alone: deque[EngineBatch] = deque()
         self._bulk_turn = 0.0  # when bulk had, or began to wait for, its turn
 
     @property
@@ -135,12 +159,11 @@ class Queue:
 
     def add(self, job: Job, now: float) -> bool:
         """Let a request wait, or return False where the queue does not take it."""
-        tokens = sum(job.lengths)
-        if self.excess(tokens, job.caller, urgent=job.urgent) > 0:
+        if self.excess(job.tokens, job.caller, urgent=job.urgent) > 0:
             return False
         if not job.urgent and not self._bulk.jobs:
             self._bulk_turn = now
-        self._count(job, tokens)
+        self._count(job, job.tokens)
         self._lane(job).add(job)
         return True
 
@@ -158,50 +181,50 @@ class Queue:
         self._count(job, -dropped)
         job.waiting.clear()
         self._lane(job).remove(job)
-        for work in [work for work in self._alone if job in work.jobs]:
-            self._alone.remove(work)
-            self._count(job, -work.tokens)
+        for batch in [batch for batch in self._alone if job in batch.jobs]:
+            self._alone.remove(batch)
+            self._count(job, -batch.tokens)
 
-    def take(self, batch_tokens: int, now: float, stride: int = 1) -> Work | None:
+    def take(self, batch_tokens: int, now: float, stride: int = 1) -> EngineBatch | None:
         """The next batch of about `batch_tokens` cells; None where nothing waits. `stride` is the engine's."""
         if self._alone:
-            work = self._alone.popleft()
-            self._count(work.jobs[0], -work.tokens)
-            return work
+            batch = self._alone.popleft()
+            self._count(batch.jobs[0], -batch.tokens)
+            return batch
         if not self.tokens:
             return None
         turn = self._bulk.head()
         aged = turn is not None and now - self._bulk_turn >= AGEING
         candidates, certain, budget = self._candidates(batch_tokens, aged=aged)
-        batch = pick([job.lengths[index] for job, index in candidates], budget, certain, stride)
-        work = Work(batch.width, tuple(tuple(candidates[at] for at in row) for row in batch.rows))
-        self._remove(work.items, candidates)
-        if turn in work.items:
+        chosen = pick([job.lengths[index] for job, index in candidates], budget, certain, stride)
+        batch = EngineBatch(chosen.width, tuple(tuple(candidates[at] for at in row) for row in chosen.rows))
+        self._remove(batch.items, candidates)
+        if turn in batch.items:
             self._bulk_turn = now
-        return work
+        return batch
 
-    def put_back(self, work: Work) -> None:
+    def put_back(self, batch: EngineBatch) -> None:
         """Let a batch that never ran wait again, ahead of its requests' other sequences."""
-        if work.alone:
-            self._retry(work)
+        if batch.alone:
+            self._retry(batch)
             return
-        for job, index in reversed(work.items):
+        for job, index in reversed(batch.items):
             if not job.cancelled:
                 if not job.waiting:
                     self._lane(job).add(job, first=True)
                 job.waiting.appendleft(index)
                 self._count(job, job.lengths[index])
 
-    def put_back_alone(self, work: Work) -> None:
+    def put_back_alone(self, batch: EngineBatch) -> None:
         """Let each request of a batch that failed run again, before all others and without its neighbours."""
-        for job in work.jobs:
-            rows = (tuple(item for item in row if item[0] is job) for row in work.rows)
-            self._retry(Work(work.width, tuple(row for row in rows if row), alone=True))
+        for job in batch.jobs:
+            rows = (tuple(item for item in row if item[0] is job) for row in batch.rows)
+            self._retry(EngineBatch(batch.width, tuple(row for row in rows if row), alone=True))
 
-    def _retry(self, work: Work) -> None:
-        if not work.jobs[0].cancelled:
-            self._alone.append(work)
-            self._count(work.jobs[0], work.tokens)
+    def _retry(self, batch: EngineBatch) -> None:
+        if not batch.jobs[0].cancelled:
+            self._alone.append(batch)
+            self._count(batch.jobs[0], batch.tokens)
 
     def _candidates(self, batch_tokens: int, *, aged: bool) -> tuple[list[Item], int, int]:
         """Sequences of one output to choose a batch from, how many of the first are certain, and the batch's size."""

@@ -8,26 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from me5.prompts import Side
-from me5.service.ask import Answer, Timings
+from me5.service.inputs import Usage
 
-
-@dataclass(frozen=True)
-class Part:
-    """One answer of the pipeline within a request: `tokens` and `lost` per text, `ended` on the clock of `Record`."""
-
-    side: Side
-    tokens: tuple[int, ...]
-    lost: tuple[int, ...]
-    timings: Timings
-    ended: float
+# The stages of an answer, in order; the fields of `Usage` that hold their seconds.
+STAGES = ("tokenization", "queue", "inference")
 
 
 @dataclass
 class Record:
-    """One request. Times are seconds; `began` is `time.perf_counter()`, `began_ns` the wall clock just then.
+    """One HTTP request. Times are seconds; `began` is `time.perf_counter()`, `began_ns` the wall clock just then.
 
-    `caller` is the name of the key, which is also `key`, or without keys the address.
+    `caller` is the name of the key, which is also `key`, or without keys the address. `usage` has an entry for each of
+    the pipeline's answers.
     """
 
     id: str
@@ -38,16 +30,11 @@ class Record:
     caller: str = ""
     key: str = ""
     error: str = ""
-    parts: list[Part] = field(default_factory=list)
+    usage: list[Usage] = field(default_factory=list)
     serialization: float = 0.0
     began: float = field(default_factory=time.perf_counter)
     began_ns: int = field(default_factory=time.time_ns)
     duration: float = 0.0
-
-    def answered(self, side: Side, answer: Answer) -> None:
-        """Add what the pipeline did for this request."""
-        part = Part(side, tuple(answer.tokens), tuple(answer.lost), answer.timings, time.perf_counter())
-        self.parts.append(part)
 
     def failed(self, kind: str) -> None:
         """Say which kind of error the request ends in, such as `overloaded`."""
@@ -65,32 +52,30 @@ class Record:
     @property
     def side(self) -> str:
         """The side of all texts, `mixed`, or nothing when no text was embedded."""
-        sides = {part.side for part in self.parts}
+        sides = {usage.side for usage in self.usage}
         return "mixed" if len(sides) > 1 else next(iter(sides), "")
 
     @property
     def texts(self) -> int:
         """How many texts were embedded."""
-        return sum(len(part.tokens) for part in self.parts)
+        return sum(len(usage.tokens) for usage in self.usage)
 
     @property
     def tokens(self) -> int:
         """How many tokens the model read."""
-        return sum(sum(part.tokens) - sum(part.lost) for part in self.parts)
+        return sum(usage.tokens_read for usage in self.usage)
 
     @property
     def truncated(self) -> int:
         """How many texts lost tokens."""
-        return sum(1 for part in self.parts for lost in part.lost if lost)
+        return sum(usage.truncated for usage in self.usage)
 
     @property
     def stages(self) -> dict[str, float]:
-        """Seconds by stage. Parts run side by side, so the longest counts."""
-        if not self.parts:
+        """Seconds by stage. Answers are made side by side, so the longest counts."""
+        if not self.usage:
             return {}
         return {
-            "tokenization": max(part.timings.tokenization for part in self.parts),
-            "queue": max(part.timings.queue for part in self.parts),
-            "inference": max(part.timings.inference for part in self.parts),
+            **{stage: max(getattr(usage, stage) for usage in self.usage) for stage in STAGES},
             "serialization": self.serialization,
         }

@@ -11,12 +11,11 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from me5.service.histogram import Bulk
-from me5.service.record import Record
+from me5.service.record import STAGES, Record
 
 # As TEI sets them: 35 steps of 1.5 from 15 microseconds, and powers of two.
 SECONDS = tuple(0.00001 * 1.5**step for step in range(1, 36))
 POWERS = tuple(2**step for step in range(21))
-STAGES = ("tokenization", "queue", "inference")
 # These do not ask the model.
 UNCOUNTED = frozenset({"/tokenize", "/decode"})
 
@@ -54,8 +53,8 @@ class TeiMetrics(Collector):
         for name, value in seconds.items():
             self._durations[f"te_request_{name}"].observe([value])
             self._durations[f"te_embed_{name}"].observe([value], times=record.texts)
-        for part in record.parts:
-            self._lengths.observe(part.tokens)
+        for usage in record.usage:
+            self._lengths.observe(usage.tokens)
 
     def batch(self, sequences: int, tokens: int) -> None:
         """Count a batch that the engine ran."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from me5._version import __version__
 from me5.errors import MissingExtraError
-from me5.service.record import Record
+from me5.service.record import STAGES, Record
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -93,11 +93,10 @@ class Tracer:
 def _stages(record: Record) -> list[tuple[str, int, int]]:
     """(name, start, end) of every stage in wall-clock nanoseconds, laid out backwards from the end of each answer."""
     stages = []
-    for part in record.parts:
-        end = record.began_ns + _nanoseconds(part.ended - record.began)
-        times = part.timings
-        for name in ("inference", "queue", "tokenization"):
-            start = end - _nanoseconds(getattr(times, name))
+    for usage in record.usage:
+        end = record.began_ns + _nanoseconds(usage.ended - record.began)
+        for name in reversed(STAGES):
+            start = end - _nanoseconds(getattr(usage, name))
             stages.append((name, start, end))
             end = start
     return stages

@@ -72,14 +72,6 @@ class About:
     stride: int
 
 
-@dataclass(frozen=True)
-class Result:
-    """Rows (n, dim) of a batch, one for each sequence, or for `states` one for each token; and the engine's seconds."""
-
-    rows: Float32
-    seconds: float
-
-
 class Worker:
     """One engine's process, as the service sees it. Batches are answered in order. For one thread, but for `kill`."""
 
@@ -108,13 +100,17 @@ class Worker:
         head = [OUTPUTS.index(output), len(sequences), *map(len, sequences)]
         self._send(np.concatenate([np.array(head, np.uint32), *sequences], dtype=np.uint32, casting="unsafe").tobytes())
 
-    def receive(self, patience: float) -> Result:
-        """The result of the oldest batch. Raises its `EngineError`, or `WorkerDied`, also after `patience` seconds."""
+    def receive(self, patience: float) -> tuple[Float32, float]:
+        """The oldest batch's numbers in one row, and the engine's seconds.
+
+        They are a vector for each sequence, or for `states` for each token. Raises the batch's `EngineError`, or
+        `WorkerDied`, also after `patience` seconds.
+        """
         reply = self._receive(patience)
         failed, microseconds = np.frombuffer(reply, np.uint32, 2).tolist()
         if failed:
             raise EngineError(reply[_HEAD_BYTES:].decode())
-        return Result(np.frombuffer(reply, np.float32, offset=_HEAD_BYTES), microseconds / 1e6)
+        return np.frombuffer(reply, np.float32, offset=_HEAD_BYTES), microseconds / 1e6
 
     def check(self) -> None:
         """Raise `WorkerDied` where the process has ended or was stopped by a signal."""

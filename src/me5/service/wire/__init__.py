@@ -1,8 +1,8 @@
 """What goes over the wire: one file per dialect, thin over one shared core.
 
     routing   key, body, JSON, route; every error in the dialect's words (`dialects`)
-    reading   model name, side, task, texts: the fields that all dialects share -> `Reading`
-    call      one request on its way: asks the pipeline for its caller until the caller hangs up
+    reading   model name, side, task, texts: the fields that all dialects share
+    call      one HTTP request: fields -> `Inputs`, and the pipeline's answers until the caller hangs up
     writing   vectors -> JSON, base64, raw float32, small integers and bits; headers
 
 The dialects: `openai`, `tei`, `cohere`, and me5's own `score`.

@@ -1,4 +1,4 @@
-"""One request on its way: whose it is, what it asks of the pipeline, and what its reply says of that."""
+"""One HTTP request: who sent it, what it wants of the pipeline, and what its reply says of that."""
 
 import asyncio
 import math
@@ -13,15 +13,17 @@ from fastapi import Depends, Request
 from starlette.datastructures import MutableHeaders
 
 from me5.errors import InputError
+from me5.prompts import Side
 from me5.service.auth import Keys
 from me5.service.errors import ClientGone, FieldError
+from me5.service.inputs import Answer, Inputs
 from me5.service.metrics import Metrics
-from me5.service.pipeline import Answer, Ask, Pipeline
+from me5.service.pipeline import Pipeline
 from me5.service.record import Record
 from me5.service.searches import Searches
 from me5.service.settings import Settings
-from me5.service.wire.reading import Names, Reading
-from me5.tokenizer import Token, Truncation
+from me5.service.wire.reading import Names, SideFields, read_side
+from me5.tokenizer import Token
 
 T = TypeVar("T")
 
@@ -75,21 +77,40 @@ class Call:
             headers["x-ratelimit-remaining-tokens"] = str(allowance.left)
             headers["x-ratelimit-reset-tokens"] = _duration(allowance.full_in)
 
-    def ask(self, texts: Sequence[str], reading: Reading, **options: Any) -> Ask:
-        """An `Ask` on this caller's behalf; `options` are further fields of it."""
-        return Ask(texts, reading.side, reading.task, caller=self._caller, meter=self._allowance, **options)
+    def inputs(
+        self,
+        param: str,
+        texts: Sequence[str],
+        fields: SideFields,
+        *,
+        prompt_name: str | None = None,
+        default: Side = "document",
+        **options: Any,
+    ) -> Inputs:
+        """The texts that the field `param` holds, on this caller's behalf and behind the prompt that `fields` choose.
 
-    async def embed(self, **asks: Ask) -> list[Answer]:
-        """An answer to each, side by side, until the caller hangs up. An ask goes by the field that holds its texts."""
-        answers = await self.while_wanted(*(self._embed(param, ask) for param, ask in asks.items()))
-        for ask, answer in zip(asks.values(), answers, strict=True):
-            self.record.answered(ask.side, answer)
+        `options` are further fields of `Inputs`. Raises as `read_side`.
+        """
+        service = self.service
+        side, prompt, warnings = read_side(
+            fields, service.names, service.pipeline.prompts, prompt_name=prompt_name, default=default
+        )
+        options = {"ignored": fields.ignored, **options}
+        return Inputs(
+            texts, side, prompt, param=param, caller=self._caller, allowance=self._allowance, warnings=warnings,
+            **options,
+        )  # fmt: skip
+
+    async def embed(self, *inputs: Inputs) -> list[Answer]:
+        """An answer to each, computed side by side until the caller hangs up; what they cost is recorded."""
+        answers = await self.while_wanted(*(self._embed(one) for one in inputs))
+        self.record.usage += [answer.usage for answer in answers]
         return answers
 
     async def search(self, work: Callable[[float], T]) -> T:
-        """What `work` finds in the store, which is told its seconds; until the caller hangs up. See `Searches.run`."""
-        (found,) = await self.while_wanted(self.searches.run(self._caller, work))
-        return found
+        """The result of `work` on the store, which gets the seconds that it may take. See `Searches.run`."""
+        (result,) = await self.while_wanted(self.searches.run(self._caller, work))
+        return result
 
     @property
     def searches(self) -> Searches:
@@ -97,34 +118,27 @@ class Call:
         assert self.service.searches is not None
         return self.service.searches
 
-    async def tokens(
-        self, param: str, texts: Sequence[str], reading: Reading, truncation: Truncation | None
-    ) -> list[list[Token]]:
-        """Every token of the texts that a field holds."""
-        pipeline = self.service.pipeline
-        with named(param):
-            (found,) = await self.while_wanted(
-                pipeline.tokens(
-                    texts, reading.side, task=reading.task, truncation=truncation, caller=self._caller,
-                    meter=self._allowance,
-                )
-            )  # fmt: skip
-        return found
+    async def tokens(self, inputs: Inputs) -> list[list[Token]]:
+        """Every token of the texts."""
+        with named(inputs.param):
+            (tokens,) = await self.while_wanted(self.service.pipeline.tokens(inputs))
+        return tokens
 
     async def decode(
         self, param: str, lists: Sequence[Sequence[int]], *, skip_special: bool, counted: bool
     ) -> list[str]:
         """The texts of the token ids that a field holds. `counted` as the caller's, unless they will be read."""
-        meter = self._allowance if counted else None
+        allowance = self._allowance if counted else None
+        decoding = self.service.pipeline.decode(
+            lists, skip_special=skip_special, caller=self._caller, allowance=allowance
+        )
         with named(param):
-            (texts,) = await self.while_wanted(
-                self.service.pipeline.decode(lists, skip_special=skip_special, caller=self._caller, meter=meter)
-            )
+            (texts,) = await self.while_wanted(decoding)
         return texts
 
-    async def _embed(self, param: str, ask: Ask) -> Answer:
-        with named(param):
-            return await self.service.pipeline.embed(ask)
+    async def _embed(self, inputs: Inputs) -> Answer:
+        with named(inputs.param):
+            return await self.service.pipeline.embed(inputs)
 
     async def while_wanted(self, *works: Coroutine[Any, Any, T]) -> list[T]:
         """The results of all, unless one fails or the caller hangs up: then none goes on."""
@@ -152,20 +166,21 @@ class Call:
         """Since the request arrived."""
         return (perf_counter() - self.record.began) * 1000
 
-    def headers(self, reading: Reading, *answers: Answer) -> dict[str, str]:
+    def headers(self, *answers: Answer) -> dict[str, str]:
         """What every reply with vectors says of them: side, prompt, what was cut, what was not understood."""
-        told = {
-            "x-me5-side": reading.side,
-            "x-me5-prompt": _header(reading.prompt, "/"),
-            "x-me5-tokens": str(sum(tokens_read(answer) for answer in answers)),
-            "x-me5-truncated": str(sum(1 for answer in answers for lost in answer.lost if lost)),
-            "x-me5-tokens-lost": str(sum(sum(answer.lost) for answer in answers)),
+        inputs, usage = answers[0].inputs, [answer.usage for answer in answers]
+        headers = {
+            "x-me5-side": inputs.side,
+            "x-me5-prompt": _header(inputs.prompt, "/"),
+            "x-me5-tokens": str(sum(one.tokens_read for one in usage)),
+            "x-me5-truncated": str(sum(one.truncated for one in usage)),
+            "x-me5-tokens-lost": str(sum(one.tokens_lost for one in usage)),
         }
-        if reading.ignored:
-            told["x-me5-ignored"] = _header(",".join(reading.ignored), ",")
-        if warnings := warnings_of(reading, *answers):
-            told["x-me5-warning"] = _header(" ".join(warnings), " ,;:`'")
-        return told
+        if inputs.ignored:
+            headers["x-me5-ignored"] = _header(",".join(inputs.ignored), ",")
+        if warnings := dict.fromkeys(warning for answer in answers for warning in answer.warnings):
+            headers["x-me5-warning"] = _header(" ".join(warnings), " ,;:`'")
+        return headers
 
 
 def _header(text: str, safe: str) -> str:
@@ -174,12 +189,6 @@ def _header(text: str, safe: str) -> str:
     if len(raw) > _HEADER_BYTES:
         text = raw[:_HEADER_BYTES].decode(errors="ignore") + "…"
     return quote(text, safe=safe)
-
-
-def warnings_of(reading: Reading, *answers: Answer) -> list[str]:
-    """Sentences for the caller, but for what was cut, which every dialect has another place for."""
-    told = (sentence for answer in answers for sentence in (answer.carried, answer.uncounted))
-    return [*reading.warnings, *dict.fromkeys(filter(None, told))]
 
 
 @contextmanager
@@ -197,11 +206,6 @@ def _duration(seconds: float) -> str:
         return f"{math.ceil(seconds * 1000)}ms"
     minutes, rest = divmod(math.ceil(seconds * 10) / 10, 60)
     return f"{minutes:.0f}m{rest:g}s" if minutes else f"{rest:.3g}s"
-
-
-def tokens_read(answer: Answer) -> int:
-    """How many tokens the model read."""
-    return sum(answer.tokens) - sum(answer.lost)
 
 
 def _call(request: Request) -> Call:

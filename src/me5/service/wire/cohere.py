@@ -16,12 +16,13 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from me5.service.errors import FieldError, shown
-from me5.service.pipeline import Answer, Float32
+from me5.service.inputs import Answer
 from me5.service.wire import writing
-from me5.service.wire.call import CurrentCall, tokens_read, warnings_of
+from me5.service.wire.call import CurrentCall
 from me5.service.wire.dialects import COHERE
-from me5.service.wire.reading import Fields, Reading, SideFields, read_side, read_texts, read_truncation
+from me5.service.wire.reading import Fields, SideFields, read_texts, read_truncation
 from me5.service.wire.routing import speaking
+from me5.vectors import Float32
 
 router = APIRouter(route_class=speaking(COHERE), tags=["Cohere"])
 
@@ -151,11 +152,11 @@ async def _embed(
 ) -> Response:
     service = call.service
     texts = _texts(body, service.settings.max_items)
-    reading = read_side(body, service.names, service.pipeline.prompts)
-    writing.check_dimensions(body.output_dimension, service.pipeline.dim, service.settings, "output_dimension")
     truncation = read_truncation({"truncate": body.truncate}, service.settings.truncation)
-    ask = call.ask(texts, reading, truncation=truncation, priority="bulk" if body.priority else None)
-    (answer,) = await call.embed(texts=ask)
+    priority = "bulk" if body.priority else None
+    inputs = call.inputs("texts", texts, body, truncation=truncation, priority=priority)
+    writing.check_dimensions(body.output_dimension, service.pipeline.dim, service.settings, "output_dimension")
+    (answer,) = await call.embed(inputs)
     vectors = writing.shortened(answer.vectors, body.output_dimension)
 
     def content() -> dict[str, Any]:
@@ -165,11 +166,11 @@ async def _embed(
             "response_type": "embeddings_floats" if types is None else "embeddings_by_type",
             "embeddings": by_type["float"] if types is None else by_type,
             "texts": texts,
-            "meta": _meta(version, reading, answer),
+            "meta": _meta(version, answer),
         }
 
     return await writing.json_reply(
-        content, call.headers(reading, answer), call.record, numbers=vectors.size * len(types or ["float"])
+        content, call.headers(answer), call.record, numbers=vectors.size * len(types or ["float"])
     )
 
 
@@ -186,10 +187,10 @@ def _texts(body: CohereRequest, limit: int) -> list[str]:
     return read_texts(body.texts, "texts", limit)
 
 
-def _meta(version: str, reading: Reading, answer: Answer) -> dict[str, Any]:
-    warnings = [*warnings_of(reading, answer), *([answer.cut] if answer.cut else [])]
-    if reading.ignored:
-        warnings.append(f"fields without effect: {', '.join(reading.ignored)}")
-    tokens = {"input_tokens": tokens_read(answer)}
+def _meta(version: str, answer: Answer) -> dict[str, Any]:
+    warnings = [*answer.warnings, *filter(None, (answer.cut,))]
+    if ignored := answer.inputs.ignored:
+        warnings.append(f"fields without effect: {', '.join(ignored)}")
+    tokens = {"input_tokens": answer.usage.tokens_read}
     meta: dict[str, Any] = {"api_version": {"version": version}, "billed_units": tokens, "tokens": tokens}
     return meta | ({"warnings": warnings} if warnings else {})

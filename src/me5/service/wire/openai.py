@@ -11,11 +11,11 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from me5.service.errors import FieldError
-from me5.service.pipeline import Answer
+from me5.service.inputs import Answer
 from me5.service.wire import writing
-from me5.service.wire.call import Call, CurrentCall, tokens_read, warnings_of
+from me5.service.wire.call import Call, CurrentCall
 from me5.service.wire.dialects import OPENAI
-from me5.service.wire.reading import Reading, SideFields, read_side, read_texts, read_truncation
+from me5.service.wire.reading import SideFields, read_texts, read_truncation
 from me5.service.wire.routing import speaking
 from me5.tokenizer import Truncation
 
@@ -132,18 +132,16 @@ async def embeddings(body: EmbeddingRequest, call: CurrentCall) -> Response:
             "input",
         )
     texts = read_texts(body.input, "input", service.settings.max_items)
-    reading = read_side(body, service.names, service.pipeline.prompts)
-    writing.check_dimensions(body.dimensions, service.pipeline.dim, service.settings, "dimensions")
     words = {"truncation": body.truncation, "truncate": body.truncate}
-    truncation = read_truncation(words, service.settings.truncation)
-    ask = call.ask(texts, reading, truncation=truncation)
-    (answer,) = await call.embed(input=ask)
+    inputs = call.inputs("input", texts, body, truncation=read_truncation(words, service.settings.truncation))
+    writing.check_dimensions(body.dimensions, service.pipeline.dim, service.settings, "dimensions")
+    (answer,) = await call.embed(inputs)
     vectors = writing.shortened(answer.vectors, body.dimensions)
-    headers = {**call.headers(reading, answer), "openai-processing-ms": f"{call.milliseconds:.0f}"}
+    headers = {**call.headers(answer), "openai-processing-ms": f"{call.milliseconds:.0f}"}
     if writing.wants_octets(call.request.headers.get("accept", "")):
         return writing.octets(vectors, headers)
 
-    tokens = tokens_read(answer)
+    tokens = answer.usage.tokens_read
 
     def content() -> dict[str, Any]:
         rows = (writing.base64_rows if body.encoding_format == "base64" else writing.number_rows)(vectors)
@@ -152,7 +150,7 @@ async def embeddings(body: EmbeddingRequest, call: CurrentCall) -> Response:
             "data": [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)],
             "model": service.names.served,
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-            "me5": _notes(reading, answer),
+            "me5": _notes(answer),
         }
 
     return await writing.json_reply(content, headers, call.record, numbers=vectors.size)
@@ -186,16 +184,17 @@ def _model(call: Call, name: str) -> dict[str, Any]:
     }
 
 
-def _notes(reading: Reading, answer: Answer) -> dict[str, Any]:
+def _notes(answer: Answer) -> dict[str, Any]:
+    inputs, usage = answer.inputs, answer.usage
     return {
-        "side": reading.side,
-        "prompt": answer.prompt,
-        "truncated": sum(1 for lost in answer.lost if lost),
-        "tokens": list(answer.tokens),
-        "lost": list(answer.lost),
-        "chunks": list(answer.chunks),
-        "ignored": reading.ignored,
-        "warnings": warnings_of(reading, answer),
+        "side": inputs.side,
+        "prompt": inputs.prompt,
+        "truncated": usage.truncated,
+        "tokens": list(usage.tokens),
+        "lost": list(usage.lost),
+        "chunks": list(usage.chunks),
+        "ignored": inputs.ignored,
+        "warnings": answer.warnings,
     }
 
 

@@ -58,20 +58,6 @@ class SideFields(Fields):
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How the texts of a request are read: the side and task that were asked for, and the literal prompt they mean.
-
-    `warnings` are sentences for the caller, `ignored` the names of fields without effect.
-    """
-
-    side: Side
-    task: str | None
-    prompt: str
-    warnings: tuple[str, ...] = ()
-    ignored: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Names:
     """The names under which the model may be asked for; the first stands in replies."""
 
@@ -108,8 +94,8 @@ class Names:
 
 def read_side(
     fields: SideFields, names: Names, prompts: Prompts, *, prompt_name: str | None = None, default: Side = "document"
-) -> Reading:
-    """The side, task and prompt that the fields ask for. Raises `FieldError` or `UnknownModel`."""
+) -> tuple[Side, str, tuple[str, ...]]:
+    """(side, literal prompt, warnings) that the fields ask for. Raises `FieldError` or `UnknownModel`."""
     ended, warnings = _model_name(fields.model, names)
     named, named_task = (None, None) if prompt_name is None else _prompt_name(prompt_name, prompts)
     typed, typed_task = (None, None) if fields.input_type is None else _input_type(fields.input_type)
@@ -127,7 +113,7 @@ def read_side(
         prompt = prompts.prefix(side, task)
     except PromptError as error:
         raise FieldError(str(error), "prompt_name" if "prompt_name" in tasks else "task") from error
-    return Reading(side, task, prompt, warnings, fields.ignored)
+    return side, prompt, warnings
 
 
 def _model_name(asked: str | None, names: Names) -> tuple[Side | None, tuple[str, ...]]:

@@ -1,6 +1,7 @@
 """me5's own routes: POST /v1/score compares queries with documents, GET /v1/tasks lists what queries can be for."""
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -9,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from me5.prompts import TASKS
 from me5.service.errors import FieldError
-from me5.service.pipeline import Answer
+from me5.service.inputs import Answer
+from me5.service.record import STAGES
 from me5.service.wire import writing
-from me5.service.wire.call import Call, CurrentCall, tokens_read
+from me5.service.wire.call import Call, CurrentCall
 from me5.service.wire.dialects import OPENAI
-from me5.service.wire.reading import Fields, Reading, SideFields, TaskWords, read_side, read_texts
+from me5.service.wire.reading import Fields, SideFields, TaskWords, read_texts
 from me5.service.wire.routing import speaking
 from me5.tokenizer import Token, Truncation
 
@@ -137,16 +139,6 @@ class TaskList(BaseModel):
     tasks: list[Task]
 
 
-@dataclass(frozen=True)
-class _Half:
-    """One side of a comparison."""
-
-    side: Literal["query", "document"]
-    texts: list[str]
-    reading: Reading
-    answer: Answer
-
-
 @router.post("/v1/score", response_model=ScoreReply, responses=OPENAI.responses())
 async def score(body: ScoreRequest, call: CurrentCall) -> Response:
     """Compare every query with every document, each side behind its own prompt. Only the order in a row means much."""
@@ -160,26 +152,22 @@ async def score(body: ScoreRequest, call: CurrentCall) -> Response:
             f"compared at once{' with details' if body.details else ''}: send them in parts",
             "documents",
         )
-    names, prompts = service.names, service.pipeline.prompts
-    asked = read_side(SideFields(model=body.model, side="query", task=body.task), names, prompts)
-    searched = read_side(SideFields(side="document"), names, prompts)
-    sides = (("queries", queries, asked), ("documents", documents, searched)) if body.details else ()
-    tokens = [await call.tokens(*side, body.truncation) for side in sides] or [[], []]
-    answers = await call.embed(
-        queries=call.ask(queries, asked, truncation=body.truncation),
-        documents=call.ask(documents, searched, truncation=body.truncation),
+    fields = SideFields(model=body.model, side="query", task=body.task)
+    sides = (
+        call.inputs("queries", queries, fields, truncation=body.truncation, ignored=body.ignored),
+        call.inputs("documents", documents, SideFields(side="document"), truncation=body.truncation),
     )
-    halves = (_Half("query", queries, asked, answers[0]), _Half("document", documents, searched, answers[1]))
-    headers = call.headers(replace(asked, ignored=body.ignored), *answers)
+    tokens = [await call.tokens(side) for side in sides] if body.details else []
+    answers = await call.embed(*sides)
 
     def content() -> dict[str, Any]:
         if not body.details:
-            return _scored(call, halves)
-        texts = [text for half, looked in zip(halves, tokens, strict=True) for text in _detailed(half, looked)]
-        return _scored(call, halves) | {"texts": texts, "map": _map(halves)}
+            return _scores(call, answers)
+        texts = [text for side, answer in zip(tokens, answers, strict=True) for text in _detailed(answer, side)]
+        return _scores(call, answers) | {"texts": texts, "map": _map(answers)}
 
-    numbers = len(queries) * len(documents) + sum(len(text) for looked in tokens for text in looked)
-    return await writing.json_reply(content, headers, call.record, numbers=numbers)
+    numbers = len(queries) * len(documents) + sum(len(text) for side in tokens for text in side)
+    return await writing.json_reply(content, call.headers(*answers), call.record, numbers=numbers)
 
 
 @router.get("/v1/tasks", response_model=TaskList, responses=OPENAI.responses())
@@ -194,25 +182,24 @@ async def tasks(call: CurrentCall) -> Response:
     )
 
 
-def _scored(call: Call, halves: tuple[_Half, _Half]) -> dict[str, Any]:
-    queries, documents = (half.answer for half in halves)
+def _scores(call: Call, answers: Sequence[Answer]) -> dict[str, Any]:
+    queries, documents = answers
     scores = queries.vectors @ documents.vectors.T * np.float32(100)
-    read = tokens_read(queries) + tokens_read(documents)
-    lost = [*queries.lost, *documents.lost]
-    stages = ("tokenization", "queue", "inference")
-    slowest = {stage: max(getattr(half.answer.timings, stage) for half in halves) for stage in stages}
+    usage = [answer.usage for answer in answers]
+    read = sum(side.tokens_read for side in usage)
+    slowest = {stage: max(getattr(side, stage) for side in usage) for stage in STAGES}
     return {
         "object": "score",
         "model": call.service.names.served,
         "precision": call.service.pipeline.precision,
         "scores": scores,
         "ranking": np.argsort(-scores, axis=1, kind="stable"),
-        "prompt": {half.side: half.answer.prompt for half in halves},
+        "prompt": {answer.inputs.side: answer.inputs.prompt for answer in answers},
         "usage": {
             "prompt_tokens": read,
             "total_tokens": read,
-            "truncated": sum(1 for tokens in lost if tokens),
-            "tokens_lost": sum(lost),
+            "truncated": sum(side.truncated for side in usage),
+            "tokens_lost": sum(side.tokens_lost for side in usage),
         },
         "timings": {
             **{f"{stage}_ms": round(seconds * 1000, 3) for stage, seconds in slowest.items()},
@@ -221,29 +208,30 @@ def _scored(call: Call, halves: tuple[_Half, _Half]) -> dict[str, Any]:
     }
 
 
-def _detailed(half: _Half, looked: list[list[Token]]) -> list[dict[str, Any]]:
+def _detailed(answer: Answer, tokens_of: list[list[Token]]) -> list[dict[str, Any]]:
+    inputs, usage = answer.inputs, answer.usage
     return [
         {
-            "side": half.side,
+            "side": inputs.side,
             "index": index,
-            "text": half.answer.prompt + text,
+            "text": inputs.prompt + text,
             "tokens": [asdict(token) for token in tokens],
-            "token_count": half.answer.tokens[index],
-            "lost": half.answer.lost[index],
-            "truncated": half.answer.lost[index] > 0,
+            "token_count": usage.tokens[index],
+            "lost": usage.lost[index],
+            "truncated": usage.lost[index] > 0,
         }
-        for index, (text, tokens) in enumerate(zip(half.texts, looked, strict=True))
+        for index, (text, tokens) in enumerate(zip(inputs.texts, tokens_of, strict=True))
     ]
 
 
-def _map(halves: tuple[_Half, _Half]) -> list[dict[str, Any]]:
+def _map(answers: Sequence[Answer]) -> list[dict[str, Any]]:
     """The vectors' two principal components; each is turned so that its largest number is positive."""
-    vectors = np.concatenate([half.answer.vectors for half in halves])
+    vectors = np.concatenate([answer.vectors for answer in answers])
     left, strengths, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
     plane = np.zeros((len(vectors), 2), np.float32)
-    found = (left * strengths)[:, :2]
-    plane[:, : found.shape[1]] = found * np.where(found.max(axis=0) < -found.min(axis=0), np.float32(-1), np.float32(1))
-    places = ((half.side, index) for half in halves for index in range(len(half.texts)))
+    axes = (left * strengths)[:, :2]
+    plane[:, : axes.shape[1]] = axes * np.where(axes.max(axis=0) < -axes.min(axis=0), np.float32(-1), np.float32(1))
+    places = ((answer.inputs.side, index) for answer in answers for index in range(len(answer.inputs.texts)))
     return [
         {"side": side, "index": index, "x": float(x), "y": float(y)}
         for (side, index), (x, y) in zip(places, plane, strict=True)

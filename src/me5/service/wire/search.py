@@ -1,7 +1,6 @@
 """Search over a store that `me5 index` made: POST /v1/search asks it, GET /v1/search tells what is in it."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
@@ -13,7 +12,7 @@ from me5.service.errors import FieldError
 from me5.service.wire import writing
 from me5.service.wire.call import CurrentCall, named
 from me5.service.wire.dialects import OPENAI
-from me5.service.wire.reading import Fields, SideFields, TaskWords, read_side
+from me5.service.wire.reading import Fields, SideFields, TaskWords
 from me5.service.wire.routing import speaking
 
 if TYPE_CHECKING:
@@ -121,33 +120,32 @@ async def search(body: SearchRequest, call: CurrentCall) -> Response:
     from me5.search import language
     from me5.search.searching import find, highlighted, sentences_of
 
-    names, prompts = call.service.names, call.service.pipeline.prompts
     question, store = _question(body), call.searches.store
-    asked = read_side(SideFields(model=body.model, side="query", task=body.task), names, prompts)
-    answers = await call.embed(query=call.ask([question.text], asked))
+    fields = SideFields(model=body.model, side="query", task=body.task)
+    answers = await call.embed(call.inputs("query", [question.text], fields, ignored=body.ignored))
     vector = answers[0].vectors[0]
 
-    def searched(seconds: float) -> "tuple[list[Hit], list[str], int]":
+    def work(seconds: float) -> "tuple[list[Hit], list[str], int]":
         hits = find(store, question, vector, seconds=seconds)
         return hits, sentences_of(hits) if body.highlight else [], store.count()
 
-    hits, sentences, passages = await call.search(searched)
+    hits, sentences, passages = await call.search(work)
     if sentences:
-        document = read_side(SideFields(side="document"), names, prompts)
         # What a question needs is a question's work, and has its turn among those.
-        answers += await call.embed(sentences=call.ask(sentences, document, truncation="end", priority="query"))
+        answers += await call.embed(
+            call.inputs("sentences", sentences, SideFields(side="document"), truncation="end", priority="query")
+        )
 
     def content() -> dict[str, Any]:
         best = highlighted(hits, (answers[1].vectors @ vector).tolist()) if sentences else hits
         written = _fitting(best)
         return {
-            "object": "search", "model": names.served, "language": language.detect_question(question.text),
+            "object": "search", "model": call.service.names.served, "language": language.detect_question(question.text),
             "passages": passages, "hits": written, "left_out": len(hits) - len(written),
             "total_ms": round(call.milliseconds, 3),
         }  # fmt: skip
 
-    headers = call.headers(replace(asked, ignored=body.ignored), *answers)
-    return await writing.json_reply(content, headers, call.record, numbers=len(hits) * NUMBERS_PER_HIT)
+    return await writing.json_reply(content, call.headers(*answers), call.record, numbers=len(hits) * NUMBERS_PER_HIT)
 
 
 @router.get("/v1/search", response_model=StoreReply, responses=OPENAI.responses())
@@ -155,7 +153,7 @@ async def stored(call: CurrentCall) -> Response:
     """What there is to search: how many passages, in which languages, of which kinds."""
     store = call.searches.store
 
-    def counted(_: float) -> dict[str, Any]:
+    def work(_: float) -> dict[str, Any]:
         languages, kinds = store.counts("language"), store.counts("kind")
         passages = sum(kinds.values())
         return {
@@ -163,8 +161,8 @@ async def stored(call: CurrentCall) -> Response:
             "kinds": kinds,
         }  # fmt: skip
 
-    told = await call.search(counted)
-    return await writing.json_reply(lambda: told, {}, call.record)
+    counts = await call.search(work)
+    return await writing.json_reply(lambda: counts, {}, call.record)
 
 
 def _question(body: SearchRequest) -> "Question":

@@ -16,11 +16,11 @@ from fastapi import APIRouter, Response
 
 from me5._version import __version__
 from me5.service.errors import FieldError, NotServed, shown
-from me5.service.pipeline import Answer, Ask
+from me5.service.inputs import Answer, Inputs
 from me5.service.wire import writing
-from me5.service.wire.call import Call, CurrentCall, tokens_read
+from me5.service.wire.call import Call, CurrentCall
 from me5.service.wire.dialects import TEI
-from me5.service.wire.reading import Reading, read_side, read_texts, read_truncation
+from me5.service.wire.reading import read_texts, read_truncation
 from me5.service.wire.routing import speaking
 from me5.service.wire.tei_fields import (
     DecodeRequest,
@@ -49,12 +49,11 @@ async def embed(body: EmbedRequest, call: CurrentCall) -> Response:
     """Embed texts, as TEI does; with `Accept: application/octet-stream` as raw float32."""
     service = call.service
     texts = await _texts(body.inputs, call)
-    reading = read_side(body, service.names, service.pipeline.prompts, prompt_name=body.prompt_name)
+    inputs = _inputs(call, texts, body, output="unit" if body.normalize else "raw")
     writing.check_dimensions(body.dimensions, service.pipeline.dim, service.settings, "dimensions")
-    ask = call.ask(texts, reading, truncation=_truncation(body, call), output="unit" if body.normalize else "raw")
-    (answer,) = await call.embed(inputs=ask)
+    (answer,) = await call.embed(inputs)
     vectors = writing.shortened(answer.vectors, body.dimensions, unit=body.normalize)
-    headers = _headers(call, reading, ask, answer)
+    headers = _headers(call, answer)
     if writing.wants_octets(call.request.headers.get("accept", "")):
         return writing.octets(vectors, headers)
     return await writing.json_reply(lambda: writing.number_rows(vectors), headers, call.record, numbers=vectors.size)
@@ -71,14 +70,11 @@ async def root(body: RootRequest, call: CurrentCall) -> Response:
 @router.post("/embed_all", response_model=list[list[list[float]]], responses=TEI.responses(424))
 async def embed_all(body: EmbedAllRequest, call: CurrentCall) -> Response:
     """The model's last hidden state of every token, special ones too, as they are before pooling."""
-    service = call.service
-    texts = await _texts(body.inputs, call)
-    reading = read_side(body, service.names, service.pipeline.prompts, prompt_name=body.prompt_name)
-    ask = call.ask(texts, reading, truncation=_truncation(body, call), output="states")
-    (answer,) = await call.embed(inputs=ask)
+    inputs = _inputs(call, await _texts(body.inputs, call), body, output="states")
+    (answer,) = await call.embed(inputs)
     return await writing.json_reply(
         lambda: writing.number_rows(answer.states),
-        _headers(call, reading, ask, answer),
+        _headers(call, answer),
         call.record,
         numbers=sum(state.size for state in answer.states),
     )
@@ -87,24 +83,20 @@ async def embed_all(body: EmbedAllRequest, call: CurrentCall) -> Response:
 @router.post("/similarity", response_model=list[float], responses=TEI.responses(424))
 async def similarity(body: SimilarityRequest, call: CurrentCall) -> Response:
     """The cosine of a text with each of several."""
-    service = call.service
     texts = [body.inputs.source_sentence, *body.inputs.sentences]
-    read_texts(texts, "inputs", service.settings.max_items)
-    fields = body.parameters or SimilarityParameters()
-    reading = read_side(fields, service.names, service.pipeline.prompts, prompt_name=fields.prompt_name, default="both")
-    ask = call.ask(texts, reading, truncation=_truncation(fields, call))
-    (answer,) = await call.embed(inputs=ask)
+    read_texts(texts, "inputs", call.service.settings.max_items)
+    (answer,) = await call.embed(_inputs(call, texts, body.parameters or SimilarityParameters(), default="both"))
     cosines = answer.vectors[1:] @ answer.vectors[0]
-    return await writing.json_reply(lambda: cosines, _headers(call, reading, ask, answer), call.record)
+    return await writing.json_reply(lambda: cosines, _headers(call, answer), call.record)
 
 
 @router.post("/tokenize", response_model=list[list[Token]], responses=TEI.responses())
 async def tokenize(body: TokenizeRequest, call: CurrentCall) -> Response:
     """Every token of the prompted texts, before truncation."""
-    service = call.service
-    texts = read_texts(body.inputs, "inputs", service.settings.max_items)
-    reading = read_side(body, service.names, service.pipeline.prompts, prompt_name=body.prompt_name)
-    found = await call.tokens("inputs", texts, reading, "end")
+    texts = read_texts(body.inputs, "inputs", call.service.settings.max_items)
+    inputs = call.inputs("inputs", texts, body, prompt_name=body.prompt_name, truncation="end")
+    tokens_of = await call.tokens(inputs)
+    prompted_texts = [inputs.prompt + text for text in texts]
 
     def content() -> list[list[dict[str, Any]]]:
         return [
@@ -119,10 +111,10 @@ async def tokenize(body: TokenizeRequest, call: CurrentCall) -> Response:
                 for token in tokens
                 if body.add_special_tokens or not token.special
             ]
-            for tokens, prompted in ((tokens, reading.prompt + text) for tokens, text in zip(found, texts, strict=True))
+            for tokens, prompted in zip(tokens_of, prompted_texts, strict=True)
         ]
 
-    return await writing.json_reply(content, {}, call.record, numbers=sum(map(len, found)))
+    return await writing.json_reply(content, {}, call.record, numbers=sum(map(len, tokens_of)))
 
 
 @router.post("/decode", response_model=list[str], responses=TEI.responses())
@@ -142,7 +134,7 @@ async def info(call: CurrentCall) -> Response:
     """The model and the limits."""
     settings, pipeline = call.service.settings, call.service.pipeline
     checkpoint = pipeline.checkpoint
-    told = Info(
+    fields = Info(
         dim=pipeline.dim,
         precision=pipeline.precision,
         model_id=checkpoint.name,
@@ -161,7 +153,7 @@ async def info(call: CurrentCall) -> Response:
         sha=None,
         docker_label=None,
     )
-    return await writing.json_reply(told.model_dump, {}, call.record)
+    return await writing.json_reply(fields.model_dump, {}, call.record)
 
 
 @router.post("/rerank", status_code=424, responses=TEI.responses(424))
@@ -209,6 +201,11 @@ def _check_ids(ids: Any, call: Call, param: str, index: int) -> None:
             raise FieldError(f"`{param}`, item {index}: expected ids from 0 to {size - 1}, got {shown(token)}", param)
 
 
+def _inputs(call: Call, texts: list[str], fields: TeiFields, **options: Any) -> Inputs:
+    truncation = _truncation(fields, call)
+    return call.inputs("inputs", texts, fields, prompt_name=fields.prompt_name, truncation=truncation, **options)
+
+
 def _truncation(fields: TeiFields, call: Call) -> Truncation:
     policy = read_truncation({"truncate": fields.truncate}, call.service.settings.truncation)
     if policy == "error" or fields.truncation_direction is None:
@@ -216,18 +213,18 @@ def _truncation(fields: TeiFields, call: Call) -> Truncation:
     return "start" if fields.truncation_direction.lower() == "left" else "end"
 
 
-def _headers(call: Call, reading: Reading, ask: Ask, answer: Answer) -> dict[str, str]:
+def _headers(call: Call, answer: Answer) -> dict[str, str]:
     """TEI's headers, in milliseconds, and our own."""
-    times = answer.timings
+    usage = answer.usage
     total = f"{call.milliseconds:.0f}"
     return {
-        **call.headers(reading, answer),
+        **call.headers(answer),
         "x-compute-type": "gpu" if call.service.settings.device.startswith("cuda") else "cpu",
         "x-compute-time": total,
-        "x-compute-characters": str(sum(map(len, ask.texts))),
-        "x-compute-tokens": str(tokens_read(answer)),
+        "x-compute-characters": str(sum(map(len, answer.inputs.texts))),
+        "x-compute-tokens": str(usage.tokens_read),
         "x-total-time": total,
-        "x-tokenization-time": f"{times.tokenization * 1000:.0f}",
-        "x-queue-time": f"{times.queue * 1000:.0f}",
-        "x-inference-time": f"{times.inference * 1000:.0f}",
+        "x-tokenization-time": f"{usage.tokenization * 1000:.0f}",
+        "x-queue-time": f"{usage.queue * 1000:.0f}",
+        "x-inference-time": f"{usage.inference * 1000:.0f}",
     }

@@ -15,10 +15,9 @@ import orjson
 from fastapi import Response
 
 from me5.service.errors import FieldError
-from me5.service.pipeline import Float32
 from me5.service.record import Record
 from me5.service.settings import Settings
-from me5.vectors import normalized
+from me5.vectors import Float32, normalized
 
 OCTETS = "application/octet-stream"
 # Numbers that are written where they are; more go to a thread, which costs as much as writing about this many.
