@@ -1,7 +1,7 @@
 """Engines that misbehave on cue, for the worker's process. What they do follows from the ids in a batch.
 
-Each function is an opener: see `me5.service.worker.Plan`. `Plan.folder` is a scratch folder for what must outlive a
-crash.
+Each function is an opener: see `me5.service.worker.EngineOptions`. Its `folder` is a scratch folder here, for what
+must outlive a crash.
 """
 
 import os

@@ -19,8 +19,8 @@ from me5.service import connection, server
 from me5.service.connection import HEAD_BYTES, HEAD_FIELDS, SPARE, Room
 from me5.service.errors import Overloaded, SlowClient, TooLarge
 from me5.service.gate import Gate
-from me5.service.record import Record
-from me5.service.settings import Settings
+from me5.service.record import RequestRecord
+from me5.service.settings import ServiceSettings
 from me5.service.wire.call import _header
 
 MOST, OF_ONE, BODY_BYTES = 12, 6, 20_000
@@ -247,7 +247,7 @@ def passed(settings, scope, *, local=False, parts=(b"",)):
 
     defaults = {"type": "http", "method": "POST", "path": "/v1/embeddings", "headers": [], "client": ("192.0.2.1", 1)}
     scope = defaults | scope
-    scope["state"] = {"record": Record("r1", "POST", caller="me")} | scope.get("state", {})
+    scope["state"] = {"record": RequestRecord("r1", "POST", caller="me")} | scope.get("state", {})
     gate = Gate(app, settings, local=local)
     asyncio.run(gate(scope, receive, send))
     assert not gate._bodies, "a request that is over holds nothing"
@@ -256,15 +256,15 @@ def passed(settings, scope, *, local=False, parts=(b"",)):
 
 def test_further_names_are_allowed_by_the_operator():
     host = {"headers": [(b"host", b"embed.example.com:8080")]}
-    assert passed(Settings(), host, local=True)[1] == [403]
-    assert passed(Settings(), host, local=False)[1] == []
-    assert passed(Settings(allowed_hosts=("Embed.Example.com",)), host, local=True)[1] == []
-    assert passed(Settings(allowed_hosts=("*",)), host, local=True)[1] == []
+    assert passed(ServiceSettings(), host, local=True)[1] == [403]
+    assert passed(ServiceSettings(), host, local=False)[1] == []
+    assert passed(ServiceSettings(allowed_hosts=("Embed.Example.com",)), host, local=True)[1] == []
+    assert passed(ServiceSettings(allowed_hosts=("*",)), host, local=True)[1] == []
 
 
 @pytest.mark.parametrize(("forwarded", "known"), [("192.0.2.9", "192.0.2.9"), ("a\x85b", "10.0.0.1"), ("", "10.0.0.1")])
 def test_a_caller_is_an_address_whatever_a_proxy_forwards(forwarded, known):
-    scope, _ = passed(Settings(), {"client": (forwarded, 0), "state": {"peer": "10.0.0.1"}})
+    scope, _ = passed(ServiceSettings(), {"client": (forwarded, 0), "state": {"peer": "10.0.0.1"}})
     assert scope["client"][0] == known
 
 
@@ -278,13 +278,13 @@ def test_a_caller_is_an_address_whatever_a_proxy_forwards(forwarded, known):
     ],
 )
 def test_a_body_is_within_its_limits(parts, headers, state, error):
-    settings = Settings(max_body_bytes=100)
+    settings = ServiceSettings(max_body_bytes=100)
     with pytest.raises(error) if error else contextlib.nullcontext():
         passed(settings, {"headers": headers, "state": state}, parts=parts)
 
 
 def test_all_bodies_together_have_a_bound():
-    settings = Settings(max_body_bytes=100, max_receiving_bytes=200)
+    settings = ServiceSettings(max_body_bytes=100, max_receiving_bytes=200)
     release = asyncio.Event()
 
     async def app(scope, receive, send):
@@ -297,7 +297,7 @@ def test_all_bodies_together_have_a_bound():
         async def receive():
             return {"type": "http.request", "body": b"a" * size, "more_body": False}
 
-        state = {"record": Record("r", "POST", caller=caller)}
+        state = {"record": RequestRecord("r", "POST", caller=caller)}
         await gate({"type": "http", "method": "POST", "path": "/", "headers": [], "state": state}, receive, None)
 
     async def all_of_them():
@@ -317,14 +317,14 @@ def test_all_bodies_together_have_a_bound():
 
 def test_the_seconds_of_the_head_count_for_the_whole_request():
     with pytest.raises(SlowClient, match="within 5 seconds"):
-        asyncio.run(starved(Settings(receive_timeout=5), head_seconds=5.0))
+        asyncio.run(starved(ServiceSettings(receive_timeout=5), head_seconds=5.0))
 
 
 async def starved(settings, head_seconds):
     async def app(scope, receive, send):
         await receive()
 
-    state = {"record": Record("r", "POST"), "head_seconds": head_seconds}
+    state = {"record": RequestRecord("r", "POST"), "head_seconds": head_seconds}
     scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "state": state}
     await Gate(app, settings)(scope, asyncio.Event().wait, None)
 
@@ -404,7 +404,7 @@ def test_replies_that_nobody_takes_have_a_bound(monkeypatch):
     ],
 )
 def test_options_that_depend_on_others_follow_them(given, derived):
-    settings = Settings(**given)
+    settings = ServiceSettings(**given)
     assert {name: getattr(settings, name) for name in derived} == derived
 
 
@@ -420,15 +420,15 @@ def test_options_that_depend_on_others_follow_them(given, derived):
 )
 def test_options_that_cannot_be_used_are_told(given, said):
     with pytest.raises(InputError, match=said):
-        Settings(**given)
+        ServiceSettings(**given)
 
 
 def test_only_proxies_that_are_named_are_believed():
     async def app(scope, receive, send):
         pass
 
-    assert not server._config(Settings(), app).proxy_headers
-    named = server._config(Settings(trusted_proxies=("10.0.0.0/8",)), app)
+    assert not server._config(ServiceSettings(), app).proxy_headers
+    named = server._config(ServiceSettings(trusted_proxies=("10.0.0.0/8",)), app)
     assert named.proxy_headers
     assert named.forwarded_allow_ips == ["10.0.0.0/8"]
 

@@ -70,7 +70,11 @@ TOO_MUCH = (
     ("/v1/embeddings", {"input": [1] * 320_000}, "values or more, at most 316,384"),
     ("/v2/embed", {**COHERE, "embedding_types": [1] * 9}, "types.0`"),
     ("/v2/embed", {**COHERE, "embedding_types": ["int8"] * 9}, "at most 6"),
-    ("/tokenize", {"inputs": [" a" * 20_000] * 2}, f"more than the {MAX_LISTED_TOKENS:,} tokens that are told at once"),
+    (
+        "/tokenize",
+        {"inputs": [" a" * 20_000] * 2},
+        f"more than the {MAX_LISTED_TOKENS:,} tokens that are listed at once",
+    ),
     ("/tokenize", {"inputs": "a" * 300_000}, f"at most {COUNTED_CHARS:,} are read"),
     ("/decode", {"ids": [[5] * 290_000, [5] * 20_000]}, "310,000 token ids, the service takes 300,000"),
     ("/decode", {"ids": [[5]] * 2049}, "2,049 items, at most 2,048"),

@@ -1,4 +1,4 @@
-"""deploy/: what its files name exists. Settings, probe paths, metrics, mounted files and selectors all agree."""
+"""deploy/: what its files name exists. ServiceSettings, probe paths, metrics, mounted files and selectors all agree."""
 
 import contextlib
 import json

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from me5.service.settings import OPTIONS, Settings
+from me5.service.settings import OPTIONS, ServiceSettings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -19,7 +19,7 @@ BYTES_PER_BYTE, AT_A_TIME, IDLE = 90, 3, 256 * 2**20
 def test_the_memory_of_the_manifest_fits_its_limits():
     data = yaml.safe_load((DEPLOY / "kubernetes/configmap.yaml").read_text("utf-8"))["data"]
     numbers = {option.name: int(data[option.variable]) for option in OPTIONS if data.get(option.variable, "").isdigit()}
-    settings = Settings(**numbers)
+    settings = ServiceSettings(**numbers)
     container = yaml.safe_load((DEPLOY / "kubernetes/deployment.yaml").read_text("utf-8"))
     resources = container["spec"]["template"]["spec"]["containers"][0]["resources"]
     memory = int(resources["limits"]["memory"].removesuffix("Gi")) * 2**30

@@ -18,7 +18,7 @@ from me5.service import dispatch
 from me5.service.dispatch import Dispatcher
 from me5.service.errors import Overloaded, Unhealthy
 from me5.service.queue import Job
-from me5.service.worker import Plan
+from me5.service.worker import EngineOptions
 
 
 @dataclass
@@ -71,7 +71,7 @@ def started(tmp_path, seen):
     made = []
 
     def start(opener="cued", **options):
-        plan = Plan(str(tmp_path), "test", opener=f"engines:{opener}")
+        plan = EngineOptions(str(tmp_path), "test", opener=f"engines:{opener}")
         one = Dispatcher(plan, **{"max_tokens": 10_000, "observer": seen} | options)
         made.append(one)
         one.start()
@@ -246,8 +246,8 @@ def test_the_worker_ends_with_the_service(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from me5.service.dispatch import Dispatcher\n"
-        "from me5.service.worker import Plan\n"
-        "one = Dispatcher(Plan(sys.argv[2], 'test', opener='engines:cued'), max_tokens=100)\n"
+        "from me5.service.worker import EngineOptions\n"
+        "one = Dispatcher(EngineOptions(sys.argv[2], 'test', opener='engines:cued'), max_tokens=100)\n"
         "one.start(); print(one.worker_pid, flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(Path(engines.__file__).parent), str(tmp_path)]

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from me5.service.app import create_app
-from me5.service.settings import Settings
+from me5.service.settings import ServiceSettings
 
 EXAMPLES = 12
 QUIET = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -27,7 +27,7 @@ def described(launch):
 
 def operations():
     """(method, path) of everything in the document."""
-    paths = create_app(Settings()).openapi()["paths"]
+    paths = create_app(ServiceSettings()).openapi()["paths"]
     return [(method.upper(), path) for path, methods in paths.items() for method in methods]
 
 
@@ -44,7 +44,7 @@ def test_what_the_document_promises_is_kept(described, method, path):
 
 
 def test_the_document_names_every_route():
-    document = create_app(Settings()).openapi()
+    document = create_app(ServiceSettings()).openapi()
     assert set(POSTS) <= set(document["paths"])
     for path, methods in document["paths"].items():
         for method, operation in methods.items():

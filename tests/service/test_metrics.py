@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from me5.service.histogram import Bulk
 from me5.service.inputs import Usage
 from me5.service.metrics import Metrics
-from me5.service.record import Record
+from me5.service.record import RequestRecord
 
 
 def scrape(metrics):
@@ -30,7 +30,7 @@ def value(samples, name, **labels):
 
 
 def request(route="/v1/embeddings", *, status=200, error="", tokens=(), lost=(), side="document", method="POST"):
-    record = Record("r1", method, route=route, status=status, error=error, duration=0.3)
+    record = RequestRecord("r1", method, route=route, status=status, error=error, duration=0.3)
     if tokens:
         lost = lost or (0,) * len(tokens)
         chunks = (1,) * len(tokens)

@@ -26,10 +26,10 @@ from me5.service.dispatch import Dispatcher
 from me5.service.errors import RateLimited, Unauthorized
 from me5.service.metrics import Metrics
 from me5.service.queue import EngineBatch, Job
-from me5.service.record import Record
+from me5.service.record import RequestRecord
 from me5.service.server import reload_keys
-from me5.service.settings import Settings
-from me5.service.worker import Plan
+from me5.service.settings import ServiceSettings
+from me5.service.worker import EngineOptions
 
 HASH = sha256(b"secret").hexdigest()
 
@@ -89,7 +89,7 @@ def allowed(keys, key):
 def test_keys_are_read_again_and_what_they_used_is_kept(tmp_path, caplog):
     file = tmp_path / "keys"
     file.write_text(f"old-key\nsearch:{HASH}:60\n")
-    settings = Settings(keys_file=file, keys="fixed")
+    settings = ServiceSettings(keys_file=file, keys="fixed")
     keys = read_keys(file, settings.keys, None)
     spent = keys.find({"x-api-key": "secret"})
     keys.allowance(spent).take(60)
@@ -116,7 +116,7 @@ def test_a_bad_key_file_changes_nothing(tmp_path, caplog, content):
     file.unlink()
     if content is not None:
         file.write_text(content)
-    reload_keys(keys, Settings(keys_file=file))
+    reload_keys(keys, ServiceSettings(keys_file=file))
     assert allowed(keys, "old-key") == "key-1"
     assert "the keys stay as they were" in caplog.text
 
@@ -131,7 +131,7 @@ def test_a_key_with_another_limit_begins_anew():
 @pytest.fixture
 def engine(tmp_path):
     """A dispatcher over an engine that does as it is told."""
-    made = Dispatcher(Plan(str(tmp_path), "test", opener="engines:slow"), max_tokens=10_000)
+    made = Dispatcher(EngineOptions(str(tmp_path), "test", opener="engines:slow"), max_tokens=10_000)
     made.start()
     yield made
     made.stop(0)
@@ -157,18 +157,18 @@ def batch(cells):
 
 
 def test_the_patience_with_a_batch_follows_what_it_should_take(tmp_path):
-    one = Dispatcher(Plan(str(tmp_path), "test"), max_tokens=100)
+    one = Dispatcher(EngineOptions(str(tmp_path), "test"), max_tokens=100)
     assert dispatch.LEAST_PATIENCE < one._patience(batch(16)) < one._patience(batch(1024)) < dispatch.PATIENCE
     assert one._patience(batch(100_000)) == dispatch.PATIENCE
     one._tokens, one._seconds = 1000.0, 1.0
     assert one._patience(batch(1000)) == dispatch.LEAST_PATIENCE + dispatch.SLACK
-    on_gpu = Dispatcher(Plan(str(tmp_path), "test", device="cuda"), max_tokens=100)
+    on_gpu = Dispatcher(EngineOptions(str(tmp_path), "test", device="cuda"), max_tokens=100)
     assert on_gpu._patience(batch(16)) == dispatch.PATIENCE
 
 
 def access_line(style, **fields):
     with logging_to_memory(style, "info") as stream:
-        logs.access(Record("r1", "POST", route="/embed", status=200, **fields))
+        logs.access(RequestRecord("r1", "POST", route="/embed", status=200, **fields))
     return stream.getvalue()
 
 
@@ -207,7 +207,7 @@ def test_people_are_written_to_on_a_terminal_only():
 
 
 def test_what_the_engines_libraries_write_is_a_line_of_the_log(tmp_path, caplog):
-    engine = Dispatcher(Plan(str(tmp_path), "test", opener="engines:no_such_opener"), max_tokens=10)
+    engine = Dispatcher(EngineOptions(str(tmp_path), "test", opener="engines:no_such_opener"), max_tokens=10)
     with pytest.raises(Exception, match="while it loaded the model"):
         engine.start()
     until(lambda: "engine: AttributeError" in caplog.text)
@@ -215,9 +215,9 @@ def test_what_the_engines_libraries_write_is_a_line_of_the_log(tmp_path, caplog)
 
 def test_keys_are_counted_by_name_and_addresses_are_not():
     metrics = Metrics()
-    metrics.finished(Record("r1", "POST", route="/embed", status=200, caller="team", key="team"))
-    metrics.finished(Record("r2", "POST", route="/embed", status=429, caller="team", key="team"))
-    metrics.finished(Record("r3", "POST", route="/embed", status=200, caller="192.0.2.1"))
+    metrics.finished(RequestRecord("r1", "POST", route="/embed", status=200, caller="team", key="team"))
+    metrics.finished(RequestRecord("r2", "POST", route="/embed", status=429, caller="team", key="team"))
+    metrics.finished(RequestRecord("r3", "POST", route="/embed", status=200, caller="192.0.2.1"))
     families = text_string_to_metric_families(metrics.render().decode())
     found = {(s.name, *s.labels.values()): s.value for f in families for s in f.samples if s.name.startswith("me5_key")}
     assert found == {

@@ -16,7 +16,7 @@ from me5.prompts import INSTRUCT
 from me5.service.errors import DeadlineExceeded, Overloaded, Unhealthy
 from me5.service.inputs import Inputs
 from me5.service.pipeline import Pipeline
-from me5.service.settings import Settings
+from me5.service.settings import ServiceSettings
 from me5.tokenizer import TRUNCATIONS
 
 LONG = " ".join(SENTENCES * 3)
@@ -25,7 +25,7 @@ LONG = " ".join(SENTENCES * 3)
 def run(use, **options):
     """Run `use(pipeline)` on a pipeline of the bundled model, or of a fake engine, with further settings."""
     opener = options.pop("opener", None)
-    settings = Settings(precision="f32", threads=1, **options)
+    settings = ServiceSettings(precision="f32", threads=1, **options)
 
     @asynccontextmanager
     async def opened():
@@ -215,7 +215,7 @@ def test_stopping_finishes_what_was_asked_and_refuses_the_rest(gate, monkeypatch
     monkeypatch.setattr(me5.service.pipeline, "_assemble", late)
 
     async def body():
-        pipeline = Pipeline(Settings(threads=1), opener="engines:fake")
+        pipeline = Pipeline(ServiceSettings(threads=1), opener="engines:fake")
         await pipeline.start()
         asked = asyncio.gather(*(pipeline.embed(inputs(pipeline, ["one"] * 200)) for _ in range(4)))
         while pipeline.load().requests < 4:

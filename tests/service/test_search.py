@@ -12,7 +12,7 @@ from me5.cli import main
 from me5.search import Document, Index
 from me5.service.app import create_app
 from me5.service.pipeline import Pipeline
-from me5.service.settings import Settings
+from me5.service.settings import ServiceSettings
 
 DOCUMENTS = {
     "bread.md": "# Bread\n\nBread needs flour, water, salt and yeast. Bake it for an hour.\n",
@@ -138,7 +138,7 @@ def test_all_that_a_search_embeds_goes_as_a_query(index, monkeypatch):
         return await embed(self, inputs)
 
     monkeypatch.setattr(Pipeline, "embed", noted)
-    with TestClient(create_app(Settings(search=index.store.uri, precision="f32", threads=1))) as client:
+    with TestClient(create_app(ServiceSettings(search=index.store.uri, precision="f32", threads=1))) as client:
         assert client.post("/v1/search", json={"query": "bread", "k": 3}).status_code == 200
     assert [inputs.side for inputs in embedded] == ["query", "document"]
     assert all(inputs.urgent for inputs in embedded)

@@ -16,7 +16,7 @@ from waiting import PATIENCE, until
 
 from me5 import InputError
 from me5.service.server import bound
-from me5.service.settings import OPTIONS, Settings
+from me5.service.settings import OPTIONS, ServiceSettings
 
 BODY = {"input": "how tall is K2?"}
 
@@ -60,7 +60,7 @@ def test_a_port_in_use_is_told():
 def test_every_option_has_a_flag_or_is_secret_and_a_help_text():
     assert all(option.about.help.endswith(".") for option in OPTIONS)
     assert [option.name for option in OPTIONS if not option.flag] == ["keys"]
-    assert "sk" not in repr(Settings(keys="sk"))
+    assert "sk" not in repr(ServiceSettings(keys="sk"))
 
 
 def test_a_signal_lets_running_requests_finish(launch):

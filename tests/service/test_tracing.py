@@ -8,7 +8,7 @@ import pytest
 
 from me5.errors import MissingExtraError
 from me5.service.inputs import Usage
-from me5.service.record import Record
+from me5.service.record import RequestRecord
 from me5.service.tracing import ENDPOINTS, Tracer, open_tracer
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -21,7 +21,7 @@ def _no_collector(monkeypatch):
 
 
 def record(traceparent=""):
-    made = Record("r1", "POST", traceparent, "/embed", 200, duration=0.5)
+    made = RequestRecord("r1", "POST", traceparent, "/embed", 200, duration=0.5)
     made.usage.append(Usage("query", (5, 6), (0, 0), (1, 1), 0.01, 0.1, 0.2, made.began + 0.45))
     return made
 

@@ -1,4 +1,4 @@
-"""`me5 serve`: the service, until it is asked to end. Its flags are the fields of `Settings`."""
+"""`me5 serve`: the service, until it is shut down. Its flags are the fields of `ServiceSettings`."""
 
 import inspect
 import os
@@ -10,7 +10,7 @@ import typer
 
 from me5.cli import options
 from me5.errors import InputError, Me5Error
-from me5.service.settings import OPTIONS, Option, Settings
+from me5.service.settings import OPTIONS, Option, ServiceSettings
 
 if TYPE_CHECKING:
     from me5.service.pipeline import Pipeline
@@ -54,16 +54,16 @@ def serve(**chosen: Any) -> None:
             raise typer.Exit(options.exit_status(error)) from error
 
 
-def _settings(chosen: dict[str, Any]) -> Settings:
+def _settings(chosen: dict[str, Any]) -> ServiceSettings:
     for name, variable in (("keys", "ME5_KEYS"), ("keys_file", "ME5_KEYS_FILE")):
         if os.environ.get(variable) == "" and not chosen.get(name):
             raise InputError(f"the variable {variable} is set and empty, so no key would be needed; unset it for that")
     values = {option.name: _value(option, chosen.get(option.name)) for option in OPTIONS}
-    return Settings(**{name: value for name, value in values.items() if value is not None})
+    return ServiceSettings(**{name: value for name, value in values.items() if value is not None})
 
 
 def _value(option: Option, given: Any) -> Any:
-    """A value as `Settings` takes it; None for its default."""
+    """A value as `ServiceSettings` takes it; None for its default."""
     if option.about.secret:
         return os.environ.get(option.variable) or None
     if option.kind is tuple and given is not None:
@@ -74,7 +74,7 @@ def _value(option: Option, given: Any) -> Any:
 def _parameter(option: Option) -> inspect.Parameter:
     """An option as typer reads it from a function's signature."""
     kind = str if option.kind is tuple else option.kind
-    told = typer.Option(
+    flag = typer.Option(
         option.flag, envvar=option.variable, help=option.about.help, show_default=option.about.shown or True,
         rich_help_panel=option.about.group,
     )  # fmt: skip
@@ -83,11 +83,11 @@ def _parameter(option: Option) -> inspect.Parameter:
         option.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None if optional else option.default,
-        annotation=Annotated[kind | None, told] if optional else Annotated[kind, told],
+        annotation=Annotated[kind | None, flag] if optional else Annotated[kind, flag],
     )
 
 
-def _print_ready(settings: Settings, url: str, pipeline: "Pipeline") -> None:
+def _print_ready(settings: ServiceSettings, url: str, pipeline: "Pipeline") -> None:
     from rich.console import Console
     from rich.text import Text
 

@@ -1,12 +1,12 @@
 """Client and AsyncClient: an `Embedder` that lives behind `me5 serve`, with the same methods and the same vectors.
 
-`exchange` says what is sent, read and tried again; here are a connection and a clock, once for threads and once for
+`exchange` decides what is sent, read and retried; here are a connection and a clock, once for threads and once for
 asyncio.
 
 Retries: a lost connection and the statuses 429, 502 and 503 are tried again, `retries` times at most. The wait is 0.25
 seconds, doubled each time up to 8, or what `Retry-After` asks where that is longer; times 1 to 1.5 at random, so that
 many clients do not return at once. A `Retry-After` above a minute is not waited for. Every retry is logged (logger
-`me5.client`, a warning). A reply that takes longer than `timeout` is not asked for again: the service may still be at
+`me5.client`, a warning). A reply that takes longer than `timeout` is not requested again: the service may still be at
 work on it.
 """
 
@@ -25,8 +25,8 @@ from me5.client.exchange import (
     BATCH_SIZE,
     INFO,
     STORE,
+    EncodeCall,
     Float32,
-    Job,
     Outcome,
     Request,
     Texts,
@@ -47,7 +47,7 @@ Vectors = TypeVar("Vectors")  # Float32, or a coroutine of it
 
 
 class _Service(ABC, Generic[Vectors]):
-    """Where the service is, how it is asked, and the methods of `Embedder`."""
+    """The address and options of a service, and the methods of `Embedder`."""
 
     def __init__(
         self,
@@ -82,19 +82,19 @@ class _Service(ABC, Generic[Vectors]):
         self, texts: Texts, *, task: str | None = None, report: Report | None = None, show_progress_bar: bool = False
     ) -> Vectors:
         """Vectors of search queries. `task` None is the model card's web search; see `me5.TASKS`."""
-        return self._encode(texts, self._job("query", task, report), show_progress_bar)
+        return self._encode(texts, self._call("query", task, report), show_progress_bar)
 
     def encode_document(
         self, texts: Texts, *, report: Report | None = None, show_progress_bar: bool = False
     ) -> Vectors:
         """Vectors of the texts that are searched."""
-        return self._encode(texts, self._job("document", None, report), show_progress_bar)
+        return self._encode(texts, self._call("document", None, report), show_progress_bar)
 
     def encode(
         self, texts: Texts, *, task: str | None = None, report: Report | None = None, show_progress_bar: bool = False
     ) -> Vectors:
         """Vectors for symmetric use: similarity, bitext, clustering, classification. The same prompt on every text."""
-        return self._encode(texts, self._job("both", task, report), show_progress_bar)
+        return self._encode(texts, self._call("both", task, report), show_progress_bar)
 
     similarity = staticmethod(Embedder.similarity)
 
@@ -107,12 +107,12 @@ class _Service(ABC, Generic[Vectors]):
         """Make the pool of connections; the first request opens one."""
 
     @abstractmethod
-    def _encode(self, texts: Texts, job: Job, show: bool) -> Vectors:
-        """Send the requests of a job and join what comes back."""
+    def _encode(self, texts: Texts, call: EncodeCall, show: bool) -> Vectors:
+        """Send the requests of a call and join what comes back."""
 
-    def _job(self, side: Side, task: str | None, report: Report | None = None) -> Job:
+    def _call(self, side: Side, task: str | None, report: Report | None = None) -> EncodeCall:
         options = {**self._options, "side": side} if task is None else {**self._options, "side": side, "task": task}
-        return Job(options, self._batch_size, report)
+        return EncodeCall(options, self._batch_size, report)
 
     def _tries(self, request: Request) -> Tries:
         return Tries(request, self.base_url, self._retries)
@@ -135,7 +135,7 @@ class Client(_Service[Float32]):
     """
 
     def info(self) -> dict[str, Any]:
-        """What the service tells of itself at `GET /info`: model_id, dim, precision, max_input_length and more."""
+        """The service's properties from `GET /info`: model_id, dim, precision, max_input_length and more."""
         return read_object(self._send(INFO))
 
     def search(self, question: str, k: int = 10, **options: Any) -> dict[str, Any]:
@@ -168,14 +168,14 @@ class Client(_Service[Float32]):
     def _open(self, headers: dict[str, str], timeout: httpx2.Timeout) -> None:
         self._http = httpx2.Client(base_url=self.base_url, headers=headers, timeout=timeout)
 
-    def _encode(self, texts: Texts, job: Job, show: bool) -> Float32:
+    def _encode(self, texts: Texts, call: EncodeCall, show: bool) -> Float32:
         blocks: list[Float32] = []
         with track(_count(texts), show=show) as advance:
-            for request in job.requests(texts):
-                vectors, tokens = job.read(request, self._send(request))
+            for request in call.requests(texts):
+                vectors, tokens = call.read(request, self._send(request))
                 blocks.append(vectors)
                 advance(len(vectors), tokens)
-        job.warn()
+        call.warn()
         return np.concatenate(blocks) if blocks else np.empty((0, self.dim), np.float32)
 
     def _send(self, request: Request) -> httpx2.Response:
@@ -203,7 +203,7 @@ class AsyncClient(_Service[Coroutine[Any, Any, Float32]]):
     in_flight = 4
 
     async def info(self) -> dict[str, Any]:
-        """What the service tells of itself at `GET /info`: model_id, dim, precision, max_input_length and more."""
+        """The service's properties from `GET /info`: model_id, dim, precision, max_input_length and more."""
         return read_object(await self._send(INFO))
 
     async def search(self, question: str, k: int = 10, **options: Any) -> dict[str, Any]:
@@ -227,19 +227,19 @@ class AsyncClient(_Service[Coroutine[Any, Any, Float32]]):
     def _open(self, headers: dict[str, str], timeout: httpx2.Timeout) -> None:
         self._http = httpx2.AsyncClient(base_url=self.base_url, headers=headers, timeout=timeout)
 
-    async def _encode(self, texts: Texts, job: Job, show: bool) -> Float32:
+    async def _encode(self, texts: Texts, call: EncodeCall, show: bool) -> Float32:
         blocks: list[Float32] = []
         sent: deque[tuple[Request, asyncio.Task[httpx2.Response]]] = deque()
 
         async def receive() -> None:
-            vectors, tokens = job.read(sent[0][0], await sent[0][1])
+            vectors, tokens = call.read(sent[0][0], await sent[0][1])
             sent.popleft()
             blocks.append(vectors)
             advance(len(vectors), tokens)
 
         with track(_count(texts), show=show) as advance:
             try:
-                for request in job.requests(texts):
+                for request in call.requests(texts):
                     if len(sent) >= self.in_flight:
                         await receive()
                     sent.append((request, asyncio.create_task(self._send(request))))
@@ -249,7 +249,7 @@ class AsyncClient(_Service[Coroutine[Any, Any, Float32]]):
                 for _, task in sent:
                     task.cancel()
                 await asyncio.gather(*(task for _, task in sent), return_exceptions=True)
-        job.warn()
+        call.warn()
         return np.concatenate(blocks) if blocks else np.empty((0, int((await self.info())["dim"])), np.float32)
 
     async def _send(self, request: Request) -> httpx2.Response:

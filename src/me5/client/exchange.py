@@ -1,7 +1,7 @@
-"""What a client sends, how it reads the reply and when it asks again; knows no socket and no clock.
+"""What a client sends, how it reads the reply and when it retries; knows no socket and no clock.
 
-Job     the texts of one call of `encode_*` → requests; their replies → vectors, the report, warnings
-Tries   the outcome of a request → a reply to read, seconds to wait before the next try, or an error
+EncodeCall   the texts of one call of `encode_*` → requests; their replies → vectors, the report, warnings
+Tries        the outcome of a request → a reply to read, seconds to wait before the next try, or an error
 """
 
 import json
@@ -35,10 +35,10 @@ BATCH_SIZE = 128
 BATCH_CHARS = 50_000
 
 RETRIED = (429, 502, 503)
-# No reply was begun, or it broke off: asking again gives the same vectors.
+# No reply was begun, or it broke off: a retry gives the same vectors.
 _LOST = (httpx2.NetworkError, httpx2.ConnectTimeout, httpx2.RemoteProtocolError)
 # Seconds: the first wait and the longest one that doubling leads to; the longest Retry-After that is waited for.
-_FIRST_WAIT, _LONGEST_WAIT, _LONGEST_ASKED = 0.25, 8.0, 60.0
+_FIRST_WAIT, _LONGEST_WAIT, _LONGEST_REQUESTED = 0.25, 8.0, 60.0
 
 _RAW = "application/octet-stream"
 _SHOWN = 5
@@ -67,7 +67,7 @@ def search_request(fields: Mapping[str, Any]) -> Request:
     return Request("POST", "/v1/search", headers, json.dumps(fields, ensure_ascii=False).encode())
 
 
-class Job:
+class EncodeCall:
     """The texts of one call of `encode_*` as requests, and their replies, in order, as vectors.
 
     `options` are the further fields of every request. With a `report`, replies come as JSON, which has a place for what
@@ -80,7 +80,7 @@ class Job:
         self._report = report
         self._texts = self._truncated = self._lost = 0
         self._cut: list[str] = []
-        self._told: dict[str, None] = {}  # what the service warns of, each once
+        self._warnings: dict[str, None] = {}  # the service's, each once
 
     def requests(self, texts: Texts) -> Iterator[Request]:
         """The requests that texts need. Raises `InputError` naming the item that is no valid text."""
@@ -105,8 +105,8 @@ class Job:
             ) from error
         if len(vectors) != request.texts:
             raise ServiceError(f"{reply.url}: {request.texts} texts were sent, {len(vectors)} vectors came back")
-        if told := unquote(reply.headers.get("x-me5-warning", "")):
-            self._told[told] = None
+        if warning := unquote(reply.headers.get("x-me5-warning", "")):
+            self._warnings[warning] = None
         if truncated:
             self._cut.append(f"{request.first:,} to {request.first + request.texts - 1:,}")
         self._texts += request.texts
@@ -117,8 +117,8 @@ class Job:
     def warn(self) -> None:
         """Issue `TruncationWarning` if texts were cut, and what else the service warned of as `Me5Warning`."""
         level = _frames_to_the_caller()
-        for told in self._told:
-            warnings.warn(f"the service says: {told}", Me5Warning, stacklevel=level)
+        for warning in self._warnings:
+            warnings.warn(f"the service says: {warning}", Me5Warning, stacklevel=level)
         if not self._truncated:
             return
         among = ", ".join(self._cut[:_SHOWN]) + (", …" if len(self._cut) > _SHOWN else "")
@@ -132,7 +132,7 @@ class Job:
 
 
 class Tries:
-    """The tries of one request; told each outcome, says what is next. `reply` is there once none is.
+    """The tries of one request: from each outcome follows what is next. `reply` is there once nothing is.
 
     `retried` are the statuses that may pass, `service` is what hints call the other end.
     """
@@ -161,15 +161,15 @@ class Tries:
         if isinstance(outcome, httpx2.Response) and outcome.is_success:
             self.reply = outcome
             return None
-        asked = _retry_after(outcome)
+        requested = _retry_after(outcome)
         if not self._may_pass(outcome):
             raise self._refusal(outcome) if isinstance(outcome, httpx2.Response) else self._failure(outcome)
-        if self._done > self._retries or asked > _LONGEST_ASKED:
-            raise self._failure(outcome, f". It asks to come back in {asked:,.0f} s" if asked else "")
+        if self._done > self._retries or requested > _LONGEST_REQUESTED:
+            raise self._failure(outcome, f". It asks to come back in {requested:,.0f} s" if requested else "")
         doubled: float = min(_FIRST_WAIT * 2 ** (self._done - 1), _LONGEST_WAIT)
-        wait = max(asked, doubled) * random.uniform(1, 1.5)
+        wait = max(requested, doubled) * random.uniform(1, 1.5)
         _log.warning(
-            "%s: %s; try %d of %d in %.1f s", self._what, _tell(outcome), self._done + 1, self._retries + 1, wait
+            "%s: %s; try %d of %d in %.1f s", self._what, _describe(outcome), self._done + 1, self._retries + 1, wait
         )
         return wait
 
@@ -185,12 +185,12 @@ class Tries:
             hint = f"; is {self._service} running there?"
         status = outcome.status_code if isinstance(outcome, httpx2.Response) else None
         tries = f"{self._done} {'try' if self._done == 1 else 'tries'}"
-        return ServiceError(f"{self._what}: {_tell(outcome)}, after {tries}{hint}", status=status, tries=self._done)
+        return ServiceError(f"{self._what}: {_describe(outcome)}, after {tries}{hint}", status=status, tries=self._done)
 
     def _refusal(self, reply: httpx2.Response) -> Me5Error:
         if reply.status_code in (400, 413, 422):
             counted = f" (counted from item {self._request.first:,} of the input)" if self._request.first else ""
-            return InputError(f"{self._what}: {_tell(reply)}{counted}")
+            return InputError(f"{self._what}: {_describe(reply)}{counted}")
         hints = {
             401: ". Pass api_key=…, or set ME5_API_KEY",
             403: ". Pass another api_key=…",
@@ -236,36 +236,36 @@ def _from_raw(reply: httpx2.Response) -> Float32:
 def _from_json(reply: httpx2.Response, report: Report) -> Float32:
     fields = reply.json()
     vectors = [np.frombuffer(b64decode(item["embedding"]), "<f4") for item in fields["data"]]
-    told = fields["me5"]
+    notes = fields["me5"]
     for name in ("tokens", "lost", "chunks"):
-        if len(told[name]) != len(vectors):
-            raise ValueError(f"{len(vectors)} vectors, {len(told[name])} numbers of {name}")
-        getattr(report, name).extend(told[name])
+        if len(notes[name]) != len(vectors):
+            raise ValueError(f"{len(vectors)} vectors, {len(notes[name])} numbers of {name}")
+        getattr(report, name).extend(notes[name])
     return np.stack(vectors).astype(np.float32, copy=False)
 
 
 def _retry_after(outcome: Outcome) -> float:
     """The seconds that `Retry-After` asks for, as a number or as a date; 0 where it asks for none."""
-    if not isinstance(outcome, httpx2.Response) or not (asked := outcome.headers.get("retry-after", "").strip()):
+    if not isinstance(outcome, httpx2.Response) or not (value := outcome.headers.get("retry-after", "").strip()):
         return 0.0
     try:
-        seconds = float(asked) if asked[0].isdigit() else parsedate_to_datetime(asked).timestamp() - time.time()
+        seconds = float(value) if value[0].isdigit() else parsedate_to_datetime(value).timestamp() - time.time()
     except ValueError:
         return 0.0
     return max(0.0, seconds) if math.isfinite(seconds) else 0.0
 
 
-def _tell(outcome: Outcome) -> str:
+def _describe(outcome: Outcome) -> str:
     """One line on what happened: the lost connection, or the status and its message in any dialect of the service."""
     if not isinstance(outcome, httpx2.Response):
         return f"{type(outcome).__name__} {outcome}".strip()
     try:
         fields = outcome.json()
         error = fields.get("error") or fields.get("message") or fields.get("detail")
-        said = error.get("message") if isinstance(error, dict) else error
+        message = error.get("message") if isinstance(error, dict) else error
     except (AttributeError, ValueError):
-        said = outcome.text
-    return f"{outcome.status_code} {' '.join(str(said or outcome.reason_phrase).split())[:500]}"
+        message = outcome.text
+    return f"{outcome.status_code} {' '.join(str(message or outcome.reason_phrase).split())[:500]}"
 
 
 def _frames_to_the_caller() -> int:

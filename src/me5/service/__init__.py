@@ -4,7 +4,7 @@
 
 What carries a request, in order:
 
-    Record        one HTTP request: its name, times and costs; `recording`, the outermost layer, makes it, and reports
+    RequestRecord one HTTP request: its name, times and costs; `recording`, the outermost layer, makes it, and reports
                   it to the log, the metrics and the spans when the request is over
     Call          whose request it is: key, allowance, and whether the caller is still there (`wire/call`)
     body          the fields as the dialect sends them
@@ -12,7 +12,7 @@ What carries a request, in order:
     Job           their token sequences in the queue, and the rows that the engine made of them; charged to the key's
                   allowance in `Pipeline._run`, admitted by the queue in `Dispatcher.submit`
     EngineBatch   sequences of several jobs, which the engine runs at once
-    Answer        vectors and their `Usage`, which the reply shows and the `Record` keeps
+    Answer        vectors and their `Usage`, which the reply shows and the `RequestRecord` keeps
 
 Two refusals come before any work is done: a key with nothing left before the body is read, and a queue without any room
 before texts are tokenized.

@@ -29,7 +29,7 @@ from me5.service.page.routes import pages
 from me5.service.pipeline import Pipeline
 from me5.service.recording import Recording
 from me5.service.searches import Searches
-from me5.service.settings import Settings
+from me5.service.settings import ServiceSettings
 from me5.service.tracing import Tracer, open_tracer
 from me5.service.wire import cohere, openai, score, search, tei
 from me5.service.wire.call import Service
@@ -51,11 +51,11 @@ SECURE = {
 }
 DESCRIPTION = """Texts in, vectors out, in three dialects: OpenAI's, TEI's and Cohere's; and me5's own /v1/score.
 
-Every reply with vectors tells in headers which prompt stood in front of the texts (`x-me5-side`, `x-me5-prompt`,
+The headers of every reply with vectors name the prompt that stood in front of the texts (`x-me5-side`, `x-me5-prompt`,
 URL-quoted) and what was cut (`x-me5-truncated` texts, `x-me5-tokens-lost`)."""
 
 
-def create_app(settings: Settings, pipeline: Pipeline | None = None, *, loopback: bool = False) -> FastAPI:
+def create_app(settings: ServiceSettings, pipeline: Pipeline | None = None, *, loopback: bool = False) -> FastAPI:
     """The app. It starts and stops its pipeline. `loopback`: only this machine can reach it.
 
     Raises `InputError` for keys that cannot be read.
@@ -148,13 +148,13 @@ async def _refuse_path(request: Request, error: Exception) -> Response:
     """No such path, or another method: the router's own complaints."""
     assert isinstance(error, HTTPException)
     path = f"{request.method} {request.url.path}"
-    told: ServingError = NotFound(f"there is no {path} here; /openapi.json lists what there is")
+    refusal: ServingError = NotFound(f"there is no {path} here; /openapi.json lists what there is")
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
         if "GET" in allowed and "HEAD" not in allowed:  # see `Gate`
             allowed += ", HEAD"
-        told = WrongMethod(f"{path} is not served; this path takes {allowed}", allowed)
-    return refuse(OPENAI, told, request.state.record)
+        refusal = WrongMethod(f"{path} is not served; this path takes {allowed}", allowed)
+    return refuse(OPENAI, refusal, request.state.record)
 
 
 def _describe_keys(app: FastAPI, keys: Keys) -> None:
@@ -177,7 +177,7 @@ def _describe_keys(app: FastAPI, keys: Keys) -> None:
 
 
 class _SecureHeaders:
-    """The ASGI layer that adds `SECURE` where a route says nothing else."""
+    """The ASGI layer that adds `SECURE` where a route sets nothing else."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,6 +1,6 @@
 """Who may call, and how much: API keys from a file or a variable, kept as SHA-256 only, each with tokens per minute.
 
-A key file has one key a line; empty lines and those that start with `#` say nothing:
+A key file has one key per line; empty lines and those that start with `#` are skipped:
 
     search:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08:60000     name:sha256[:tokens per minute]
     a-key-as-it-is                                                                    named key-2, after its line
@@ -117,8 +117,8 @@ class Keys:
     def become(self, others: "Keys") -> None:
         """Take over other keys; a key that stays as it was keeps what it has used."""
         unchanged = {key.name: self._allowances.get(key.name) for key in others._keys if key in self._keys}
-        kept = {name: allowance for name, allowance in unchanged.items() if allowance is not None}
-        self._keys, self._allowances = others._keys, others._allowances | kept
+        retained = {name: allowance for name, allowance in unchanged.items() if allowance is not None}
+        self._keys, self._allowances = others._keys, others._allowances | retained
 
     def find(self, headers: Mapping[str, str]) -> Key | None:
         """The key that a request carries; None where none is needed. Raises `Unauthorized`.
@@ -134,25 +134,25 @@ class Keys:
             raise Unauthorized(
                 "this service needs an API key: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`"
             )
-        found = self._match(presented)
-        if found is None:
+        key = self._match(presented)
+        if key is None:
             raise Unauthorized(
                 "the API key is not one of this service's; look for a typing error, or ask for a new one"
             )
-        return found
+        return key
 
     def allowance(self, key: Key | None) -> Allowance | None:
         """The bucket of a key, where it has one."""
         return self._allowances.get(key.name) if key is not None else None
 
     def _match(self, presented: str) -> Key | None:
-        """Every key is compared, in constant time each: how long it takes tells nothing about which one is near."""
+        """Every key is compared, in constant time each: how long it takes does not reveal which one is near."""
         digest = sha256(presented[:_LONGEST].encode("utf-8", "surrogateescape")).digest()
-        found = None
+        match = None
         for key in self._keys:
             if hmac.compare_digest(key.digest, digest):
-                found = key
-        return found if len(presented) <= _LONGEST else None
+                match = key
+        return match if len(presented) <= _LONGEST else None
 
 
 def read_keys(file: Path | None, listed: str | None, tokens_per_minute: int | None) -> Keys:

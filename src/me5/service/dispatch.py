@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 from me5.errors import EngineError, Me5Error
 from me5.service.errors import Overloaded, Unhealthy
 from me5.service.queue import EngineBatch, Job, Queue
-from me5.service.worker import About, Plan, Worker, WorkerDied
+from me5.service.worker import EngineInfo, EngineOptions, Worker, WorkerDied
 from me5.vectors import Float32
 
 State = Literal["starting", "ready", "draining", "broken"]
@@ -29,7 +29,7 @@ SHORT_BATCH = 0.025
 # At most PATIENCE, which is also for GPUs, where a batch of a new shape may wait for a compiler.
 LEAST_PATIENCE, PATIENCE = 30.0, 300.0
 SLACK, SLOWEST = 20.0, 200.0
-# How often an idle worker is looked at, in seconds, so that /health tells of a death before a request meets it.
+# How often an idle worker is looked at, in seconds, so that /health shows a death before a request meets it.
 GLANCE = 0.5
 # Seconds before a worker that died is replaced, doubled with each one that did nothing before it died; the first is
 # replaced at once.
@@ -53,7 +53,7 @@ class Load:
 
 
 class Observer(Protocol):
-    """Who is told of batches and of workers that died; called from the dispatching thread."""
+    """What counts batches and workers that died; called from the dispatching thread."""
 
     def batch(self, *, sequences: int, tokens: int, cells: int, seconds: float) -> None:
         """The engine ran a batch: `tokens` in a grid of `cells`."""
@@ -66,11 +66,16 @@ class Dispatcher:
     """The thread, its queue and its worker. All methods may be called from any thread."""
 
     def __init__(
-        self, plan: Plan, *, max_tokens: int, batch_tokens: int | None = None, observer: Observer | None = None
+        self,
+        options: EngineOptions,
+        *,
+        max_tokens: int,
+        batch_tokens: int | None = None,
+        observer: Observer | None = None,
     ) -> None:
-        self._plan = plan
+        self._options = options
         self._batch_tokens = batch_tokens or 0
-        self._stride = 1  # the engine says which
+        self._stride = 1  # the engine's own, once it has loaded
         self._observer = observer
         self._queue = Queue(max_tokens)
         self._wanted: dict[Job, None] = {}  # that somebody waits for, in order of arrival
@@ -78,7 +83,7 @@ class Dispatcher:
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="me5-dispatch", daemon=True)
         self._worker: Worker | None = None
-        self._about: About | None = None
+        self._about: EngineInfo | None = None
         self._state: State = "starting"
         self._ending = False
         self._failed_loads = 0
@@ -91,8 +96,8 @@ class Dispatcher:
         return self._state
 
     @property
-    def about(self) -> About | None:
-        """What the engine says of itself, once it has loaded."""
+    def about(self) -> EngineInfo | None:
+        """The engine's properties, once it has loaded."""
         return self._about
 
     @property
@@ -187,7 +192,7 @@ class Dispatcher:
 
     def _open(self) -> None:
         """Open a worker and wait until its engine has loaded."""
-        self._worker = worker = Worker(self._plan)
+        self._worker = worker = Worker(self._options)
         if self._ending:
             worker.kill()
         try:
@@ -230,7 +235,7 @@ class Dispatcher:
 
     def _patience(self, batch: EngineBatch) -> float:
         """Seconds after which a batch is not expected any more."""
-        if self._plan.device != "cpu":
+        if self._options.device != "cpu":
             return PATIENCE
         return min(PATIENCE, LEAST_PATIENCE + SLACK * batch.cells / (self._rate or SLOWEST))
 

@@ -1,4 +1,4 @@
-"""What can go wrong between a request and its reply, and the one table from an error to what HTTP says of it.
+"""What can go wrong between a request and its reply, and the one table from an error to its HTTP status and codes.
 
 ServingError (Me5Error)
 ├── RetryLater                    come back in `retry_after` seconds
@@ -125,7 +125,7 @@ TeiType = Literal["Unhealthy", "Backend", "Overloaded", "Validation", "Tokenizer
 
 @dataclass(frozen=True)
 class Fault:
-    """What HTTP says of an error: OpenAI's status, `type` and `code`; and TEI's status and `error_type`.
+    """An error in HTTP: OpenAI's status, `type` and `code`; and TEI's status and `error_type`.
 
     Cohere's routes and me5's own use OpenAI's status.
     """

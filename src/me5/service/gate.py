@@ -16,8 +16,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from me5.service.errors import Overloaded, ServingError, SlowClient, TooLarge, Unhealthy, WrongHost, shown
-from me5.service.record import Record
-from me5.service.settings import Settings
+from me5.service.record import RequestRecord
+from me5.service.settings import ServiceSettings
 from me5.service.wire.dialects import OPENAI, refuse
 
 PROBES = frozenset({"/health", "/ping", "/metrics"})
@@ -31,7 +31,7 @@ _SHARE = 0.5
 class Gate:
     """The layer. `local`: only this machine's own names are answered, for a web page may have its name point here."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, *, local: bool = False) -> None:
+    def __init__(self, app: ASGIApp, settings: ServiceSettings, *, local: bool = False) -> None:
         self._app = app
         self._settings = settings
         self._hosts = {name.lower() for name in settings.allowed_hosts}
@@ -85,7 +85,7 @@ class Gate:
 class _Body:
     """A request's body on its way: within the limits of bytes and time, and counted while the request lives."""
 
-    def __init__(self, counts: Counter[str], settings: Settings, scope: Scope, receive: Receive) -> None:
+    def __init__(self, counts: Counter[str], settings: ServiceSettings, scope: Scope, receive: Receive) -> None:
         self._counts = counts
         self._settings = settings
         self._scope = scope
@@ -120,7 +120,7 @@ class _Body:
             del self._counts[self._caller]
 
     def _begin(self) -> None:
-        record: Record = self._scope["state"]["record"]
+        record: RequestRecord = self._scope["state"]["record"]
         self._caller = record.caller
         spent = self._scope["state"].get("head_seconds", 0.0)
         self._deadline = asyncio.get_running_loop().time() + self._settings.receive_timeout - spent

@@ -13,7 +13,7 @@ from me5.vectors import Float32
 
 Priority = Literal["query", "bulk"]
 
-# A request of side query with at most this many texts goes ahead of bulk, unless it says otherwise.
+# A request of side query with at most this many texts goes ahead of bulk, unless it sets a priority.
 QUERY_TEXTS = 8
 
 

@@ -1,7 +1,7 @@
 """The service's log: one line per event, as JSON for machines or as text on a terminal. Never a text, never a key.
 
-An access line tells of one request: id, route, status, counts, times and the caller's name. The message of an exception
-can quote what a caller sent, so it is shown only where its type speaks of the machine, or at level `debug`.
+An access line describes one request: id, route, status, counts, times and the caller's name. The message of an
+exception can quote what a caller sent, so it is shown only where its type speaks of the machine, or at level `debug`.
 """
 
 import json
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 from me5.errors import CheckpointError, Me5Warning
-from me5.service.record import Record
+from me5.service.record import RequestRecord
 
 Style = Literal["auto", "json", "text"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -24,9 +24,9 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 _log = logging.getLogger(__name__)
 _access = logging.getLogger("me5.service.access")
-# Asked every few seconds by probes and Prometheus: told at `debug` only.
+# Requested every few seconds by probes and Prometheus: logged at `debug` only.
 QUIET_ROUTES = frozenset({"/health", "/ping", "/metrics"})
-# What these say comes from the engine and the operating system, not from a request. EngineError is a RuntimeError.
+# Their messages come from the engine and the operating system, not from a request. EngineError is a RuntimeError.
 _SPEAK_OF_THE_MACHINE = (OSError, MemoryError, RuntimeError, ImportError, CheckpointError)
 
 
@@ -41,7 +41,7 @@ def configure(style: Style = "auto", level: Level = "info", stream: TextIO | Non
     handler.setFormatter(TextFormatter(debug=debug) if for_people(style, stream) else JsonFormatter(debug=debug))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    # What other libraries say below a warning can hold request bodies, and is theirs to turn on.
+    # What other libraries log below a warning can hold request bodies, and is theirs to turn on.
     root.setLevel(logging.WARNING)
     warnings.showwarning = _warn
     for name in ("me5", "uvicorn"):
@@ -57,17 +57,17 @@ def for_people(style: Style, stream: TextIO | None = None) -> bool:
 
 
 def ready(url: str, model: str, precision: str) -> None:
-    """Tell that requests are answered now."""
+    """Log that requests are answered now."""
     _log.info("serving", extra={"fields": {"url": url, "model": model, "precision": precision}})
 
 
 def failed(error: Exception) -> None:
-    """Tell of an error that ends the service."""
+    """Log an error that ends the service."""
     _log.error("%s", error)
 
 
-def access(record: Record, trace_id: str = "") -> None:
-    """Tell of one request that is over."""
+def access(record: RequestRecord, trace_id: str = "") -> None:
+    """Log one request that is over."""
     level = logging.ERROR if record.status >= 500 else logging.INFO
     if record.route in QUIET_ROUTES and level == logging.INFO:
         level = logging.DEBUG
@@ -120,8 +120,8 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""
         fields = dict(getattr(record, "fields", {}))
-        told = [fields.pop(name) for name in ("method", "route", "status") if name in fields]
-        message = " ".join(map(str, told)) if told else record.getMessage()
+        request = [fields.pop(name) for name in ("method", "route", "status") if name in fields]
+        message = " ".join(map(str, request)) if request else record.getMessage()
         line = f"{datetime.fromtimestamp(record.created):%H:%M:%S} {record.levelname.lower()} {_plain(message)}"
         line += "".join(f" {name}={_value(value)}" for name, value in fields.items())
         if identity := _identity(record):
@@ -143,9 +143,9 @@ def _warn(
     file: TextIO | None = None,  # noqa: ARG001
     line: str | None = None,  # noqa: ARG001
 ) -> None:
-    """A warning as a line. One of another library may quote a text: only where it comes from is told."""
-    told = str(message) if issubclass(category, Me5Warning) else f"{category.__name__} at {filename}:{lineno}"
-    _log.warning("%s", told)
+    """A warning as a line. One of another library may quote a text: only its place is logged."""
+    text = str(message) if issubclass(category, Me5Warning) else f"{category.__name__} at {filename}:{lineno}"
+    _log.warning("%s", text)
 
 
 def _plain(text: str) -> str:

@@ -1,7 +1,8 @@
 """Prometheus metrics of the service in one place: what is counted, under which names, in which units.
 
-Every app has a registry of its own. Requests are told as a `Record` when they end, batches by the pipeline when they
-ran; depths, health and memory are read at each scrape. `tei_metrics` repeats some of it under TEI's names.
+Every app has a registry of its own. Requests are counted from their `RequestRecord` when they end, batches by the
+dispatcher when they ran; depths, health and memory are read at each scrape. `tei_metrics` repeats some of it under
+TEI's names.
 """
 
 from collections.abc import Iterable
@@ -22,7 +23,7 @@ from me5._version import __version__
 from me5.service import tei_metrics
 from me5.service.histogram import Bulk
 from me5.service.pipeline import Pipeline
-from me5.service.record import STAGES, Record
+from me5.service.record import STAGES, RequestRecord
 
 # From a short query on an idle machine (milliseconds) to a bulk request behind a full queue (minutes).
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -88,7 +89,7 @@ class Metrics:
         registry.register(self.tei)
         registry.register(ProcessCollector(registry=None))
 
-    def finished(self, record: Record) -> None:
+    def finished(self, record: RequestRecord) -> None:
         """Count a request that is over."""
         self.tei.finished(record)
         self.requests.labels(record.method, record.route, str(record.status)).inc()

@@ -25,8 +25,8 @@ from me5.service.dispatch import Dispatcher, Load, Observer, State
 from me5.service.errors import DeadlineExceeded, Overloaded, Unhealthy
 from me5.service.inputs import Answer, Inputs, Usage
 from me5.service.queue import SHARE, Job
-from me5.service.settings import Settings
-from me5.service.worker import Plan
+from me5.service.settings import ServiceSettings
+from me5.service.worker import EngineOptions
 from me5.tokenizer import Prepared, Token, Truncation, joined
 from me5.vectors import Float32
 
@@ -51,7 +51,7 @@ COUNTED_CHARS = CHARS_PER_TOKEN * MAX_LISTED_TOKENS
 REACH = 200_000
 # Characters between two looks at whether a request has too many tokens, or nobody waits for it any more.
 BLOCK_CHARS = 100_000
-# Characters that one core tokenizes in a second where words are shortest: what a caller is told to wait for.
+# Characters that one core tokenizes in a second where words are shortest: what a caller is asked to wait for.
 CHARS_PER_SECOND = 300_000
 # More vectors than this are put together beside the event loop: 64 of 1024 numbers take 0.1 ms.
 FEW = 64
@@ -61,18 +61,20 @@ class Pipeline:
     """The service without HTTP: texts in, vectors out, for any number of callers at once.
 
     Raises `CheckpointError` or `DownloadError` where the model's files are not there. `opener` names the function that
-    opens the worker's engine: see `worker.Plan`.
+    opens the worker's engine: see `worker.EngineOptions`.
     """
 
-    def __init__(self, settings: Settings, observer: Observer | None = None, *, opener: str = Plan.opener) -> None:
+    def __init__(
+        self, settings: ServiceSettings, observer: Observer | None = None, *, opener: str = EngineOptions.opener
+    ) -> None:
         self._settings = settings
         self._checkpoint = checkpoint = resolve(settings.model, revision=settings.revision)
         self._prompts = choose_prompts(settings.prompts, checkpoint.prompts, checkpoint.name)
-        plan = Plan(
+        options = EngineOptions(
             str(checkpoint.path), checkpoint.name, settings.precision, settings.threads, settings.device, opener
         )
         self._dispatcher = Dispatcher(
-            plan, max_tokens=settings.max_queue_tokens, batch_tokens=settings.max_batch_tokens, observer=observer
+            options, max_tokens=settings.max_queue_tokens, batch_tokens=settings.max_batch_tokens, observer=observer
         )
         self._preprocessor: Preprocessor | None = None
         self._chars: Counter[str] = Counter()  # being tokenized, by caller
@@ -131,7 +133,7 @@ class Pipeline:
 
     @property
     def precision(self) -> str:
-        """What the engine computes in: `f32`, `bf16` or `int8`; before it has started, what was asked for."""
+        """What the engine computes in: `f32`, `bf16` or `int8`; before it has started, what the settings choose."""
         about = self._dispatcher.about
         return about.precision if about else self._settings.precision
 
@@ -184,7 +186,7 @@ class Pipeline:
         policy, tokenizer = self._policy(inputs), self.preprocessor.tokenizer
         if (chars := inputs.chars) > COUNTED_CHARS:
             raise InputError(
-                f"the texts have {chars:,} characters with their prompts; where each token is told, at most "
+                f"the texts have {chars:,} characters with their prompts; where each token is listed, at most "
                 f"{COUNTED_CHARS:,} are read: send fewer texts at a time, or shorter ones"
             )
 
@@ -198,8 +200,8 @@ class Pipeline:
                 count += len(tokens[-1])
                 if count > MAX_LISTED_TOKENS:
                     raise InputError(
-                        f"the texts have more than the {MAX_LISTED_TOKENS:,} tokens that are told at once: send fewer "
-                        "texts at a time, or shorter ones"
+                        f"the texts have more than the {MAX_LISTED_TOKENS:,} tokens that are listed at once: send "
+                        "fewer texts at a time, or shorter ones"
                     )
             return tokens
 
@@ -306,7 +308,7 @@ class Pipeline:
         return await self._tokenizing(inputs.caller, chars, prepare, quick=urgent or chars <= QUICK_CHARS), notices
 
     async def _tokenizing(self, caller: str, chars: int, work: Callable[[threading.Event], T], *, quick: bool) -> T:
-        """Run the work on texts in a thread. Where nobody waits for it any more, it is told by the event.
+        """Run the work on texts in a thread. The event is set when nobody waits for it any more.
 
         Raises `Overloaded` where too many characters wait for that, or too many of this caller.
         """

@@ -152,10 +152,10 @@ class Queue:
         """
         if not self.tokens:
             return 0
-        kept = 0 if urgent else self.max_tokens * RESERVE
-        over = self.tokens + tokens - int(self.max_tokens - kept)
+        reserve = 0 if urgent else self.max_tokens * RESERVE
+        over = self.tokens + tokens - int(self.max_tokens - reserve)
         held = self._held[caller]
-        return max(over, held + tokens - int(self.max_tokens * (SHARE + RESERVE) - kept)) if held else over
+        return max(over, held + tokens - int(self.max_tokens * (SHARE + RESERVE) - reserve)) if held else over
 
     def add(self, job: Job, now: float) -> bool:
         """Let a request wait, or return False where the queue does not take it."""
@@ -312,16 +312,16 @@ class _Lane:
         waiting = {caller: _items(jobs) for (caller, of), jobs in self._jobs.items() if of == output}
         heap = [(self._served[caller], at, items, next(items)) for at, (caller, items) in enumerate(waiting.items())]
         heapify(heap)
-        found: list[Item] = []
+        candidates: list[Item] = []
         while heap and tokens > 0:
             served, at, items, (job, index) = heap[0]
-            found.append((job, index))
+            candidates.append((job, index))
             tokens -= job.lengths[index]
             if (following := next(items, None)) is None:
                 heappop(heap)
             else:
                 heapreplace(heap, (served + job.lengths[index], at, items, following))
-        return found
+        return candidates
 
 
 def _items(jobs: Iterable[Job]) -> Iterator[Item]:

@@ -15,7 +15,7 @@ STAGES = ("tokenization", "queue", "inference")
 
 
 @dataclass
-class Record:
+class RequestRecord:
     """One HTTP request. Times are seconds; `began` is `time.perf_counter()`, `began_ns` the wall clock just then.
 
     `caller` is the name of the key, which is also `key`, or without keys the address. `usage` has an entry for each of

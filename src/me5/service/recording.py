@@ -1,6 +1,6 @@
 """The outermost layer of the app: it names and times every request, and reports it once it is over.
 
-Each request gets a `Record` at `request.state.record`; the log, the metrics and the spans are written from it.
+Each request gets a `RequestRecord` at `request.state.record`; the log, the metrics and the spans are written from it.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from me5.service import logs
 from me5.service.metrics import Metrics
-from me5.service.record import Record
+from me5.service.record import RequestRecord
 from me5.service.tracing import Tracer
 
 # A caller's own request id is kept when it is short and plain: it goes into headers and log lines.
@@ -23,7 +23,7 @@ CLIENT_LEFT = 499
 
 
 class Recording:
-    """The ASGI layer that makes a `Record` of every request, and reports it when the request is over."""
+    """The ASGI layer that makes a `RequestRecord` of every request, and reports it when the request is over."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, tracer: Tracer | None = None) -> None:
         self._app = app
@@ -36,7 +36,7 @@ class Recording:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        record = Record(_request_id(headers), scope["method"], headers.get("traceparent", ""))
+        record = RequestRecord(_request_id(headers), scope["method"], headers.get("traceparent", ""))
         scope.setdefault("state", {})["record"] = record
 
         async def sending(message: Message) -> None:
@@ -55,7 +55,7 @@ class Recording:
             self._report(record)
             logs.request_id.reset(token)
 
-    async def _run(self, record: Record, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _run(self, record: RequestRecord, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
@@ -67,7 +67,7 @@ class Recording:
             record.error = record.error or "internal_error"
             raise
 
-    def _report(self, record: Record) -> None:
+    def _report(self, record: RequestRecord) -> None:
         self._metrics.finished(record)
         trace_id = self._tracer.export(record) if self._tracer else ""
         logs.access(record, trace_id)

@@ -38,7 +38,7 @@ class Searches:
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     async def run(self, caller: str, work: Callable[[float], T]) -> T:
-        """The result of `work`, which is told the seconds that are left to it when its turn comes.
+        """The result of `work`, which is called with the seconds that are left when its turn comes.
 
         Raises `Overloaded` and `DeadlineExceeded`. A caller that is cancelled leaves the queue.
         """

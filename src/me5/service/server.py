@@ -1,6 +1,6 @@
 """The service as a process: listen, load, answer until a signal asks to end, then drain.
 
-The port is taken first, so that a port in use is told before a model has loaded, but nothing connects until it has.
+The port is taken first, so that a port in use is reported before a model has loaded, but nothing connects until it has.
 """
 
 import asyncio
@@ -27,19 +27,19 @@ from me5.service.app import create_app
 from me5.service.auth import Keys, read_keys
 from me5.service.connection import Room, patient
 from me5.service.pipeline import Pipeline
-from me5.service.settings import Settings
+from me5.service.settings import ServiceSettings
 
 # Connections that the system holds for us between two turns of the event loop.
 BACKLOG = 1024
 # Files that the service opens beside its connections: the model's, a store's, the worker's.
 OTHER_FILES = 256
-# Seconds in which requests that did not finish in time are told so.
+# Seconds in which requests that did not finish in time get an error.
 LAST_WORDS = 1.0
 
 log = logging.getLogger(__name__)
 
 
-def run(settings: Settings, announce: Callable[[str, Pipeline], None]) -> None:
+def run(settings: ServiceSettings, announce: Callable[[str, Pipeline], None]) -> None:
     """Serve until SIGTERM or SIGINT, then finish what runs; `announce` is called with the URL when it answers.
 
     A second signal ends it without waiting. SIGHUP reads the key file again. Raises as `Pipeline`, and `InputError` for
@@ -98,7 +98,7 @@ def _allow_files(number: int) -> None:
         )  # fmt: skip
 
 
-def reload_keys(keys: Keys, settings: Settings) -> None:
+def reload_keys(keys: Keys, settings: ServiceSettings) -> None:
     """Read the key file again; one that cannot be used changes nothing."""
     if settings.keys_file is None:
         log.warning("SIGHUP: there is no key file to read again; other settings hold until a restart")
@@ -128,7 +128,7 @@ def _check_certificate(certificate: Path, key: Path) -> None:
 
 
 async def _serve(
-    settings: Settings, app: FastAPI, listener: socket.socket, announce: Callable[[str, Pipeline], None]
+    settings: ServiceSettings, app: FastAPI, listener: socket.socket, announce: Callable[[str, Pipeline], None]
 ) -> None:
     server = _Server(_config(settings, app), lambda: announce(url(settings, listener), app.state.service.pipeline))
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -146,7 +146,7 @@ async def _serve(
         loop.add_signal_handler(number, end, number)
     loop.add_signal_handler(signal.SIGHUP, reload_keys, app.state.service.keys, settings)
     try:
-        # Here and not in uvicorn, which would tell an error of the model as a traceback.
+        # Here and not in uvicorn, which would show an error of the model as a traceback.
         async with app.router.lifespan_context(app):
             await server.serve([listener])
     except asyncio.CancelledError:
@@ -154,7 +154,7 @@ async def _serve(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, telling when it answers. Signals are handled around it, also while the model loads."""
+    """uvicorn's server, which reports when it answers. Signals are handled around it, also while the model loads."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -178,7 +178,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+def _config(settings: ServiceSettings, app: FastAPI) -> uvicorn.Config:
     room = Room(settings.max_connections, settings.max_address_connections, settings.proxies)
     return uvicorn.Config(
         app,
@@ -199,7 +199,7 @@ def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     )
 
 
-def url(settings: Settings, listener: socket.socket) -> str:
+def url(settings: ServiceSettings, listener: socket.socket) -> str:
     """Where the service answers, from this machine."""
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

@@ -17,7 +17,7 @@ from me5.tokenizer import Truncation
 
 Group = Literal["Model", "Address", "Access", "Limits", "Behaviour", "Watching"]
 
-# The default of an option that `Settings` derives from others where it is not given.
+# The default of an option that `ServiceSettings` derives from others where it is not given.
 _DERIVED: Any = None
 # Tokens that the model reads for a request, unless fewer may wait at all.
 _REQUEST_TOKENS = 300_000
@@ -26,10 +26,10 @@ _BODIES, _ADDRESSES = 16, 4
 
 
 @dataclass(frozen=True)
-class About:
-    """What users are told of an option. `shown` says what a default of None or nothing means.
+class Help:
+    """An option's help. `shown` is what a default of None or nothing means.
 
-    `derived`: where it is not given, `Settings` makes it of other options.
+    `derived`: where it is not given, `ServiceSettings` makes it of other options.
     """
 
     group: Group
@@ -41,144 +41,144 @@ class About:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServiceSettings:
     """The options of one service. Raises `InputError` for a value that cannot be used."""
 
     model: Annotated[
         str | None,
-        About(
+        Help(
             "Model", "A folder, a hub id such as intfloat/multilingual-e5-large-instruct, or me5-mini.",
             shown="the bundled me5-mini",
         ),
     ] = None  # fmt: skip
     revision: Annotated[
-        str | None, About("Model", "The hub's revision: a commit, tag or branch.", shown="the pinned one, else main")
+        str | None, Help("Model", "The hub's revision: a commit, tag or branch.", shown="the pinned one, else main")
     ] = None
     device: Annotated[
-        str, About("Model", "cpu, cuda (every visible GPU), or cuda:N; GPUs need the extra gpu.", shown="cpu")
+        str, Help("Model", "cpu, cuda (every visible GPU), or cuda:N; GPUs need the extra gpu.", shown="cpu")
     ] = "cpu"
     precision: Annotated[
         Precision,
-        About("Model", "What the engine computes in; auto is bf16 where the device has it, else f32 (CPU) or f16."),
+        Help("Model", "What the engine computes in; auto is bf16 where the device has it, else f32 (CPU) or f16."),
     ] = "auto"
-    threads: Annotated[int | None, About("Model", "CPU threads of the engine.", shown="every core", least=1)] = None
+    threads: Annotated[int | None, Help("Model", "CPU threads of the engine.", shown="every core", least=1)] = None
     prompts: Annotated[
         Literal["instruct", "prefix", "none"] | None,
-        About("Model", "Override the style of prompts.", shown="what the model is known for"),
+        Help("Model", "Override the style of prompts.", shown="what the model is known for"),
     ] = None
     max_tokens: Annotated[
-        int | None, About("Model", "Read at most this many tokens per text.", shown="the model's limit", least=3)
+        int | None, Help("Model", "Read at most this many tokens per text.", shown="the model's limit", least=3)
     ] = None
     truncation: Annotated[
         Truncation,
-        About("Model", "Texts that are longer: lose the end, the start, read in chunks, or refuse; a request may say."),
+        Help("Model", "Longer texts: truncate the end or the start, read in chunks, or refuse; requests may choose."),
     ] = "end"  # fmt: skip
     served_name: Annotated[
         tuple[str, ...],
-        About("Model", "Names that requests may use, by commas; replies tell the first.", shown="the model's own"),
+        Help("Model", "Names that requests may use, by commas; replies have the first.", shown="the model's own"),
     ] = ()
-    strict_model: Annotated[bool, About("Model", "Refuse requests for a model of another name (404).")] = True
+    strict_model: Annotated[bool, Help("Model", "Refuse requests for a model of another name (404).")] = True
     allow_dimensions: Annotated[
-        bool, About("Model", "Let requests shorten vectors, which costs quality: the models were not trained for it.")
+        bool, Help("Model", "Let requests shorten vectors, which costs quality: the models were not trained for it.")
     ] = False
 
-    host: Annotated[str, About("Address", "The address to listen on; 0.0.0.0 is every IPv4 one.")] = "127.0.0.1"
-    port: Annotated[int, About("Address", "The port; 0 takes a free one.", shown="8080", least=0)] = 8080
-    tls_cert: Annotated[Path | None, About("Address", "Certificate chain for HTTPS, PEM.", shown="plain HTTP")] = None
-    tls_key: Annotated[Path | None, About("Address", "Private key of the certificate, PEM.", shown="plain HTTP")] = None
+    host: Annotated[str, Help("Address", "The address to listen on; 0.0.0.0 is every IPv4 one.")] = "127.0.0.1"
+    port: Annotated[int, Help("Address", "The port; 0 takes a free one.", shown="8080", least=0)] = 8080
+    tls_cert: Annotated[Path | None, Help("Address", "Certificate chain for HTTPS, PEM.", shown="plain HTTP")] = None
+    tls_key: Annotated[Path | None, Help("Address", "Private key of the certificate, PEM.", shown="plain HTTP")] = None
     cors_origins: Annotated[
-        tuple[str, ...], About("Address", "Web pages of these origins may call, by commas; * is any.", shown="none")
+        tuple[str, ...], Help("Address", "Web pages of these origins may call, by commas; * is any.", shown="none")
     ] = ()
     allowed_hosts: Annotated[
         tuple[str, ...],
-        About(
+        Help(
             "Address", "Names under which a service on loopback without keys may be called, by commas; * is any.",
             shown="localhost, names without a dot, loopback addresses",
         ),
     ] = ()  # fmt: skip
     trusted_proxies: Annotated[
         tuple[str, ...],
-        About("Address", "Believe X-Forwarded-For of these addresses or networks, by commas.", shown="none"),
+        Help("Address", "Believe X-Forwarded-For of these addresses or networks, by commas.", shown="none"),
     ] = ()
 
     keys_file: Annotated[
-        Path | None, About("Access", "A file of API keys; requests then need one of them.", shown="no key needed")
+        Path | None, Help("Access", "A file of API keys; requests then need one of them.", shown="no key needed")
     ] = None
     keys: Annotated[
-        str | None, About("Access", "API keys, by commas, instead of or beside a file.", "no key needed", secret=True)
+        str | None, Help("Access", "API keys, by commas, instead of or beside a file.", "no key needed", secret=True)
     ] = field(default=None, repr=False)
     key_tokens_per_minute: Annotated[
         int | None,
-        About("Access", "Tokens that each key may use, where its line names no number.", shown="no limit", least=1),
+        Help("Access", "Tokens that each key may use, where its line names no number.", shown="no limit", least=1),
     ] = None
 
-    max_items: Annotated[int, About("Limits", "Texts in a request.", least=1)] = 2048
+    max_items: Annotated[int, Help("Limits", "Texts in a request.", least=1)] = 2048
     max_request_tokens: Annotated[
         int,
-        About(
+        Help(
             "Limits", "Tokens that the model reads for a request.",
             shown=f"{_REQUEST_TOKENS:,}, or --max-queue-tokens if that is less", least=1, derived=True,
         ),
     ] = _DERIVED  # fmt: skip
-    max_body_bytes: Annotated[int, About("Limits", "Bytes of a request's body.", least=1)] = 16 * 2**20
+    max_body_bytes: Annotated[int, Help("Limits", "Bytes of a request's body.", least=1)] = 16 * 2**20
     max_receiving_bytes: Annotated[
         int,
-        About(
+        Help(
             "Limits", "Bytes of the bodies of all requests in memory, half of them for one caller; more: 429.",
             shown=f"{_BODIES} × --max-body-bytes", least=1, derived=True,
         ),
     ] = _DERIVED  # fmt: skip
     max_connections: Annotated[
-        int, About("Limits", "Requests at a time; more are answered 503, and idle connections make room.", least=1)
+        int, Help("Limits", "Requests at a time; more are answered 503, and idle connections make room.", least=1)
     ] = 1000
     max_address_connections: Annotated[
         int,
-        About(
+        Help(
             "Limits", "The same for one address, or an IPv6 network of 64 bits; trusted proxies have no such limit.",
             shown="a quarter of --max-connections", least=1, derived=True,
         ),
     ] = _DERIVED  # fmt: skip
     max_queue_tokens: Annotated[
-        int, About("Limits", "Tokens that may wait for the engine; more are answered 429 with Retry-After.", least=1)
+        int, Help("Limits", "Tokens that may wait for the engine; more are answered 429 with Retry-After.", least=1)
     ] = 2_000_000
     max_batch_tokens: Annotated[
         int | None,
-        About(
+        Help(
             "Limits", "Cells of a batch; fewer answer a query sooner under bulk work, at some cost of throughput.",
             shown="where the engine runs best", least=1,
         ),
     ] = None  # fmt: skip
 
     request_timeout: Annotated[
-        float, About("Behaviour", "Seconds from arrival after which a request is given up (504).", least=0.001)
+        float, Help("Behaviour", "Seconds from arrival after which a request is given up (504).", least=0.001)
     ] = 600.0
     receive_timeout: Annotated[
-        float, About("Behaviour", "Seconds that a client may take to send a request.", least=0.001)
+        float, Help("Behaviour", "Seconds that a client may take to send a request.", least=0.001)
     ] = 30.0
-    keep_alive: Annotated[float, About("Behaviour", "Seconds that an idle connection is kept.", least=0)] = 75.0
+    keep_alive: Annotated[float, Help("Behaviour", "Seconds that an idle connection is kept.", least=0)] = 75.0
     drain: Annotated[
-        float, About("Behaviour", "Seconds that requests get to finish when the service is asked to end.", least=0)
+        float, Help("Behaviour", "Seconds that running requests get to finish when the service shuts down.", least=0)
     ] = 30.0
-    page: Annotated[bool, About("Behaviour", "Serve the page to try the model, at /.")] = True
+    page: Annotated[bool, Help("Behaviour", "Serve the page to try the model, at /.")] = True
     search: Annotated[
         str | None,
-        About("Behaviour", "A store that `me5 index` made with this model, to be searched at /search.", shown="none"),
+        Help("Behaviour", "A store that `me5 index` made with this model, to be searched at /search.", shown="none"),
     ] = None
     search_timeout: Annotated[
-        float, About("Behaviour", "Seconds that a search of the store may take (504).", least=0.001)
+        float, Help("Behaviour", "Seconds that a search of the store may take (504).", least=0.001)
     ] = 10.0
 
     log_format: Annotated[
         Literal["auto", "json", "text"],
-        About("Watching", "Log lines for machines or for people; auto is text on a terminal, else json."),
+        Help("Watching", "Log lines for machines or for people; auto is text on a terminal, else json."),
     ] = "auto"
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], About("Watching", "What is worth a line in the log.")
+        Literal["debug", "info", "warning", "error"], Help("Watching", "The least level that is logged.")
     ] = "info"
-    metrics: Annotated[bool, About("Watching", "Serve Prometheus metrics at /metrics.")] = True
+    metrics: Annotated[bool, Help("Watching", "Serve Prometheus metrics at /metrics.")] = True
     otlp_endpoint: Annotated[
         str | None,
-        About("Watching", "Send spans to this OTLP/HTTP collector, such as http://localhost:4318.", shown="none"),
+        Help("Watching", "Send spans to this OTLP/HTTP collector, such as http://localhost:4318.", shown="none"),
     ] = None
 
     def __post_init__(self) -> None:
@@ -221,16 +221,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class Option:
-    """One field of `Settings` as users meet it.
+    """One field of `ServiceSettings` as users meet it.
 
-    `kind` is str, int, float, bool, Path, tuple (of str) or a Literal; `optional` says that None is a value too.
+    `kind` is str, int, float, bool, Path, tuple (of str) or a Literal; `optional`: None is a value too.
     """
 
     name: str
     kind: Any
     optional: bool
     default: Any
-    about: About
+    about: Help
 
     @property
     def flag(self) -> str:
@@ -257,18 +257,18 @@ class Option:
 
 
 def _options() -> tuple[Option, ...]:
-    hints = get_type_hints(Settings, include_extras=True)
-    found = []
-    for one in dataclasses.fields(Settings):
+    hints = get_type_hints(ServiceSettings, include_extras=True)
+    options = []
+    for one in dataclasses.fields(ServiceSettings):
         kind, about = get_args(hints[one.name])
         nullable = get_origin(kind) in (Union, types.UnionType)
         optional = nullable or about.derived
         if nullable:
             (kind,) = (part for part in get_args(kind) if part is not type(None))
-        found.append(
+        options.append(
             Option(one.name, get_origin(kind) if get_origin(kind) is tuple else kind, optional, one.default, about)
         )
-    return tuple(found)
+    return tuple(options)
 
 
 OPTIONS = _options()

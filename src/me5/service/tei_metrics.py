@@ -11,12 +11,12 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from me5.service.histogram import Bulk
-from me5.service.record import STAGES, Record
+from me5.service.record import STAGES, RequestRecord
 
 # As TEI sets them: 35 steps of 1.5 from 15 microseconds, and powers of two.
 SECONDS = tuple(0.00001 * 1.5**step for step in range(1, 36))
 POWERS = tuple(2**step for step in range(21))
-# These do not ask the model.
+# These do not run the model.
 UNCOUNTED = frozenset({"/tokenize", "/decode"})
 
 
@@ -37,8 +37,8 @@ class TeiMetrics(Collector):
         self._sizes = Bulk("te_batch_next_size", "Sequences in a batch.", POWERS[:13])
         self._tokens = Bulk("te_batch_next_tokens", "Tokens in a batch.", POWERS)
 
-    def finished(self, record: Record) -> None:
-        """Count a request that is over, if it asked for vectors."""
+    def finished(self, record: RequestRecord) -> None:
+        """Count a request that is over, if it was for vectors."""
         if record.method != "POST" or record.route in UNCOUNTED:
             return
         method = "single" if record.texts <= 1 else "batch"

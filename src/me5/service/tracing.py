@@ -1,7 +1,8 @@
 """Optional OpenTelemetry: one span per request and one per stage, exported when the operator names a collector.
 
-Off unless `otlp_endpoint` or one of OpenTelemetry's own endpoint variables is set. Spans are made from the `Record`
-when the request is over, so nothing of it runs while the request does; they carry counts and times, never texts.
+Off unless `otlp_endpoint` or one of OpenTelemetry's own endpoint variables is set. Spans are made from the
+`RequestRecord` when the request is over, so nothing of it runs while the request does; they carry counts and times,
+never texts.
 """
 
 import os
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from me5._version import __version__
 from me5.errors import MissingExtraError
-from me5.service.record import STAGES, Record
+from me5.service.record import STAGES, RequestRecord
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -21,7 +22,7 @@ ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
 def open_tracer(endpoint: str | None = None) -> "Tracer | None":
     """The tracer, or None where no collector is named.
 
-    `endpoint` is an OTLP/HTTP collector such as `http://localhost:4318`; OpenTelemetry's own variables say everything
+    `endpoint` is an OTLP/HTTP collector such as `http://localhost:4318`; OpenTelemetry's own variables set everything
     else (headers, sampling, the service's name). Raises `MissingExtraError` if a collector is named and the package
     is absent.
     """
@@ -52,7 +53,7 @@ class Tracer:
         self._provider = provider
         self._tracer: OtelTracer = provider.get_tracer("me5.service", __version__)
 
-    def export(self, record: Record) -> str:
+    def export(self, record: RequestRecord) -> str:
         """Hand a request's spans to the exporter; the id of their trace, in hex."""
         from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -90,7 +91,7 @@ class Tracer:
         self._provider.shutdown()
 
 
-def _stages(record: Record) -> list[tuple[str, int, int]]:
+def _stages(record: RequestRecord) -> list[tuple[str, int, int]]:
     """(name, start, end) of every stage in wall-clock nanoseconds, laid out backwards from the end of each answer."""
     stages = []
     for usage in record.usage:

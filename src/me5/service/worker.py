@@ -4,7 +4,7 @@ A crash of the engine, or the kernel's kill for memory, then costs a batch and n
 interpreter in a session of its own, so that neither Ctrl-C nor a signal to the group ends it before the service has
 drained; when the service ends, however it does, it ends itself at once.
 
-Batches and results are arrays of numbers over a socket; only the plan and the engine's answer to it are JSON.
+Batches and results are arrays of numbers over a socket; only the options and the engine's answer to them are JSON.
 """
 
 import importlib
@@ -51,8 +51,8 @@ class WorkerDied(Exception):  # noqa: N818
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Which engine to open. `opener` is `module:function`, called with this plan for an engine and its pooling."""
+class EngineOptions:
+    """Which engine to open. `opener` is `module:function`, called with these options for an engine and its pooling."""
 
     folder: str
     name: str
@@ -63,8 +63,8 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class About:
-    """What the engine says of itself: see `Engine`."""
+class EngineInfo:
+    """The engine's properties: see `Engine`."""
 
     dim: int
     precision: str
@@ -75,7 +75,7 @@ class About:
 class Worker:
     """One engine's process, as the service sees it. Batches are answered in order. For one thread, but for `kill`."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, options: EngineOptions) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = start(
@@ -86,14 +86,14 @@ class Worker:
         if self._process.stderr:
             threading.Thread(target=_relay, args=(self._process.stderr,), name="me5-worker-log", daemon=True).start()
         self._connection = Connection(ours.detach())
-        self._send(json.dumps(asdict(plan)).encode())
+        self._send(json.dumps(asdict(options)).encode())
 
-    def ready(self) -> About:
+    def ready(self) -> EngineInfo:
         """Wait until the engine has loaded. Raises its error, such as `CheckpointError`, or `WorkerDied`."""
         reply: dict[str, Any] = json.loads(self._receive(None))
         if "error" in reply:
             raise getattr(errors, reply["error"])(reply["text"])
-        return About(**reply)
+        return EngineInfo(**reply)
 
     def send(self, sequences: Sequence[TokenIds], output: Output) -> None:
         """Give it a batch, as `Engine.embed` takes it."""
@@ -165,15 +165,17 @@ def _relay(stream: IO[bytes]) -> None:
     """Put what the process writes into the service's log; it knows no text."""
     with stream:
         while line := stream.readline(_LINE_BYTES):
-            if told := line.decode("utf-8", "replace").strip():
-                log.warning("engine: %s", told)
+            if text := line.decode("utf-8", "replace").strip():
+                log.warning("engine: %s", text)
 
 
-def open_model(plan: Plan) -> tuple[Engine, Pooling]:
+def open_model(options: EngineOptions) -> tuple[Engine, Pooling]:
     """The engine of a checkpoint's folder."""
-    checkpoint = read(Path(plan.folder), name=plan.name)
-    probes = Preprocessor(checkpoint, prompts=NONE).probes().sequences if plan.precision == "fp8" else ()
-    engine = open_engine(checkpoint, precision=plan.precision, threads=plan.threads, device=plan.device, probes=probes)
+    checkpoint = read(Path(options.folder), name=options.name)
+    probes = Preprocessor(checkpoint, prompts=NONE).probes().sequences if options.precision == "fp8" else ()
+    engine = open_engine(
+        checkpoint, precision=options.precision, threads=options.threads, device=options.device, probes=probes
+    )
     return engine, checkpoint.config.pooling
 
 
@@ -183,14 +185,14 @@ def serve(descriptor: int) -> None:
         signal.signal(number, signal.SIG_IGN)  # a supervisor may signal every process of the service
     threading.Thread(target=_end_with_the_service, daemon=True).start()
     connection = Connection(descriptor)
-    plan = Plan(**json.loads(connection.recv_bytes()))
+    options = EngineOptions(**json.loads(connection.recv_bytes()))
     try:
-        module, _, function = plan.opener.partition(":")
-        engine, pooling = getattr(importlib.import_module(module), function)(plan)
+        module, _, function = options.opener.partition(":")
+        engine, pooling = getattr(importlib.import_module(module), function)(options)
     except Me5Error as error:
         connection.send_bytes(json.dumps({"error": type(error).__name__, "text": str(error)}).encode())
         return
-    about = About(engine.dim, engine.precision, engine.batch_tokens, engine.stride)
+    about = EngineInfo(engine.dim, engine.precision, engine.batch_tokens, engine.stride)
     connection.send_bytes(json.dumps(asdict(about)).encode())
     while True:
         try:

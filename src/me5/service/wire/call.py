@@ -1,4 +1,4 @@
-"""One HTTP request: who sent it, what it wants of the pipeline, and what its reply says of that."""
+"""One HTTP request: who sent it, what it wants of the pipeline, and the headers of its reply."""
 
 import asyncio
 import math
@@ -19,9 +19,9 @@ from me5.service.errors import ClientGone, FieldError
 from me5.service.inputs import Answer, Inputs
 from me5.service.metrics import Metrics
 from me5.service.pipeline import Pipeline
-from me5.service.record import Record
+from me5.service.record import RequestRecord
 from me5.service.searches import Searches
-from me5.service.settings import Settings
+from me5.service.settings import ServiceSettings
 from me5.service.wire.reading import Names, SideFields, read_side
 from me5.tokenizer import Token
 
@@ -38,7 +38,7 @@ class Service:
     `started` is in seconds since 1970, `searches` has the store that is searched.
     """
 
-    settings: Settings
+    settings: ServiceSettings
     pipeline: Pipeline
     keys: Keys
     metrics: Metrics
@@ -58,7 +58,7 @@ class Call:
     def __init__(self, service: Service, request: Request) -> None:
         self.service = service
         self.request = request
-        self.record: Record = request.state.record
+        self.record: RequestRecord = request.state.record
         key = service.keys.find(request.headers)
         self._caller = key.name if key is not None else request.client.host if request.client else ""
         self.record.caller = self._caller
@@ -167,7 +167,7 @@ class Call:
         return (perf_counter() - self.record.began) * 1000
 
     def headers(self, *answers: Answer) -> dict[str, str]:
-        """What every reply with vectors says of them: side, prompt, what was cut, what was not understood."""
+        """The headers of every reply with vectors: side, prompt, what was truncated, which fields were ignored."""
         inputs, usage = answers[0].inputs, [answer.usage for answer in answers]
         headers = {
             "x-me5-side": inputs.side,

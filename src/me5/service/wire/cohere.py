@@ -6,7 +6,7 @@
     truncate          END, START, or NONE, which refuses longer texts
 
 Cohere's own limit of 96 texts does not hold here, the service's does. Texts that were cut, and fields without effect,
-are told in `meta.warnings`. There are no images.
+are listed in `meta.warnings`. There are no images.
 """
 
 from collections.abc import Callable, Sequence

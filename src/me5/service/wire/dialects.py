@@ -1,4 +1,4 @@
-"""How each dialect tells an error: same `Fault`, other words."""
+"""How each dialect writes an error: the same `Fault` in other words."""
 
 import logging
 import math
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from me5.errors import Me5Error
 from me5.service.errors import Fault, RetryLater, TeiType, Unauthorized, WrongMethod, fault_of
-from me5.service.record import Record
+from me5.service.record import RequestRecord
 
 logger = logging.getLogger(__name__)
 
@@ -93,14 +93,14 @@ _MEANINGS = {
     415: "The body is not plain JSON.",
     422: "A field that cannot be used; the message says which, and what to do.",
     424: "This model cannot do that, or the engine failed.",
-    429: "Too much waits, or the key has used its tokens; Retry-After says for how long.",
+    429: "Too much waits, or the key has used its tokens; Retry-After has the seconds to wait.",
     500: "The engine failed, or the service has a bug.",
     503: "Not ready: starting, ending, or replacing a worker that died.",
     504: "The answer was not ready in time.",
 }
 
 
-def refuse(dialect: Dialect, error: Exception, record: Record) -> Response:
+def refuse(dialect: Dialect, error: Exception, record: RequestRecord) -> Response:
     """The reply to an error. What is no mistake of the caller is logged; its text stays here."""
     fault = fault_of(error)
     record.failed(fault.code or fault.type)
@@ -108,7 +108,7 @@ def refuse(dialect: Dialect, error: Exception, record: Record) -> Response:
     if fault.status == 500:
         logger.error("a request failed", exc_info=error)
     if not isinstance(error, Me5Error):
-        message = f"an internal error; the service's log tells more under the request id {record.id}"
+        message = f"an internal error; the service's log has more under the request id {record.id}"
     body = dialect.render(fault, message, getattr(error, "param", None))
     headers = {"x-should-retry": "true" if isinstance(error, RetryLater) else "false"}
     if isinstance(error, RetryLater):

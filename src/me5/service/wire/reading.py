@@ -59,7 +59,7 @@ class SideFields(Fields):
 
 @dataclass(frozen=True)
 class Names:
-    """The names under which the model may be asked for; the first stands in replies."""
+    """The names by which requests may select the model; the first stands in replies."""
 
     known: tuple[str, ...]
     strict: bool
@@ -80,11 +80,11 @@ class Names:
         """The served name, and the same with each side."""
         return (self.served, *(f"{self.served}:{side}" for side in SIDES))
 
-    def split(self, asked: str) -> tuple[str, Side | None]:
+    def split(self, name: str) -> tuple[str, Side | None]:
         """(a name, the side that it ends in)."""
-        base, colon, end = asked.rpartition(":")
+        base, colon, end = name.rpartition(":")
         side = next((side for side in SIDES if colon and side == end), None)
-        return (asked, None) if side is None or asked in self.known else (base, side)
+        return (name, None) if side is None or name in self.known else (base, side)
 
     def check(self, name: str) -> None:
         """Raise `UnknownModel` unless that is a name of the model."""
@@ -99,11 +99,11 @@ def read_side(
     ended, warnings = _model_name(fields.model, names)
     named, named_task = (None, None) if prompt_name is None else _prompt_name(prompt_name, prompts)
     typed, typed_task = (None, None) if fields.input_type is None else _input_type(fields.input_type)
-    said = _given({"model": ended, "side": fields.side, "prompt_name": named, "input_type": typed})
+    sides = _given({"model": ended, "side": fields.side, "prompt_name": named, "input_type": typed})
     tasks = _given({"task": fields.task, "prompt_name": named_task})
-    side = _agreed(said, default)
+    side = _agreed(sides, default)
     task = _agreed(tasks, None) or _implied(typed_task, prompts)
-    if prompts.style == "instruct" and not said and task is not None:
+    if prompts.style == "instruct" and not sides and task is not None:
         raise FieldError(
             'a `task` needs a side: add `"side": "query"`, or `"both"` where all texts are compared with each other; '
             "documents of this model stay bare",
@@ -116,11 +116,11 @@ def read_side(
     return side, prompt, warnings
 
 
-def _model_name(asked: str | None, names: Names) -> tuple[Side | None, tuple[str, ...]]:
+def _model_name(given: str | None, names: Names) -> tuple[Side | None, tuple[str, ...]]:
     """(the side that a model's name ends in, warnings)."""
-    if asked is None:
+    if given is None:
         return None, ()
-    name, side = names.split(asked)
+    name, side = names.split(given)
     try:
         names.check(name)
     except UnknownModel as error:
@@ -141,9 +141,9 @@ def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _agreed(said: Mapping[str, Any], default: Any) -> Any:
+def _agreed(given: Mapping[str, Any], default: Any) -> Any:
     """The one value that all fields name."""
-    (first, value), *others = [*said.items()] or [("", default)]
+    (first, value), *others = [*given.items()] or [("", default)]
     for name, other in others:
         if other != value:
             raise FieldError(
@@ -172,12 +172,12 @@ TRUNCATIONS: Mapping[Any, Truncation | None] = {
 }  # fmt: skip
 
 
-def read_truncation(said: Mapping[str, str | bool | None], default: Truncation) -> Truncation:
+def read_truncation(given: Mapping[str, str | bool | None], default: Truncation) -> Truncation:
     """The policy that the fields ask for, else the service's own.
 
     "Yes" is that too, or the end where it is to refuse.
     """
-    words = {name: TRUNCATIONS[word] for name, word in said.items() if word is not None}
+    words = {name: TRUNCATIONS[word] for name, word in given.items() if word is not None}
     policy: Truncation | None = _agreed(words, default)
     return policy or ("end" if default == "error" else default)
 

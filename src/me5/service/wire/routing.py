@@ -23,7 +23,7 @@ from me5.service.errors import (
     WrongMediaType,
     shown,
 )
-from me5.service.settings import Settings
+from me5.service.settings import ServiceSettings
 from me5.service.wire.call import Call, Service
 from me5.service.wire.dialects import Dialect, refuse
 
@@ -86,12 +86,12 @@ class _ReceivedRequest(Request):
         return self._content
 
 
-async def _received(request: Request, settings: Settings) -> Request:
+async def _received(request: Request, settings: ServiceSettings) -> Request:
     """Read and parse a request's body."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise WrongMediaType(
-            f"the body's type is {media_type or 'not told'}, expected JSON: send the header "
+            f"the body's type is {media_type or 'not given'}, expected JSON: send the header "
             "`Content-Type: application/json`"
         )
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
@@ -110,7 +110,7 @@ async def _received(request: Request, settings: Settings) -> Request:
 
 
 def _parsed(body: bytes, most: int) -> Any:
-    """What a body says, if that is no more than `most` values: one of two bytes can need a hundred in memory."""
+    """A body's content, if it holds at most `most` values: one of two bytes can need a hundred in memory."""
     if _values(body) > most and (values := _values(_without_strings(body, most))) > most:
         raise FieldError(f"the body holds {values:,} values or more, at most {most:,} are read: send it in parts")
     try:

@@ -48,7 +48,7 @@ class ScoreRequest(Fields):
     )
     truncation: Truncation | None = None
     model: str | None = Field(None, description="The served model's name.")
-    details: bool = Field(False, description="Tell the tokens of every text, and a map of the vectors.")
+    details: bool = Field(False, description="List the tokens of every text, and a map of the vectors.")
 
 
 class Prompt(BaseModel):
@@ -125,7 +125,7 @@ class ScoreReply(BaseModel):
 
 
 class Task(BaseModel):
-    """A name for the sentence that tells what queries are for."""
+    """A name, and the sentence that describes what queries are for."""
 
     name: str
     sentence: str

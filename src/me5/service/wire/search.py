@@ -1,4 +1,4 @@
-"""Search over a store that `me5 index` made: POST /v1/search asks it, GET /v1/search tells what is in it."""
+"""Search over a store that `me5 index` made: POST /v1/search searches it, GET /v1/search counts what is in it."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -49,7 +49,7 @@ class SearchRequest(Fields):
     hybrid: bool = Field(False, description="Vectors and full text, joined by their scores.")
     weight: float = Field(0.4, ge=0, le=1, description="The weight of the vectors where `hybrid`; words have the rest.")
     group: Literal["document"] | None = Field(None, description="`document`: the best passage of each document only.")
-    fold: bool = Field(True, description="Name passages that say what a better one says in its `also`, not in `hits`.")
+    fold: bool = Field(True, description="List near copies of a better passage in its `also`, not in `hits`.")
     highlight: bool = Field(True, description="Find the best sentence of each passage.")
 
 
@@ -80,7 +80,7 @@ class FoundPassage(BaseModel):
 
 
 class SearchReply(BaseModel):
-    """The best passages, best first. `language` is the question's, as far as it can be told.
+    """The best passages, best first. `language` is the question's, as far as it can be identified.
 
     `left_out` counts further hits that the reply had no room for.
     """

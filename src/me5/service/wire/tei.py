@@ -5,7 +5,7 @@ Where TEI and me5 differ in nature:
     prompt_name   a name that the checkpoint lists, a side (`query`, `document`, `both`) or a task (`web-search`);
                   without one, texts are read as documents, and by /similarity as `both`
     truncate      true cuts, false refuses with 422; without it the service's own policy holds (its option
-                  --truncation, by default the end is cut), which /info tells as `auto_truncate`
+                  --truncation, by default the end is cut), which /info shows as `auto_truncate`
     inputs        token ids are taken where TEI takes them: they are this model's own, from /tokenize
     /             takes a similarity request too: huggingface_hub posts everything to the address it was given
 """

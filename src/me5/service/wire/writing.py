@@ -15,8 +15,8 @@ import orjson
 from fastapi import Response
 
 from me5.service.errors import FieldError
-from me5.service.record import Record
-from me5.service.settings import Settings
+from me5.service.record import RequestRecord
+from me5.service.settings import ServiceSettings
 from me5.vectors import Float32, normalized
 
 OCTETS = "application/octet-stream"
@@ -24,16 +24,16 @@ OCTETS = "application/octet-stream"
 _INLINE = 2048
 
 
-def check_dimensions(asked: int | None, dim: int, settings: Settings, param: str) -> None:
-    """Raise `FieldError` unless vectors of `asked` numbers may be sent."""
-    if asked is None or asked == dim:
+def check_dimensions(dimensions: int | None, dim: int, settings: ServiceSettings, param: str) -> None:
+    """Raise `FieldError` unless vectors of so many numbers may be sent."""
+    if dimensions is None or dimensions == dim:
         return
-    if asked > dim:
-        raise FieldError(f"`{param}` is {asked}, and vectors of this model have {dim} numbers", param)
+    if dimensions > dim:
+        raise FieldError(f"`{param}` is {dimensions}, and vectors of this model have {dim} numbers", param)
     if not settings.allow_dimensions:
         raise FieldError(
-            f"`{param}` is {asked}, and this model was not trained for vectors shorter than its {dim}: leave the field "
-            "out. The service's option --allow-dimensions cuts them all the same",
+            f"`{param}` is {dimensions}, and this model was not trained for vectors shorter than its {dim}: leave the "
+            "field out. The service's option --allow-dimensions cuts them all the same",
             param,
         )
 
@@ -85,13 +85,13 @@ def wants_octets(accept: str) -> bool:
 
 
 def octets(vectors: Float32, headers: Mapping[str, str]) -> Response:
-    """Vectors as they are in memory: little-endian float32, row after row; `x-me5-shape` tells texts,dim."""
+    """Vectors as they are in memory: little-endian float32, row after row; `x-me5-shape` is texts,dim."""
     shape = ",".join(map(str, vectors.shape))
     return Response(vectors.astype("<f4", copy=False).tobytes(), 200, {**headers, "x-me5-shape": shape}, OCTETS)
 
 
 async def json_reply(
-    content: Callable[[], Any], headers: Mapping[str, str], record: Record, *, numbers: int = 0
+    content: Callable[[], Any], headers: Mapping[str, str], record: RequestRecord, *, numbers: int = 0
 ) -> Response:
     """What `content()` gives, as JSON; built in a thread where it holds many `numbers`."""
 
