@@ -96,6 +96,7 @@ def test_axe_finds_nothing(tab):
     tab.page.get_by_text("Waiting for the rest of the task").wait_for()
     assert violations() == []
     tab.example("עברית").page.get_by_label("pieces and ids").check()
+    tab.scored()
     tab.page.set_viewport_size({"width": 390, "height": 800})
     tab.page.emulate_media(color_scheme="dark")
     tab.page.route("**/v1/score", lambda route: route.fulfill(status=429, headers={"retry-after": "60"}, body="{}"))
