@@ -25,7 +25,7 @@ def trim(
         typer.Option(
             "--texts",
             metavar="FILE",
-            help="Texts like those to come: .txt, .jsonl, .csv, .tsv (each also .gz) or .parquet. Several times.",
+            help="Texts like those to come: .txt, .jsonl, .csv, .tsv (also .gz, .bz2, .zst) or .parquet. Repeatable.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder, or a file that ends in .gguf.")],
