@@ -36,7 +36,6 @@ _SIZES: Mapping[str, tuple[str, int, int]] = {
 }
 # The special tokens around a text, and one token of it.
 _SHORTEST = 3
-GGUF = ".gguf"
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def resolve(model: str | Path | None = None, *, revision: str | None = None, pro
     if model is None or str(model).lower() == catalog.BUNDLED:
         return read_folder(Path(__file__).parent / "models" / "mini", name=catalog.BUNDLED)
     folder = Path(model).expanduser()
-    if folder.is_dir() or (folder.suffix.lower() == GGUF and folder.is_file()):
+    if folder.is_dir() or (is_gguf(folder) and folder.is_file()):
         return read(folder)
     known = catalog.find(str(model))
     if known is None and (isinstance(model, Path) or str(model).count("/") != 1 or folder.is_absolute()):
@@ -98,6 +97,11 @@ def resolve(model: str | Path | None = None, *, revision: str | None = None, pro
         )
     model_id = known.id if known is not None else str(model)
     return read_folder(hub.download(model_id, revision, progress=progress), name=model_id)
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether a path is that of a GGUF file, by its name."""
+    return path.suffix.lower() == ".gguf"
 
 
 def read(path: Path, *, name: str | None = None) -> Checkpoint:

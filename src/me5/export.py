@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from me5.checkpoint import GGUF, Checkpoint
+from me5.checkpoint import Checkpoint, is_gguf
 from me5.errors import InputError
 from me5.files.atomic import new_folder
 from me5.layout import write_layout
@@ -35,7 +35,7 @@ def export(
     """
     check_target(target, overwrite=overwrite)
     weights = weights or Weights(checkpoint.weights, checkpoint.config)
-    if target.suffix.lower() == GGUF:
+    if is_gguf(target):
         _export_file(checkpoint, weights, target, matrices or "q8_0", words, advance)
     else:
         _export_folder(checkpoint, weights, target, matrices or "f32", words, advance, overwrite=overwrite)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from me5.checkpoint import GGUF, Checkpoint
+from me5.checkpoint import Checkpoint, is_gguf
 from me5.prompts import Prompts
 
 # Blocks of the weights that `of_checkpoint` reads: training of any kind changes nearly all of them.
@@ -77,7 +77,7 @@ def of_network(settings: Mapping[str, Any], tensors: Iterable[tuple[str, Any]]) 
 
 def _tokenizer(checkpoint: Checkpoint) -> bytes:
     """What says how texts become tokens: a tokenizer.json, or a GGUF file up to its tensors."""
-    if checkpoint.tokenizer.suffix.lower() != GGUF:
+    if not is_gguf(checkpoint.tokenizer):
         return checkpoint.tokenizer.read_bytes()
     # Imported here: it loads the gguf package, which takes 0.08 s.
     from me5.gguf import header

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from me5._version import __version__
-from me5.checkpoint import GGUF, ModelConfig
+from me5.checkpoint import ModelConfig, is_gguf
 from me5.prompts import Prompts, to_sentence_transformers
 
 # transformers builds its tokenizer from these; they lie beside the tokenizer.json that they belong to.
@@ -23,7 +23,7 @@ def write_layout(folder: Path, config: ModelConfig, tokenizer: Path, prompts: Pr
     `tokenizer` is a tokenizer.json, with tokenizer_config.json and special_tokens_map.json beside it, or a GGUF file. A
     model without known prompts lists none.
     """
-    if tokenizer.suffix.lower() == GGUF:
+    if is_gguf(tokenizer):
         _write_tokenizer(folder, tokenizer, config.max_tokens)
     else:
         shutil.copyfile(tokenizer, folder / "tokenizer.json")

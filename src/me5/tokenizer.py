@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
-from me5.checkpoint import GGUF
+from me5.checkpoint import is_gguf
 from me5.errors import CheckpointError, InputError
 from me5.texts import check_text
 
@@ -361,7 +361,7 @@ class Tokenizer:
 
 
 def _open(path: Path) -> tokenizers.Tokenizer:
-    if path.suffix.lower() == GGUF:
+    if is_gguf(path):
         # Imported here: most models are folders, and the gguf package takes 0.08 s.
         from me5.gguf.tokenizer import load
 

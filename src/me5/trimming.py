@@ -5,7 +5,6 @@ closed up, the tokenizer is rebuilt, and the report says what it costs.
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,19 +14,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from me5.checkpoint import GGUF, Checkpoint
+from me5.checkpoint import Checkpoint, is_gguf
 from me5.embedder import Embedder
 from me5.errors import CheckpointError, InputError
 from me5.files.atomic import scratch
 from me5.progress import Advance
 from me5.prompts import NONE, TASKS
 from me5.tokenizer import Report, Tokenizer
+from me5.vectors import Float32
 from me5.weights import Weights
 
 Int64 = npt.NDArray[np.int64]
-Float32 = npt.NDArray[np.float32]
 _BLOCK = 1024  # texts that are tokenized together
-_SPACE = "▁"
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def compare(before: Embedder, after: Embedder, texts: Sequence[str]) -> tuple[Fl
 
 def _content(checkpoint: Checkpoint) -> dict[str, Any]:
     """tokenizer.json, or what would stand there."""
-    if checkpoint.tokenizer.suffix.lower() == GGUF:
+    if is_gguf(checkpoint.tokenizer):
         # Imported here: it loads the gguf package, which takes 0.08 s.
         from me5.gguf.tokenizer import load
 
@@ -152,7 +150,7 @@ def _of_prompts(checkpoint: Checkpoint) -> set[int]:
 
 def _characters(names: Sequence[str], counts: Int64) -> set[int]:
     """The pieces of one character that the texts' characters are, so that what could be read still can be."""
-    used = Counter("".join(names[at].removeprefix("##") for at in np.flatnonzero(counts).tolist()))
+    used = set("".join(names[at].removeprefix("##") for at in np.flatnonzero(counts).tolist()))
     return {at for at, name in enumerate(names) if len(bare := name.removeprefix("##")) == 1 and bare in used}
 
 

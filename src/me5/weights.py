@@ -9,7 +9,7 @@ import json
 import math
 import mmap
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,9 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from me5.checkpoint import GGUF, ModelConfig
+from me5.checkpoint import ModelConfig, is_gguf
 from me5.errors import CheckpointError
-
-Float32 = npt.NDArray[np.float32]
+from me5.vectors import Float32
 
 # The file's name of each part of a layer, by ours. XLM-RoBERTa and BERT share them.
 _LAYER_PARTS = {
@@ -120,7 +119,7 @@ class Weights:
     def __init__(self, files: Sequence[Path], config: ModelConfig) -> None:
         found: dict[str, _Stored] = {}
         for path in files:
-            for name, stored in _read_gguf(path) if path.suffix.lower() == GGUF else _read_header(path):
+            for name, stored in _read_gguf(path) if is_gguf(path) else _read_header(path):
                 if name in found:
                     raise CheckpointError(f"{path}: tensor {name} occurs in two shards")
                 found[name] = stored
@@ -173,10 +172,12 @@ class Weights:
             stored.file.madvise(mmap.MADV_DONTNEED, first, stored.start + stored.size - first)
 
 
-def save_safetensors(tensors: Mapping[str, npt.NDArray[Any]], path: Path) -> None:
-    """Write arrays under their names. Raises `OSError` where the disk is full."""
+def save_safetensors(
+    tensors: Mapping[str, Any], path: Path, save: Callable[[dict[str, Any], Path, dict[str, str]], None] = save_file
+) -> None:
+    """Write tensors under their names; `save` is that of the library they are of. Raises `OSError` for a full disk."""
     try:
-        save_file(dict(tensors), path, {"format": "pt"})
+        save(dict(tensors), path, {"format": "pt"})
     except SafetensorError as error:  # how it says that the disk is full
         raise OSError(str(error)) from error
     path.chmod(0o644)  # safetensors lets none but the owner read
@@ -219,12 +220,17 @@ def _read_gguf(path: Path) -> Iterator[tuple[str, _Stored]]:
 
     file = header.read(path)
     for name, tensor in file.tensors.items():
-        yield name, _Stored(file.mapped, tensor.start, tensor.type, header.stored_bytes(tensor), tensor.shape)
+        yield (
+            name,
+            _Stored(
+                file.mapped, tensor.start, tensor.type, header.stored_bytes(tensor.type, tensor.shape), tensor.shape
+            ),
+        )
 
 
 def _match(found: dict[str, _Stored], config: ModelConfig, file: Path) -> dict[str, _Stored]:
     """The tensors under our names; whatever does not match is refused by name."""
-    single = file.suffix.lower() == GGUF
+    single = is_gguf(file)
     folder, says = (file, "its settings say") if single else (file.parent, "config.json says")
     table = gguf_table(config) if single else tensor_table(config)
     prefix = next((p for p in _PREFIXES if f"{p}{table['words'][0]}" in found), "")

@@ -13,8 +13,6 @@ import sentencepiece
 from safetensors.numpy import load_file
 from sentencepiece import sentencepiece_model_pb2
 
-TYPES = {"F32": gguf.GGMLQuantizationType.F32, "Q8_0": gguf.GGMLQuantizationType.Q8_0}
-
 
 @lru_cache
 def characters() -> bytes:

@@ -43,6 +43,7 @@ def export(
     from me5.progress import track
     from me5.weights import tensor_table
 
+    options.show_warnings(quiet=quiet)
     checkpoint = resolve(model)
     with track(len(tensor_table(checkpoint.config)), show=not quiet, unit="tensors") as advance:
         write(checkpoint, to, matrices=kind, words=table, overwrite=overwrite, advance=advance)

@@ -63,6 +63,7 @@ def trim(
     from me5.trimming import choose, count, trimmed
     from me5.weights import tensor_table
 
+    options.show_warnings(quiet=quiet)
     check_target(out, overwrite=overwrite)
     checkpoint = resolve(model)
     sources = [source_of(name, fields=field or (), id_field=language_field) for name in texts]

@@ -48,9 +48,9 @@ def rows(path: Path, names: Sequence[str] | None = None, *, advance: Advance | N
 
     at = done = 0
     with _explained(path):
-        repeated = _repeated(pq.read_metadata(path))
+        metadata = pq.read_metadata(path)
         # Read through a buffer, a row group need not be held as a whole.
-        with pq.ParquetFile(path, read_dictionary=repeated, buffer_size=1 << 20) as file:
+        with pq.ParquetFile(path, metadata=metadata, read_dictionary=_repeated(metadata), buffer_size=1 << 20) as file:
             size, total = path.stat().st_size, max(1, file.metadata.num_rows)
             for group in range(file.metadata.num_row_groups):
                 few = _batch_rows(file.metadata.row_group(group), names)

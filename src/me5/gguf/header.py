@@ -165,7 +165,7 @@ class _Cursor:
         for name, tensor in heads:
             if name in tensors:
                 raise CheckpointError(f"{self._path}: tensor {name} occurs twice")
-            start, end = data + tensor.start, data + tensor.start + stored_bytes(tensor)
+            start, end = data + tensor.start, data + tensor.start + stored_bytes(tensor.type, tensor.shape)
             if tensor.start % alignment or end > len(self._bytes):
                 raise CheckpointError(
                     f"{self._path}: tensor {name} lies at bytes {start:,} to {end:,} of {len(self._bytes):,}; the file "
@@ -257,7 +257,7 @@ class _Cursor:
         self._at += length
 
 
-def stored_bytes(tensor: Tensor) -> int:
-    """The bytes that a tensor takes in its file."""
-    numbers, size = block(tensor.type)
-    return math.prod(tensor.shape) // numbers * size
+def stored_bytes(kind: str, shape: tuple[int, ...]) -> int:
+    """The bytes that a tensor of a GGML type takes."""
+    numbers, size = block(kind)
+    return math.prod(shape) // numbers * size

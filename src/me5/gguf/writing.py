@@ -9,7 +9,7 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
-from me5.checkpoint import GGUF, Checkpoint
+from me5.checkpoint import Checkpoint, is_gguf
 from me5.errors import InputError
 from me5.files.atomic import replacing
 from me5.gguf import header
@@ -50,7 +50,7 @@ def write_gguf(
         for key, value in tokenizers.settings(spoken, config.vocab_size).items():
             _add(writer, key, value)
         for name, (theirs, shape) in table.items():
-            size = header.stored_bytes(header.Tensor(0, kinds[name].name, shape))
+            size = header.stored_bytes(kinds[name].name, shape)
             writer.add_tensor_info(theirs, shape, np.dtype(np.float32), size, raw_dtype=kinds[name])
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -78,7 +78,7 @@ def _kind(name: str, shape: tuple[int, ...], matrices: Type, words: Type) -> ggu
 
 def _terms(checkpoint: Checkpoint) -> tokenizers.Terms:
     path = checkpoint.tokenizer
-    terms = tokenizers.read(header.read(path)) if path.suffix.lower() == GGUF else tokenizers.from_json(path)
+    terms = tokenizers.read(header.read(path)) if is_gguf(path) else tokenizers.from_json(path)
     if checkpoint.config.lower_case:
         raise InputError(f"{checkpoint.name} lower-cases texts before it reads them, which GGUF cannot say")
     return terms

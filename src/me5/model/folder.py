@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -13,7 +12,7 @@ from me5.files.atomic import new_folder
 from me5.layout import write_layout
 from me5.model.encoder import Encoder, Linear
 from me5.prompts import Prompts
-from me5.weights import Weights, tensor_table
+from me5.weights import Weights, save_safetensors, tensor_table
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 _STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -61,11 +60,7 @@ def save(
         table = tensor_table(encoder.config)
         kind = getattr(torch, dtype)
         tensors = {table[name][0]: slot.to("cpu", kind, copy=True) for name, slot in slots(encoder).items()}
-        try:
-            save_file(tensors, partial / "model.safetensors", {"format": "pt"})
-        except SafetensorError as error:  # how it says that the disk is full
-            raise OSError(str(error)) from error
-        (partial / "model.safetensors").chmod(0o644)  # safetensors lets none but the owner read
+        save_safetensors(tensors, partial / "model.safetensors", save_file)
 
 
 def slots(encoder: Encoder) -> dict[str, Tensor]:
