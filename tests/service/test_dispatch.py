@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from me5.service import dispatch
 from me5.service.dispatch import Dispatcher
 from me5.service.errors import Overloaded, Unhealthy
 from me5.service.queue import Job
-from me5.service.worker import EngineOptions
+from me5.service.worker import EngineOptions, Worker
 
 
 @dataclass
@@ -112,6 +113,29 @@ def test_states_and_raw_vectors(started):
     assert [state.shape for state in states] == [(3, engines.DIM), (1, engines.DIM)]
     raw = np.concatenate(Asked(dispatcher, *sequences, output="raw").result())
     np.testing.assert_array_equal(raw, [state.mean(axis=0) for state in states])
+
+
+def test_a_worker_that_is_stopped_while_it_loads_is_closed_by_one_thread_at_a_time(tmp_path, monkeypatch):
+    # Two closes at once close a descriptor twice, and the second may be a file that was opened in between.
+    closing, overlapped, close = threading.Lock(), [], Worker.close
+
+    def watched(worker):
+        if not closing.acquire(blocking=False):
+            overlapped.append(worker)
+            return
+        threading.Event().wait(0.2)  # as long as another thread may need to get here
+        close(worker)
+        closing.release()
+
+    monkeypatch.setattr(Worker, "close", watched)
+    one = Dispatcher(EngineOptions(str(tmp_path), "test", opener="engines:slow"), max_tokens=10)
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(one.start)
+        until(lambda: one.worker_pid)
+        one.stop(0)
+        with pytest.raises(EngineError, match="while it loaded the model"):
+            starting.result()
+    assert not overlapped
 
 
 @pytest.mark.parametrize(("cue", "said"), [(engines.FAIL, "the engine said no"), (engines.BUG, "ZeroDivisionError")])

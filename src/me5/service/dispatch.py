@@ -83,6 +83,7 @@ class Dispatcher:
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="me5-dispatch", daemon=True)
         self._worker: Worker | None = None
+        self._opening = threading.Lock()  # held while the first worker loads
         self._about: EngineInfo | None = None
         self._state: State = "starting"
         self._ending = False
@@ -108,11 +109,12 @@ class Dispatcher:
 
     def start(self) -> None:
         """Open the worker, wait until its engine has loaded, and begin. Raises the engine's error."""
-        try:
-            self._open()
-        except WorkerDied as death:
-            raise EngineError(f"{death} while it loaded the model") from death
-        self._thread.start()
+        with self._opening:
+            try:
+                self._open()
+            except WorkerDied as death:
+                raise EngineError(f"{death} while it loaded the model") from death
+            self._thread.start()
 
     def check(self, caller: str, *, urgent: bool) -> None:
         """Raise `Overloaded` or `Unhealthy` where `submit` would refuse the smallest request of a caller."""
@@ -156,8 +158,10 @@ class Dispatcher:
         self._fail(self._wanted, Unhealthy("the service ended before the request was finished", 5.0))
         if worker := self._worker:
             worker.kill()
-        if self._thread.ident is not None:
-            self._thread.join()
+        # A worker that still loads is closed where it was opened, once: a second close could hit a file opened since.
+        with self._opening:
+            if self._thread.ident is not None:
+                self._thread.join()
         if worker := self._worker:
             worker.close()
 
