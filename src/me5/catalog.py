@@ -47,7 +47,8 @@ class KnownModel:
     """What is published about one model.
 
     `golden` are the four scores for `GOLDEN_QUERY` with `golden_query_prefix` in front; `card_scores` the scores × 100
-    that its card prints for the card example, queries × documents.
+    that its card prints for the card example, queries × documents. `matryoshka` lists the shorter dimensions that its
+    vectors were trained for.
     """
 
     id: str
@@ -62,6 +63,7 @@ class KnownModel:
     golden: tuple[float, ...] = ()
     golden_query_prefix: str = ""
     card_scores: tuple[tuple[float, ...], ...] = ()
+    matryoshka: tuple[int, ...] = ()
 
 
 _ARCTIC = Prompts("prefix", query="query: ", document="", both="query: ")
@@ -104,7 +106,7 @@ KNOWN_MODELS: Sequence[KnownModel] = (
     KnownModel(
         "Snowflake/snowflake-arctic-embed-l-v2.0", "edc2df7b6c25794b340229ca082e7c78782e6374", _ARCTIC,
         24, 1024, 567_754_752, 8192, "74", "Apache-2.0",
-        golden=(0.33782, 0.70994, 0.55318, 0.5992), golden_query_prefix="query: ",
+        golden=(0.33782, 0.70994, 0.55318, 0.5992), golden_query_prefix="query: ", matryoshka=(256,),
     ),
     KnownModel(
         "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2", "e8f8c211226b894fcb81acc59f3b34ba3efd5f42",

@@ -43,7 +43,8 @@ class ModelConfig:
     """The shape of an encoder, and how its output becomes one vector.
 
     `first_position` is the position id of the first token: 0 for BERT, pad id + 1 for XLM-RoBERTa. `max_tokens` counts
-    the special tokens too. The dropout rates matter in training only.
+    the special tokens too. `matryoshka` lists the shorter dimensions that the vectors were trained for. The dropout
+    rates matter in training only.
     """
 
     body: Body
@@ -61,6 +62,7 @@ class ModelConfig:
     lower_case: bool = False
     hidden_dropout: float = 0.1
     attention_dropout: float = 0.1
+    matryoshka: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,11 @@ class Checkpoint:
     tokenizer: Path
     prompts: Prompts | None
     known: catalog.KnownModel | None
+
+    @property
+    def matryoshka(self) -> tuple[int, ...]:
+        """The shorter dimensions that the vectors were trained for, by its config.json, else by the catalogue."""
+        return self.config.matryoshka or (self.known.matryoshka if self.known is not None else ())
 
 
 def resolve(model: str | Path | None = None, *, revision: str | None = None, progress: bool = True) -> Checkpoint:
@@ -212,8 +219,19 @@ def _encoder(path: Path, config: Mapping[str, Any], limit: int) -> ModelConfig:
         pooling="mean",
         max_tokens=min(limit, room) if limit else room,
         lower_case=False,
+        matryoshka=_matryoshka(path, config, sizes["hidden_size"]),
         **sizes,
     )
+
+
+def _matryoshka(path: Path, config: Mapping[str, Any], dim: int) -> tuple[int, ...]:
+    """The field by which vLLM knows these models, too."""
+    listed = config.get("matryoshka_dimensions") or []
+    if not isinstance(listed, list) or not all(type(one) is int and 1 <= one <= dim for one in listed):
+        raise CheckpointError(
+            f"{path}: matryoshka_dimensions is {listed!r:.60}, expected a list of whole numbers, 1 to {dim}"
+        )
+    return tuple(sorted({one for one in listed if one < dim}))
 
 
 def _whole(path: Path, settings: Mapping[str, Any], key: str, least: int, most: int) -> int:

@@ -6,6 +6,7 @@
 `encode_query`, `encode_document` and `encode` do both for input of any length, a window of texts at a time.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any, Self
@@ -16,15 +17,16 @@ import numpy.typing as npt
 from me5.checkpoint import Checkpoint, resolve
 from me5.engine import Precision, open_engine
 from me5.engine.base import Engine
-from me5.errors import InputError
+from me5.errors import InputError, Me5Warning, caller
 from me5.flow import ahead, vectors_of, windows_of
 from me5.notices import Notices
 from me5.preprocessor import Preprocessor
 from me5.progress import Advance, track
 from me5.prompts import Prompts, Side
+from me5.quantization import Form, Rows, check_form, quantized, shortened
 from me5.texts import texts_of
 from me5.tokenizer import Prepared, Report, Truncation
-from me5.vectors import Float32, cosines, join
+from me5.vectors import Float32, cosines, join, paired_cosines
 
 
 class Embedder(Preprocessor):
@@ -34,8 +36,9 @@ class Embedder(Preprocessor):
         scores = embedder.similarity(embedder.encode_query(["how tall is K2?"]), embedder.encode_document(["8,611 m"]))
 
     All `encode` methods take one string or any iterable of strings, and return float32 unit vectors of shape (n, dim)
-    in input order. Safe to call from several threads; not after a fork (load in the child instead). A pickle holds the
-    arguments of `load`, and loads the model again elsewhere; copies share the engine.
+    in input order; `truncate_dim` cuts them, and `precision` gives them in a form of `quantization`. Safe to call from
+    several threads; not after a fork (load in the child instead). A pickle holds the arguments of `load`, and loads the
+    model again elsewhere; copies share the engine.
     """
 
     # The arguments of `load`, for a pickle; None where the engine came from elsewhere.
@@ -43,21 +46,45 @@ class Embedder(Preprocessor):
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
-        engine: Engine,
+        model: str | Path | Checkpoint | None = None,
+        engine: Engine | None = None,
         *,
-        prompts: str | Prompts | None = None,
+        device: str = "cpu",
+        precision: Precision = "auto",
+        threads: int | None = None,
         max_tokens: int | None = None,
         truncation: Truncation = "end",
+        prompts: str | Prompts | None = None,
+        truncate_dim: int | None = None,
+        revision: str | None = None,
     ) -> None:
+        """The same as `load`; or a checkpoint around an engine that is open already."""
+        checkpoint = model if isinstance(model, Checkpoint) else resolve(model, revision=revision)
         super().__init__(checkpoint, prompts=prompts, max_tokens=max_tokens, truncation=truncation)
-        self.engine = engine
+        self.truncate_dim = truncate_dim
+        self.check_dim(truncate_dim)
+        if engine is not None:
+            self.engine = engine
+            return
+        self.engine = open_engine(
+            checkpoint,
+            precision=precision,
+            threads=threads,
+            device=device,
+            probes=self.probes().sequences if precision == "fp8" else (),
+        )
+        # Another process may have another working directory.
+        local = isinstance(model, Checkpoint) or (model is not None and Path(model).expanduser().exists())
+        self._loaded = {
+            "model": checkpoint.path.absolute() if local else model, "device": device, "precision": precision,
+            "threads": threads, "revision": revision,
+        }  # fmt: skip
 
     @classmethod
     def of(cls, preprocessor: Preprocessor, engine: Engine) -> Self:
         """An Embedder that shares the tokenizer and the settings of a preprocessor."""
         made = object.__new__(cls)
-        made.__dict__.update(preprocessor.__dict__, engine=engine)
+        made.__dict__.update(preprocessor.__dict__, engine=engine, truncate_dim=None)
         return made
 
     @classmethod
@@ -71,6 +98,7 @@ class Embedder(Preprocessor):
         max_tokens: int | None = None,
         truncation: Truncation = "end",
         prompts: str | Prompts | None = None,
+        truncate_dim: int | None = None,
         revision: str | None = None,
     ) -> "Embedder":
         """Load the bundled model (None), a folder, a GGUF file, or a hub id.
@@ -78,25 +106,13 @@ class Embedder(Preprocessor):
         `device` is `cpu`, `cuda` (every visible GPU), `cuda:N`, or `torch-cpu` (what a GPU computes, slowly).
         `precision` is `f32`, `bf16`, `int8` (CPU), `f16`, `fp8` (GPU) or `auto`: bf16 where the hardware has it, else
         f32 (CPU) or f16 (GPU). `threads` None uses every core. `prompts` overrides what is known of the model:
-        `instruct`, `prefix`, `none`, or a `Prompts`.
+        `instruct`, `prefix`, `none`, or a `Prompts`. `truncate_dim` keeps the first so many numbers of every vector.
         Raises `CheckpointError`, `DownloadError`, `EngineError`, `InputError` or, without torch, `MissingExtraError`.
         """
-        checkpoint = resolve(model, revision=revision)
-        preprocessor = Preprocessor(checkpoint, prompts=prompts, max_tokens=max_tokens, truncation=truncation)
-        engine = open_engine(
-            checkpoint,
-            precision=precision,
-            threads=threads,
-            device=device,
-            probes=preprocessor.probes().sequences if precision == "fp8" else (),
-        )
-        embedder = cls.of(preprocessor, engine)
-        # Another process may have another working directory.
-        source = checkpoint.path.absolute() if model is not None and Path(model).expanduser().exists() else model
-        embedder._loaded = {
-            "model": source, "device": device, "precision": precision, "threads": threads, "revision": revision,
-        }  # fmt: skip
-        return embedder
+        return cls(
+            model, device=device, precision=precision, threads=threads, max_tokens=max_tokens, truncation=truncation,
+            prompts=prompts, truncate_dim=truncate_dim, revision=revision,
+        )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
         if self._loaded is None:
@@ -106,6 +122,7 @@ class Embedder(Preprocessor):
             )
         return {
             **self._loaded, "max_tokens": self.max_seq_length, "truncation": self.truncation, "prompts": self.prompts,
+            "truncate_dim": self.truncate_dim,
         }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -127,8 +144,8 @@ class Embedder(Preprocessor):
 
     @property
     def dim(self) -> int:
-        """The width of the vectors."""
-        return self.engine.dim
+        """The width of the vectors: the model's, or `truncate_dim`."""
+        return self.truncate_dim or self.engine.dim
 
     @property
     def precision(self) -> str:
@@ -137,8 +154,17 @@ class Embedder(Preprocessor):
 
     @property
     def max_seq_length(self) -> int:
-        """The longest sequence that the model reads, in tokens with prompt and special tokens."""
+        """The longest sequence that the model reads, in tokens with prompt and special tokens; can be set."""
         return self.max_tokens
+
+    @max_seq_length.setter
+    def max_seq_length(self, value: int) -> None:
+        self.max_tokens = value
+
+    def fingerprint(self, precision: str, *, task: str | None = None) -> str:
+        """See `Preprocessor.fingerprint`; vectors that are cut have another one."""
+        whole = super().fingerprint(precision, task=task)
+        return whole if self.truncate_dim is None else f"{whole}-{self.truncate_dim}"
 
     def get_embedding_dimension(self) -> int:
         """The width of the vectors, under sentence-transformers' name."""
@@ -151,15 +177,23 @@ class Embedder(Preprocessor):
         task: str | None = None,
         report: Report | None = None,
         show_progress_bar: bool = False,
-    ) -> Float32:
+        truncate_dim: int | None = None,
+        precision: Form = "float32",
+    ) -> Rows:
         """Vectors of search queries. `task` None is the model card's web search; see `me5.TASKS`."""
-        return self._encode(texts, "query", task, report, show_progress_bar)
+        return self._encode(texts, "query", task, report, show_progress_bar, truncate_dim, precision)
 
     def encode_document(
-        self, texts: str | Iterable[str], *, report: Report | None = None, show_progress_bar: bool = False
-    ) -> Float32:
+        self,
+        texts: str | Iterable[str],
+        *,
+        report: Report | None = None,
+        show_progress_bar: bool = False,
+        truncate_dim: int | None = None,
+        precision: Form = "float32",
+    ) -> Rows:
         """Vectors of the texts that are searched."""
-        return self._encode(texts, "document", None, report, show_progress_bar)
+        return self._encode(texts, "document", None, report, show_progress_bar, truncate_dim, precision)
 
     def encode(
         self,
@@ -168,9 +202,11 @@ class Embedder(Preprocessor):
         task: str | None = None,
         report: Report | None = None,
         show_progress_bar: bool = False,
-    ) -> Float32:
+        truncate_dim: int | None = None,
+        precision: Form = "float32",
+    ) -> Rows:
         """Vectors for symmetric use: similarity, bitext, clustering, classification. The same prompt on every text."""
-        return self._encode(texts, "both", task, report, show_progress_bar)
+        return self._encode(texts, "both", task, report, show_progress_bar, truncate_dim, precision)
 
     def stream(
         self,
@@ -198,14 +234,14 @@ class Embedder(Preprocessor):
         for prepared, vectors in vectors_of(prepared_windows(), self.engine, advance):
             if report is not None:
                 report.add(prepared.report)
-            yield self.merge(vectors, prepared)
+            yield shortened(self.merge(vectors, prepared), self.truncate_dim)
         notices.warn(self.max_seq_length)
 
     def run(self, prepared: Prepared, advance: Advance | None = None) -> Float32:
         """Vectors (texts, dim) of prepared texts, in input order."""
         if not prepared.sequences:
             return np.empty((0, self.dim), np.float32)
-        return self.merge(next(vectors_of([prepared], self.engine, advance))[1], prepared)
+        return shortened(self.merge(next(vectors_of([prepared], self.engine, advance))[1], prepared), self.truncate_dim)
 
     @staticmethod
     def similarity(a: npt.ArrayLike, b: npt.ArrayLike) -> Float32:
@@ -215,14 +251,48 @@ class Embedder(Preprocessor):
         """
         return cosines(a, b)
 
+    @staticmethod
+    def similarity_pairwise(a: npt.ArrayLike, b: npt.ArrayLike) -> Float32:
+        """Cosines of each vector of `a` (n, dim) with the one of `b` (n, dim) in the same place: float32 (n,)."""
+        return paired_cosines(a, b)
+
+    def check_dim(self, dim: int | None) -> None:
+        """Raise `InputError` for vectors that this model cannot be cut to; warn where it was not trained for them."""
+        width, trained = self.checkpoint.config.hidden_size, self.checkpoint.matryoshka
+        if dim is None or dim == width:
+            return
+        if not 1 <= dim <= width:
+            raise InputError(f"truncate_dim must lie between 1 and the model's {width} dimensions, got {dim}")
+        if dim not in trained:
+            warnings.warn(
+                f"{self.checkpoint.name} was not trained for vectors of {dim} dimensions "
+                f"({', '.join(map(str, trained)) or 'none shorter'} than its {width}): measure what they cost, with "
+                "`me5 eval speed --dim`",
+                Me5Warning,
+                stacklevel=caller(),
+            )
+
     def _encode(
-        self, texts: str | Iterable[str], side: Side, task: str | None, report: Report | None, show: bool
-    ) -> Float32:
+        self,
+        texts: str | Iterable[str],
+        side: Side,
+        task: str | None,
+        report: Report | None,
+        show: bool,
+        truncate_dim: int | None,
+        precision: Form,
+    ) -> Rows:
         texts = texts_of(texts)
+        check_form(precision)
+        self.check_dim(truncate_dim)
         count = len(texts) if isinstance(texts, Sized) else None
         with track(count, show=show) as advance:
-            blocks = list(self.stream(texts, side, task=task, report=report, advance=advance))
-        return join(blocks, self.dim)
+            blocks = [
+                quantized(shortened(block, truncate_dim), precision)
+                for block in self.stream(texts, side, task=task, report=report, advance=advance)
+            ]
+        blocks = blocks or [quantized(np.empty((0, min(truncate_dim or self.dim, self.dim)), np.float32), precision)]
+        return join(blocks, blocks[0].shape[1])
 
     def __repr__(self) -> str:
         return (

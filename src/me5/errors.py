@@ -17,6 +17,8 @@ Me5Warning (UserWarning)
 └── PromptWarning                 a text seems to carry a prompt already, or the model's prompts are unknown
 """
 
+import sys
+
 
 class Me5Error(Exception):
     """Base of every error that me5 raises on purpose."""
@@ -80,6 +82,14 @@ class EngineWarning(Me5Warning):
 
 class PromptWarning(Me5Warning):
     """A text seems to carry a prompt already, or the model's prompts are unknown."""
+
+
+def caller() -> int:
+    """The `stacklevel` of a warning that the function which calls this one issues: of the first frame outside me5."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "me5":
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def described(value: object) -> str:

@@ -20,7 +20,7 @@ _BLOCKS, _BLOCK = 64, 4096
 # Raised when me5 itself computes other vectors from the same files and settings.
 _COMPUTATION = 1
 # Fields of `ModelConfig` that no vector depends on; the limit in tokens has an argument of its own.
-_NO_MATTER = frozenset({"hidden_dropout", "attention_dropout", "max_tokens"})
+_NO_MATTER = frozenset({"hidden_dropout", "attention_dropout", "max_tokens", "matryoshka"})
 
 
 def of_checkpoint(checkpoint: Checkpoint) -> str:

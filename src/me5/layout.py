@@ -77,7 +77,8 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def _network(config: ModelConfig, dtype: str) -> dict[str, Any]:
-    """config.json, as transformers writes it for these bodies."""
+    """config.json, as transformers writes it for these bodies; `matryoshka_dimensions` is vLLM's field."""
+    trained = {"matryoshka_dimensions": [*config.matryoshka, config.hidden_size]} if config.matryoshka else {}
     return {
         "architectures": [_CLASSES[config.body]],
         "model_type": config.body,
@@ -96,4 +97,5 @@ def _network(config: ModelConfig, dtype: str) -> dict[str, Any]:
         # XLM-RoBERTa's positions begin behind it.
         "pad_token_id": max(config.first_position - 1, 0),
         "torch_dtype": dtype,
+        **trained,
     }

@@ -3,13 +3,11 @@
 import warnings
 from collections.abc import Sequence
 
-from me5.errors import PromptWarning, TruncationWarning
+from me5.errors import PromptWarning, TruncationWarning, caller
 from me5.prompts import Prompts
 from me5.tokenizer import Report
 
 _SHOWN = 5
-# Frames up to the caller of Embedder.encode_*: this module, stream, _encode, encode_*.
-_STACK = 5
 
 
 class Notices:
@@ -67,12 +65,12 @@ class Notices:
     def warn(self, max_tokens: int) -> None:
         """Issue a `PromptWarning` and a `TruncationWarning`, if there is reason to."""
         if carried := self.carried():
-            warnings.warn(carried, PromptWarning, stacklevel=_STACK)
+            warnings.warn(carried, PromptWarning, stacklevel=caller())
         if cut := self.cut(max_tokens):
             warnings.warn(
                 f"{cut}. Pass a Report to see each; truncation 'chunk' reads everything",
                 TruncationWarning,
-                stacklevel=_STACK,
+                stacklevel=caller(),
             )
 
 

@@ -10,15 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from me5 import fingerprint
-from me5.checkpoint import Checkpoint
-from me5.errors import CheckpointError, InputError, PromptWarning
+from me5.checkpoint import Checkpoint, ModelConfig
+from me5.errors import CheckpointError, InputError, PromptWarning, caller
 from me5.probes import probes
 from me5.prompts import NONE, STYLES, Prompts, Side
 from me5.tokenizer import TRUNCATIONS, Prepared, Tokenizer, Truncation
 from me5.vectors import Float32, normalized
-
-# Frames up to whoever makes an Embedder: `choose_prompts`, `Preprocessor.__init__`, `Embedder.load` or its `__init__`.
-_STACK = 4
 
 
 class Preprocessor:
@@ -45,8 +42,13 @@ class Preprocessor:
 
     @property
     def max_tokens(self) -> int:
-        """The longest sequence that the model reads, in tokens with prompt and special tokens."""
+        """The longest sequence that the model reads, in tokens with prompt and special tokens; can be set."""
         return self.tokenizer.max_tokens
+
+    @max_tokens.setter
+    def max_tokens(self, value: int) -> None:
+        _check_max_tokens(self.checkpoint.config, value)
+        self.tokenizer = self.tokenizer.limited(value)
 
     @property
     def dim(self) -> int:
@@ -115,16 +117,15 @@ def choose_prompts(given: str | Prompts | None, own: Prompts | None, name: str) 
         "prompts, pass prompts='instruct' (Instruct: …/Query: …) or prompts='prefix' (query: /passage: ); "
         "prompts='none' silences this",
         PromptWarning,
-        stacklevel=_STACK,
+        stacklevel=caller(),
     )
     return NONE
 
 
 def _open_tokenizer(checkpoint: Checkpoint, max_tokens: int | None) -> Tokenizer:
     config = checkpoint.config
-    positions = config.max_positions - config.first_position
-    if max_tokens is not None and not 3 <= max_tokens <= positions:
-        raise InputError(f"max_tokens must lie between 3 and the model's {positions} positions, got {max_tokens}")
+    if max_tokens is not None:
+        _check_max_tokens(config, max_tokens)
     tokenizer = Tokenizer(checkpoint.tokenizer, max_tokens or config.max_tokens, lower_case=config.lower_case)
     if tokenizer.vocabulary > config.vocab_size:
         raise CheckpointError(
@@ -132,3 +133,9 @@ def _open_tokenizer(checkpoint: Checkpoint, max_tokens: int | None) -> Tokenizer
             f"{config.vocab_size:,}; one of them belongs to another model"
         )
     return tokenizer
+
+
+def _check_max_tokens(config: ModelConfig, max_tokens: int) -> None:
+    positions = config.max_positions - config.first_position
+    if not 3 <= max_tokens <= positions:
+        raise InputError(f"max_tokens must lie between 3 and the model's {positions} positions, got {max_tokens}")

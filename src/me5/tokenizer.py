@@ -11,6 +11,7 @@ A long text is tokenized in parts, cut between two words, where no token spans t
 hundredth of the memory. With a `reach`, no more parts are made than the policy needs.
 """
 
+import copy
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -143,6 +144,12 @@ class Tokenizer:
         self._before = template.ids[: inner[0]] if inner else template.ids
         self._after = template.ids[inner[-1] + 1 :] if inner else []
         self._seams = self._has_seams()
+
+    def limited(self, max_tokens: int) -> "Tokenizer":
+        """The same tokenizer with another limit."""
+        other = copy.copy(self)
+        other.max_tokens = max_tokens
+        return other
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The vocabulary's own spelling of ids, special tokens included."""

@@ -32,11 +32,23 @@ def cosines(a: npt.ArrayLike, b: npt.ArrayLike) -> Float32:
     return products
 
 
+def paired_cosines(a: npt.ArrayLike, b: npt.ArrayLike) -> Float32:
+    """Cosines of each vector of `a` (n, dim) with the one of `b` (n, dim) in the same place: float32 (n,).
+
+    One vector (dim,) counts as one row. Raises `InputError` for shapes that differ.
+    """
+    left, right = np.atleast_2d(np.asarray(a, np.float32)), np.atleast_2d(np.asarray(b, np.float32))
+    if left.ndim != 2 or left.shape != right.shape:
+        raise InputError(f"vectors of shapes {left.shape} and {right.shape} are no pairs; expected twice (n, dim)")
+    products: Float32 = np.einsum("nd,nd->n", normalized(left), normalized(right))
+    return products
+
+
 def join(blocks: list[Float32], dim: int) -> Float32:
     """One array (n, dim) from blocks of rows. Empties the list as it copies, so that nothing is held twice."""
     if len(blocks) == 1:
         return blocks[0]
-    joined = np.empty((sum(map(len, blocks)), dim), np.float32)
+    joined = np.empty((sum(map(len, blocks)), dim), blocks[0].dtype if blocks else np.float32)
     at = len(joined)
     while blocks:
         block = blocks.pop()

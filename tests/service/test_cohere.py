@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from me5 import TASKS, Embedder
-from me5.service.wire import writing
+from me5.quantization import quantized
 
 TEXTS = ["how tall is K2?", "南瓜的家常做法"]
 LONG = "one two three four five " * 300
@@ -101,6 +101,6 @@ def test_what_cannot_be_used_is_named(client, fields, status, said):
 def test_bytes_keep_the_angle_at_any_scale():
     vectors = np.random.default_rng(0).standard_normal((50, 1024)).astype(np.float32)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    small = writing.signed(writing.byte_rows(unit)).astype(np.float32)
+    small = quantized(unit, "int8").astype(np.float32)
     assert ((small * unit).sum(axis=1) / np.linalg.norm(small, axis=1)).min() > 0.9995
-    assert writing.byte_rows(np.zeros((1, 4), np.float32)).tolist() == [[128] * 4]
+    assert quantized(np.zeros((1, 4), np.float32), "uint8").tolist() == [[128] * 4]

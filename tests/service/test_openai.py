@@ -132,7 +132,7 @@ def test_unknown_fields_are_let_through_and_named(client):
         ({"input": [[1, 2], [3]]}, "token ids", "input"),
         ({"input": ["a"] * 2049}, "has 2,049 texts, at most 2,048 are read at once", "input"),
         ({"encoding_format": "hex"}, "`encoding_format`", "encoding_format"),
-        ({"dimensions": 64}, "was not trained for vectors shorter than its 384", "dimensions"),
+        ({"dimensions": 64}, "was not trained for such vectors, but for ", "dimensions"),
         ({"dimensions": 512}, "vectors of this model have 384 numbers", "dimensions"),
         ({"dimensions": 0}, "`dimensions`", "dimensions"),
         ({"side": "left"}, "`side`", "side"),

@@ -97,6 +97,7 @@ class _Service(ABC, Generic[Vectors]):
         return self._encode(texts, self._call("both", task, report), show_progress_bar)
 
     similarity = staticmethod(Embedder.similarity)
+    similarity_pairwise = staticmethod(Embedder.similarity_pairwise)
 
     def _question(self, question: str, k: int, options: Mapping[str, Any]) -> Request:
         model = {name: value for name, value in self._options.items() if name == "model"}

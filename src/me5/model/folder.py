@@ -1,5 +1,7 @@
 """A checkpoint folder -> an encoder, and back: the published layout, which every other reader takes as well."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -45,18 +47,20 @@ def save(
     *,
     tokenizer: Path,
     prompts: Prompts | None,
+    matryoshka: Sequence[int] = (),
     dtype: Dtype = "float32",
     overwrite: bool = False,
 ) -> None:
     """Write an encoder as a complete folder of the published layout, all or nothing.
 
-    `tokenizer` is a tokenizer.json, its two small configs beside it. Raises `InputError` where the folder exists and
-    may not be overwritten.
+    `tokenizer` is a tokenizer.json, its two small configs beside it. `matryoshka` are the dimensions that the
+    vectors were trained for. Raises `InputError` where the folder exists and may not be overwritten.
     """
     if not isinstance(encoder, Encoder):
         raise TypeError(f"expected an Encoder, got {type(encoder).__name__}; merge adapters into it first")
     with new_folder(folder, overwrite=overwrite) as partial:
-        write_layout(partial, encoder.config, tokenizer, prompts, dtype)
+        shorter = tuple(dim for dim in sorted(matryoshka) if dim < encoder.config.hidden_size)
+        write_layout(partial, replace(encoder.config, matryoshka=shorter), tokenizer, prompts, dtype)
         table = tensor_table(encoder.config)
         kind = getattr(torch, dtype)
         tensors = {table[name][0]: slot.to("cpu", kind, copy=True) for name, slot in slots(encoder).items()}

@@ -79,7 +79,8 @@ class ServiceSettings:
     ] = ()
     strict_model: Annotated[bool, Help("Model", "Refuse requests for a model of another name (404).")] = True
     allow_dimensions: Annotated[
-        bool, Help("Model", "Let requests shorten vectors, which costs quality: the models were not trained for it.")
+        bool,
+        Help("Model", "Let requests shorten vectors to dimensions that the model was not trained for; costs quality."),
     ] = False
 
     host: Annotated[str, Help("Address", "The address to listen on; 0.0.0.0 is every IPv4 one.")] = "127.0.0.1"

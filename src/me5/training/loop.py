@@ -193,8 +193,10 @@ class Trainer:
 
     def save(self, folder: Path) -> None:
         """Write the network as it is as a checkpoint folder, in place of an older one."""
-        prompts, tokenizer = self.start.prompts, self.start.tokenizer_file
-        save(merged(self.encoder), folder, tokenizer=tokenizer, prompts=prompts, overwrite=True)
+        save(
+            merged(self.encoder), folder, tokenizer=self.start.tokenizer_file, prompts=self.start.prompts,
+            matryoshka=self.recipe.loss.matryoshka, overwrite=True,
+        )  # fmt: skip
 
     def _resume(self, run: Run) -> int:
         """How many steps are done, with the state after them in place."""

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from me5.errors import InputError
 from me5.evaluation.encoders.base import Encoder, Float32, Prompt
 from me5.progress import Advance
 from me5.prompts import Side
-from me5.vectors import normalized
+from me5.quantization import quantized, restored, shortened
 
 Kind = Literal["float32", "int8", "binary"]
 _BITS = {"float32": 32, "int8": 8, "binary": 1}
@@ -36,12 +34,7 @@ class Reduction:
         """The unit vectors (n, dim) whose dot products are the cosines of the reduced ones."""
         if vectors.shape[1] < self.dim:
             raise InputError(f"vectors of {vectors.shape[1]} dimensions cannot be cut to {self.dim}")
-        cut = vectors[:, : self.dim]
-        if self.kind == "int8":
-            cut = np.round(cut * (127 / np.maximum(np.abs(cut).max(axis=1, keepdims=True), 1e-12)))
-        elif self.kind == "binary":
-            cut = np.where(cut > 0, np.float32(1), np.float32(-1))
-        return normalized(cut)
+        return restored(quantized(shortened(vectors, self.dim), self.kind), self.kind, self.dim)
 
 
 class ReducedEncoder:

@@ -2,19 +2,21 @@
 
     input_type        search_query and search_document are the sides; classification and clustering are the symmetric
                       side with the task of that name, on models that have a place for one; `task` can name another
-    embedding_types   float; base64 (float32); int8 and uint8 (see `writing.byte_rows`); binary and ubinary (signs)
+    embedding_types   float; base64 (float32); int8 and uint8 (see `quantization`); binary and ubinary (signs)
     truncate          END, START, or NONE, which refuses longer texts
 
 Cohere's own limit of 96 texts does not hold here, the service's does. Texts that were cut, and fields without effect,
 are listed in `meta.warnings`. There are no images.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from me5.quantization import FORMS, quantized, shortened
 from me5.service.errors import FieldError, shown
 from me5.service.inputs import Answer
 from me5.service.wire import writing
@@ -29,10 +31,7 @@ router = APIRouter(route_class=speaking(COHERE), tags=["Cohere"])
 EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
 ROWS: dict[str, Callable[[Float32], Any]] = {
     "float": writing.number_rows,
-    "int8": lambda vectors: writing.signed(writing.byte_rows(vectors)),
-    "uint8": writing.byte_rows,
-    "binary": lambda vectors: writing.signed(writing.bit_rows(vectors)),
-    "ubinary": writing.bit_rows,
+    **{form: functools.partial(quantized, form=form) for form in FORMS if form != "float32"},
     "base64": writing.base64_rows,
 }
 Numbers = list[list[float]]  # named here, for in `Embeddings` the word float is a field
@@ -155,9 +154,9 @@ async def _embed(
     truncation = read_truncation({"truncate": body.truncate}, service.settings.truncation)
     priority = "bulk" if body.priority else None
     inputs = call.inputs("texts", texts, body, truncation=truncation, priority=priority)
-    writing.check_dimensions(body.output_dimension, service.pipeline.dim, service.settings, "output_dimension")
+    writing.check_dimensions(body.output_dimension, service.pipeline.checkpoint, service.settings, "output_dimension")
     (answer,) = await call.embed(inputs)
-    vectors = writing.shortened(answer.vectors, body.output_dimension)
+    vectors = shortened(answer.vectors, body.output_dimension)
 
     def content() -> dict[str, Any]:
         by_type = {name: ROWS[name](vectors) for name in types or ["float"]}

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from me5.quantization import shortened
 from me5.service.errors import FieldError
 from me5.service.inputs import Answer
 from me5.service.wire import writing
@@ -51,7 +52,7 @@ class EmbeddingRequest(SideFields):
         None, description="`base64` is a vector's little-endian float32 bytes. None is `float`."
     )
     dimensions: int | None = Field(
-        None, ge=1, description="Shorter vectors, where the service allows it; these models were not trained for it."
+        None, ge=1, description="Shorter vectors, where the model was trained for them or the service allows it."
     )
     user: str | None = Field(None, description="Without effect.")
     truncation: Truncation | bool | None = Field(
@@ -134,9 +135,9 @@ async def embeddings(body: EmbeddingRequest, call: CurrentCall) -> Response:
     texts = read_texts(body.input, "input", service.settings.max_items)
     words = {"truncation": body.truncation, "truncate": body.truncate}
     inputs = call.inputs("input", texts, body, truncation=read_truncation(words, service.settings.truncation))
-    writing.check_dimensions(body.dimensions, service.pipeline.dim, service.settings, "dimensions")
+    writing.check_dimensions(body.dimensions, service.pipeline.checkpoint, service.settings, "dimensions")
     (answer,) = await call.embed(inputs)
-    vectors = writing.shortened(answer.vectors, body.dimensions)
+    vectors = shortened(answer.vectors, body.dimensions)
     headers = {**call.headers(answer), "openai-processing-ms": f"{call.milliseconds:.0f}"}
     if writing.wants_octets(call.request.headers.get("accept", "")):
         return writing.octets(vectors, headers)

@@ -15,6 +15,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from me5._version import __version__
+from me5.quantization import shortened
 from me5.service.errors import FieldError, NotServed, shown
 from me5.service.inputs import Answer, Inputs
 from me5.service.wire import writing
@@ -50,9 +51,9 @@ async def embed(body: EmbedRequest, call: CurrentCall) -> Response:
     service = call.service
     texts = await _texts(body.inputs, call)
     inputs = _inputs(call, texts, body, output="unit" if body.normalize else "raw")
-    writing.check_dimensions(body.dimensions, service.pipeline.dim, service.settings, "dimensions")
+    writing.check_dimensions(body.dimensions, service.pipeline.checkpoint, service.settings, "dimensions")
     (answer,) = await call.embed(inputs)
-    vectors = writing.shortened(answer.vectors, body.dimensions, unit=body.normalize)
+    vectors = shortened(answer.vectors, body.dimensions, unit=body.normalize)
     headers = _headers(call, answer)
     if writing.wants_octets(call.request.headers.get("accept", "")):
         return writing.octets(vectors, headers)

@@ -46,7 +46,7 @@ class EmbedRequest(TeiFields):
     inputs: Inputs = Field(description="A text or token ids, or a list of those.")
     normalize: bool = Field(True, description="Give vectors the length 1.")
     dimensions: int | None = Field(
-        None, ge=1, description="Shorter vectors, where the service allows it; these models were not trained for it."
+        None, ge=1, description="Shorter vectors, where the model was trained for them or the service allows it."
     )
 
 
