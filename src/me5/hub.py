@@ -1,6 +1,8 @@
 """A hub id -> a local folder with the files that me5 needs; the only place that downloads."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from me5 import catalog
 from me5.errors import DownloadError
@@ -23,11 +25,14 @@ NEEDED_FILES = (
 )
 
 
-def download(model_id: str, revision: str | None = None, *, progress: bool = True) -> Path:
+def download(
+    model_id: str, revision: str | None = None, *, progress: bool = True, options: Mapping[str, Any] | None = None
+) -> Path:
     """The local snapshot of a hub model; taken from the cache where it is there, downloaded where it is not.
 
     Known models come at the revision that the catalogue pins unless another is asked for. The cache, the mirror
-    (`HF_ENDPOINT`), the token and offline mode (`HF_HUB_OFFLINE=1`) are huggingface_hub's own settings.
+    (`HF_ENDPOINT`), the token and offline mode (`HF_HUB_OFFLINE=1`) are huggingface_hub's own settings, which `options`
+    (`cache_dir`, `token`, `local_files_only`) override.
     Raises `DownloadError` with the way out.
     """
     # Imported here: it costs 0.2 s, and a model on disk never needs it.
@@ -42,7 +47,8 @@ def download(model_id: str, revision: str | None = None, *, progress: bool = Tru
     try:
         # Asks the hub which files the revision has, and falls back to the cache where the hub cannot be reached: only
         # so is a snapshot that an interrupted download left incomplete noticed.
-        return Path(snapshot_download(model_id, revision=revision, allow_patterns=list(NEEDED_FILES)))
+        patterns = list(NEEDED_FILES)
+        return Path(snapshot_download(model_id, revision=revision, allow_patterns=patterns, **(options or {})))
     except HFValidationError as error:
         raise DownloadError(f"{model_id!r} is neither a folder nor a hub id of the form owner/name: {error}") from error
     except LocalEntryNotFoundError as error:

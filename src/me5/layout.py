@@ -23,13 +23,7 @@ def write_layout(folder: Path, config: ModelConfig, tokenizer: Path, prompts: Pr
     `tokenizer` is a tokenizer.json, with tokenizer_config.json and special_tokens_map.json beside it, or a GGUF file. A
     model without known prompts lists none.
     """
-    if is_gguf(tokenizer):
-        _write_tokenizer(folder, tokenizer, config.max_tokens)
-    else:
-        shutil.copyfile(tokenizer, folder / "tokenizer.json")
-        for name in _TOKENIZER_FILES:
-            if (tokenizer.parent / name).is_file():
-                shutil.copyfile(tokenizer.parent / name, folder / name)
+    write_tokenizer(folder, tokenizer, config.max_tokens)
     modules = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
     files: dict[str, Any] = {
         "config.json": _network(config, dtype),
@@ -57,8 +51,14 @@ def write_layout(folder: Path, config: ModelConfig, tokenizer: Path, prompts: Pr
         _write_json(folder / name, content)
 
 
-def _write_tokenizer(folder: Path, source: Path, max_tokens: int) -> None:
-    """The tokenizer in a GGUF file as transformers reads one."""
+def write_tokenizer(folder: Path, source: Path, max_tokens: int) -> None:
+    """Write a tokenizer, from a tokenizer.json or a GGUF file, as transformers reads one."""
+    if not is_gguf(source):
+        shutil.copyfile(source, folder / "tokenizer.json")
+        for name in _TOKENIZER_FILES:
+            if (source.parent / name).is_file():
+                shutil.copyfile(source.parent / name, folder / name)
+        return
     # Imported here: most models are folders, and the gguf package takes 0.08 s.
     from me5.gguf import header
     from me5.gguf import tokenizer as tokenizers

@@ -503,3 +503,15 @@ def test_settings_differ_by_every_weight_block(tmp_path, copy_of, xlmr):
     raw[-1] ^= 1
     path.write_bytes(raw)
     assert of_checkpoint(resolve(same)) == of_checkpoint(resolve(xlmr)) != of_checkpoint(resolve(other))
+
+
+@pytest.mark.filterwarnings("ignore:.*was not trained for vectors:me5.Me5Warning")
+def test_a_store_of_shorter_vectors_loads_its_model_for_them(tmp_path, embedder):
+    short = Embedder.load(precision="f32", truncate_dim=64)
+    with Index.open(tmp_path / "s", short, create=True) as index:
+        index.add_documents({"a": Document("Tea is made with hot water."), "b": Document("K2 is high.")})
+    again = Index.open(tmp_path / "s")
+    assert [hit.source for hit in again.search("how do I make tea?", 1)] == ["a"]
+    assert (again.embedder.dim, again.settings.dim) == (64, 64)
+    with pytest.raises(InputError, match="vectors of two models cannot be compared"):
+        Index.open(tmp_path / "s", embedder).search("tea")

@@ -42,7 +42,9 @@ def test_changelog_tells_this_version():
     assert f"\n## {me5.__version__} " in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/python.md", "docs/search.md", "docs/data.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/python.md", "docs/sentence-transformers.md", "docs/search.md", "docs/data.md"]
+)
 @pytest.mark.filterwarnings("ignore::me5.TruncationWarning")
 def test_python_in_the_documents_runs_and_prints_what_they_say(page, capsys):
     code, names = blocks(page, "python"), {}

@@ -272,7 +272,10 @@ def load(
             f"knows; if you trust it, name it: --model {settings.model}, in Python Index.open(…, Embedder.load(…))"
         )
     precision: Any = settings.precision if settings.precision in LOSSY else "auto"
-    return Embedder.load(model or settings.model, device=device, precision=precision, threads=threads)
+    embedder = Embedder.load(model or settings.model, device=device, precision=precision, threads=threads)
+    if settings.dim < embedder.dim:
+        embedder.truncate_dim = settings.dim
+    return embedder
 
 
 def _content(name: str, document: Document) -> str:
