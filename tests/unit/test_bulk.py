@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from me5 import Embedder, InputError
-from me5.bulk.job import embed_file
+from me5.bulk.one_file import embed_file
 from me5.bulk.read import check, records
 from me5.bulk.source import source_of
 from me5.bulk.write import target_of

@@ -1,32 +1,63 @@
 """Sources → records: the text of each line or record, and its id.
 
-Nothing is skipped: what cannot be used is an `InputError` that names the file, the line, what came and what to do.
+Nothing is skipped: what cannot be used is an error that names the file, the line, what came and what to do.
 A blank line of plain text is an empty text, so that line n of the file is always row n of the result.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any, NamedTuple
 
 from me5.bulk.source import Source
 from me5.errors import InputError, described
-from me5.files.lines import lines
+from me5.files.lines import Start, lines
+from me5.files.place import FileError, Place
+from me5.files.records import Record as Row
+
+_NOTHING: Mapping[str, Any] = {}
 
 
 class Record(NamedTuple):
-    """One text. `at` is its line, from 1 (in Parquet its row, from 0); `id` without an id field its number, from 0."""
+    """One text. `at` is its line, from 1 (in Parquet its row, from 0); `id` without an id field its number, from 0.
+
+    `values` are those of the whole record; in plain text there are none.
+    """
 
     at: int
+    number: int
     id: int | str
     text: str
+    values: Mapping[str, Any] = _NOTHING
+
+
+class Unusable(NamedTuple):
+    """A record that holds no text that can be used, or no id, and why."""
+
+    number: int
+    error: InputError
+
+
+def entries(source: Source, start: Start = Start()) -> Iterator[Record | Unusable]:  # noqa: B008
+    """Every record in order, those that cannot be used too, from `start` on.
+
+    Raises `FileError` where the file cannot be read any further.
+    """
+    # Without bytes to begin at, all but Parquet is read and passed over.
+    skips = start.record if source.format != "parquet" and not start.byte else 0
+    if skips:
+        start = Start()
+    return islice(_lines(source, start) if source.format == "text" else _rows(source, start), skips, None)
 
 
 def records(source: Source) -> Iterator[Record]:
     """Every record in order. Raises `InputError` at the first that cannot be used, or when there is none."""
-    found = _lines(source) if source.format == "text" else _rows(source)
-    if (first := next(found, None)) is None:
+    entry = None
+    for entry in entries(source):
+        if isinstance(entry, Unusable):
+            raise entry.error
+        yield entry
+    if entry is None:
         raise InputError(f"{source.name} is empty: it holds no texts to embed")
-    yield first
-    yield from found
 
 
 def check(source: Source) -> int | None:
@@ -37,29 +68,63 @@ def check(source: Source) -> int | None:
     return sum(1 for _ in records(source)) if source.rereadable else None
 
 
-def _lines(source: Source) -> Iterator[Record]:
-    for at, line in lines(source.path):
-        yield Record(at, at - 1, line)
+def _lines(source: Source, start: Start) -> Iterator[Record | Unusable]:
+    refused: list[Unusable] = []
+
+    def refuse(place: Place, reason: str) -> None:
+        refused.append(Unusable(place.at - 1, FileError(place, reason)))
+
+    for at, line in lines(source.path, refuse=refuse, start=start):
+        yield from _taken(refused)
+        yield Record(at, at - 1, at - 1, line)
+    yield from _taken(refused)
 
 
-def _rows(source: Source) -> Iterator[Record]:
+def _rows(source: Source, start: Start) -> Iterator[Record | Unusable]:
+    refused: list[Unusable] = []
+    number = start.record
     kind: type | None = None
-    for number, record in enumerate(source.records):
-        place, row = record
-        # Several fields are joined as E5 joins title and text.
-        texts = [record.text(name) for name in source.fields]
-        text = texts[0] if len(texts) == 1 else " ".join(texts).strip()
-        if source.id_field is None:
-            yield Record(place.at, number, text)
-            continue
-        identity = _identity(source, place.at, row[source.id_field])
-        if kind not in (None, type(identity)):
-            raise source.error(
-                place.at, f"the id in {source.id_field!r} is {described(identity)}, unlike those before it; make all "
-                "of them strings or all of them integers"
-            )  # fmt: skip
-        kind = type(identity)
-        yield Record(place.at, identity, text)
+
+    def refuse(place: Place, reason: str) -> None:
+        nonlocal number
+        refused.append(Unusable(number, FileError(place, reason)))
+        number += 1
+
+    for row in source.records(refuse, start):
+        yield from _taken(refused)
+        record: Record | Unusable
+        try:
+            record = _record(source, row, number, kind)
+            if source.id_field is not None:
+                kind = type(record.id)
+        except InputError as error:
+            record = Unusable(number, error)
+        yield record
+        number += 1
+    yield from _taken(refused)
+
+
+def _taken(refused: list[Unusable]) -> list[Unusable]:
+    taken = refused.copy()
+    refused.clear()
+    return taken
+
+
+def _record(source: Source, row: Row, number: int, kind: type | None) -> Record:
+    """A row's text and id, which must be of the same kind as those before it."""
+    # Several fields are joined as E5 joins title and text.
+    texts = [row.text(name) for name in source.fields]
+    text = texts[0] if len(texts) == 1 else " ".join(texts).strip()
+    at = row.place.at
+    if source.id_field is None:
+        return Record(at, number, number, text, row.values)
+    identity = _identity(source, at, row.values[source.id_field])
+    if kind not in (None, type(identity)):
+        raise source.error(
+            at, f"the id in {source.id_field!r} is {described(identity)}, unlike those before it; make all of them "
+            "strings or all of them integers"
+        )  # fmt: skip
+    return Record(at, number, identity, text, row.values)
 
 
 def _identity(source: Source, at: int, value: object) -> int | str:

@@ -8,7 +8,8 @@ from typing import Literal
 
 from me5.errors import InputError
 from me5.files.compression import bare_name
-from me5.files.place import FileError, Place, name_of
+from me5.files.lines import Start
+from me5.files.place import FileError, Place, Refuse, fail, name_of
 from me5.files.records import FORMATS, PACKED, Records, format_of
 
 Format = Literal["text", "jsonl", "csv", "tsv", "parquet"]
@@ -16,12 +17,16 @@ Format = Literal["text", "jsonl", "csv", "tsv", "parquet"]
 
 @dataclass(frozen=True)
 class Source:
-    """Texts in a file, or on standard input (`path` None). Made by `source_of`; plain text has no fields."""
+    """Texts in a file, or on standard input (`path` None). Made by `source_of`; plain text has no fields.
+
+    `keep` are further fields that a record brings along.
+    """
 
     path: Path | None
     format: Format
     fields: tuple[str, ...] = ()
     id_field: str | None = None
+    keep: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -32,13 +37,12 @@ class Source:
     def options(self) -> Mapping[str, str]:
         """The fields to read, and the option of the command line that chose each."""
         identity = {} if self.id_field is None else {self.id_field: "--id-field"}
-        return identity | dict.fromkeys(self.fields, "--field")
+        return dict.fromkeys(self.keep, "--keep") | identity | dict.fromkeys(self.fields, "--field")
 
-    @property
-    def records(self) -> Records:
-        """The records of a source that is no plain text."""
+    def records(self, refuse: Refuse = fail, start: Start = Start()) -> Records:  # noqa: B008
+        """The records of a source that is no plain text, as `Records` reads them."""
         assert self.format != "text"
-        return Records(self.path, self.format, self.options, only=True)
+        return Records(self.path, self.format, self.options, only=True, refuse=refuse, start=start)
 
     @property
     def rereadable(self) -> bool:
@@ -51,8 +55,13 @@ class Source:
 
 
 def source_of(
-    file: str, *, format: Format | None = None, fields: Sequence[str] = (), id_field: str | None = None  # noqa: A002
-) -> Source:  # fmt: skip
+    file: str,
+    *,
+    format: Format | None = None,  # noqa: A002
+    fields: Sequence[str] = (),
+    id_field: str | None = None,
+    keep: Sequence[str] = (),
+) -> Source:
     """The source that a command line names: a path, or `-` for standard input.
 
     `format` None goes by the suffix, that of a compression aside, and is plain text for standard input; `fields`
@@ -61,14 +70,15 @@ def source_of(
     path = None if file == "-" else Path(file)
     if path is not None:
         _check_readable(path)
-    source = Source(path, format or _format_of(path), tuple(fields) or ("text",), id_field)
+    source = Source(path, format or _format_of(path), tuple(fields) or ("text",), id_field, tuple(keep))
     if source.format != "text":
-        source.records.check()
+        source.records().check()
         return source
-    if fields or id_field is not None:
+    if fields or id_field is not None or keep:
+        option = "--field" if fields else "--keep" if keep else "--id-field"
         raise InputError(
-            f"{file} is read as plain text, one text per line, and has no fields: leave "
-            f"{'--field' if fields else '--id-field'} out, or name the format with --format jsonl, csv, tsv or parquet"
+            f"{file} is read as plain text, one text per line, and has no fields: leave {option} out, or name the "
+            "format with --format jsonl, csv, tsv or parquet"
         )
     return Source(path, "text")
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from me5.bulk.read import Record
+from me5.bulk.table import parquet_writer, vector_columns
 from me5.errors import InputError
 from me5.files.atomic import explained, replacing
 
@@ -113,22 +114,20 @@ class _Npy:
 
 
 class _Parquet:
-    def __init__(self, file: IO[bytes], target: Target, dim: int) -> None:
-        self._file, self._target, self._dim = file, target, dim
+    def __init__(self, file: IO[bytes], target: Target, dim: int) -> None:  # noqa: ARG002
+        self._file, self._target = file, target
         self._writer: Any = None
 
     def write(self, records: Sequence[Record], vectors: npt.NDArray[np.float32]) -> None:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         columns = {"id": pa.array([record.id for record in records])}
         if self._target.keep_text:
             columns["text"] = pa.array([record.text for record in records], pa.string())
-        flat = pa.array(np.ascontiguousarray(vectors, self._target.dtype).ravel())
-        columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, self._dim)
+        columns |= vector_columns(vectors, "f16" if self._target.dtype == "float16" else "f32")
         table = pa.table(columns)
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._file, table.schema, use_dictionary=False)
+            self._writer = parquet_writer(self._file, table.schema)
         self._writer.write_table(table)
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from me5.bulk.job import Summary, check_pair, embed_file
+from me5.bulk.one_file import Summary, check_pair, embed_file
 from me5.bulk.read import check
 from me5.bulk.source import Source, source_of
 from me5.bulk.write import Target, target_of

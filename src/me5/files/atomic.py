@@ -25,14 +25,16 @@ _LONGEST = 200
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, clear: bool = True) -> Iterator[IO[bytes]]:
     """The open file that everything is written to; under its final name only when the block has ended well.
 
-    Of a symbolic link, what it points to is replaced. Raises `InputError` where the file cannot be written.
+    Of a symbolic link, what it points to is replaced. `clear` is for names that are made again: what a kill has left
+    of them is removed, for which the folder is listed. Raises `InputError` where the file cannot be written.
     """
     with explained(str(path)):
         final = path.resolve()
-        _clear(final)
+        if clear:
+            _clear(final)
         draft, descriptor = _begin(final)
     file = os.fdopen(descriptor, "wb")
     try:
@@ -48,6 +50,26 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             file.close()
         draft.unlink(missing_ok=True)
         raise
+
+
+def write_once(path: Path, content: bytes) -> bool:
+    """Write a file unless there is one, and say whether this call did: of several writers the first wins.
+
+    Raises `InputError` where it cannot be written.
+    """
+    with explained(str(path)):
+        draft, descriptor = _begin(path)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(descriptor)
+                os.link(draft, path)  # unlike a rename, it never replaces
+        except FileExistsError:
+            return False
+        finally:
+            draft.unlink(missing_ok=True)
+    return True
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import codecs
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from me5.files.compression import RATIO, Opened, opened
 from me5.files.place import FileError, Place, Refuse, fail, name_of
@@ -25,16 +25,31 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _AT_ONCE = 1024
 
 
-def lines(path: Path | None, *, refuse: Refuse = fail, advance: Advance | None = None) -> Iterator[tuple[int, str]]:
+class Start(NamedTuple):
+    """Where reading may begin within a file: so many records, bytes and lines lie before. No bytes: read and skip."""
+
+    record: int = 0
+    byte: int = 0
+    line: int = 0
+
+
+def lines(
+    path: Path | None, *, refuse: Refuse = fail, advance: Advance | None = None, start: Start = Start()  # noqa: B008
+) -> Iterator[tuple[int, str]]:  # fmt: skip
     """(number from 1, line without its end) of a file, compressed or not; None is standard input.
 
     A line that is too long or no text goes to `refuse`, and is passed over if that returns. `advance` is called with
-    the bytes of the file that were read since its last call. Raises `FileError`.
+    the bytes of the file that were read since its last call. `start` is one of `starts`. Raises `FileError`.
     """
     name = name_of(path)
     number = done = 0
     with opened(path) as file:
-        for number, raw in enumerate(_lines(file, name), 1):
+        if start.byte:
+            file.stream.seek(start.byte)
+            numbered = enumerate(raw_lines(file.stream, name), start.line + 1)
+        else:
+            numbered = enumerate(_lines(file, name), 1)
+        for number, raw in numbered:
             line, reason = _decoded(raw)
             if reason is None:
                 yield number, line
@@ -44,6 +59,26 @@ def lines(path: Path | None, *, refuse: Refuse = fail, advance: Advance | None =
                 advance(-done + (done := file.underneath.tell()), 0)
         if advance is not None:
             advance(file.underneath.tell() - done, 0)
+
+
+def starts(path: Path, every: int, *, blank: bool) -> tuple[list[Start], int]:
+    """Where every so many lines of a file begin, and the number of its lines; `blank` ones count if they are wanted.
+
+    Starts within a file that is compressed or in UTF-16 have no bytes. Raises `FileError`.
+    """
+    found, count, following = [Start()], 0, Start()
+    with opened(path) as file:
+        plain = file.most is None and encoding_of(file.stream.peek(2)) != "utf-16"  # type: ignore[attr-defined]
+        for number, raw in enumerate(_lines(file, str(path)), 1):
+            if not blank and _is_blank(raw):
+                continue
+            if following.record:
+                found.append(following)
+            count += 1
+            following = Start()
+            if count % every == 0:
+                following = Start(count, file.stream.tell(), number) if plain else Start(count)
+    return found, count
 
 
 def raw_lines(file: IO[bytes], name: str, most: int | None = None) -> Iterator[bytes | None]:
@@ -88,6 +123,14 @@ def _lines(file: Opened, name: str) -> Iterator[bytes | None]:
         return
     for number, raw in enumerate(raw_lines(stream, name, file.most)):
         yield raw.removeprefix(codecs.BOM_UTF8) if number == 0 and raw is not None else raw
+
+
+def _is_blank(raw: bytes | None) -> bool:
+    """Whether a line has nothing but white space of any script, seen from its bytes as far as possible."""
+    if raw is None:
+        return False
+    first = raw.lstrip()[:1]
+    return not first or (not b" " < first < b"\x80" and _decoded(raw)[0].isspace())
 
 
 def _decoded(raw: bytes | None) -> tuple[str, str | None]:

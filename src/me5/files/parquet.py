@@ -39,8 +39,19 @@ def count(path: Path) -> int:
         return int(pq.read_metadata(path).num_rows)
 
 
-def rows(path: Path, names: Sequence[str] | None = None, *, advance: Advance | None = None) -> Iterator[dict[str, Any]]:
-    """Every row in order, with all columns or those that are named.
+def groups(path: Path) -> list[int]:
+    """How many rows each row group of a file has."""
+    import pyarrow.parquet as pq
+
+    with _explained(path):
+        metadata = pq.read_metadata(path)
+        return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+
+
+def rows(
+    path: Path, names: Sequence[str] | None = None, *, advance: Advance | None = None, start: int = 0
+) -> Iterator[dict[str, Any]]:
+    """Every row in order from row `start` on, with all columns or those that are named.
 
     Raises `FileError` for a damaged file, and for a text that is not UTF-8, naming its row.
     """
@@ -53,9 +64,14 @@ def rows(path: Path, names: Sequence[str] | None = None, *, advance: Advance | N
         with pq.ParquetFile(path, metadata=metadata, read_dictionary=_repeated(metadata), buffer_size=1 << 20) as file:
             size, total = path.stat().st_size, max(1, file.metadata.num_rows)
             for group in range(file.metadata.num_row_groups):
+                if at + file.metadata.row_group(group).num_rows <= start:
+                    at += file.metadata.row_group(group).num_rows
+                    continue
                 few = _batch_rows(file.metadata.row_group(group), names)
                 for batch in file.iter_batches(few, row_groups=[group], columns=names):
-                    yield from _rows(path, batch, at)
+                    skipped = min(max(start - at, 0), batch.num_rows)
+                    if skipped < batch.num_rows:
+                        yield from _rows(path, batch.slice(skipped), at + skipped)
                     at += batch.num_rows
                     if advance is not None:
                         advance(-done + (done := size * at // total), 0)

@@ -12,7 +12,7 @@ from me5.errors import InputError, described
 from me5.files import parquet
 from me5.files.compression import SUFFIXES, bare_name, is_packed
 from me5.files.csv import CsvError, csv_records
-from me5.files.lines import lines
+from me5.files.lines import Start, lines
 from me5.files.place import FileError, Place, Refuse, fail, name_of
 from me5.progress import Advance
 
@@ -53,7 +53,8 @@ class Records:
 
     `path` None is standard input. `format` None goes by the name. `wanted` maps the columns that every record must have
     to what a user names them with, for errors; with `only` no others are read. What cannot be used goes to `refuse`.
-    `advance` is called with the bytes of the file that were read since its last call.
+    `advance` is called with the bytes of the file that were read since its last call. `start` is where reading begins,
+    in CSV always the first record.
     """
 
     path: Path | None
@@ -62,6 +63,7 @@ class Records:
     only: bool = False
     refuse: Refuse = fail
     advance: Advance | None = None
+    start: Start = Start()
 
     def __iter__(self) -> Iterator[Record]:
         """Every record in order. Raises `FileError` for a file that cannot be read; one without records has none."""
@@ -88,7 +90,7 @@ class Records:
 
     def _jsonl(self) -> Iterator[Record]:
         name, wanted = self.name, self.wanted.keys()
-        for at, line in lines(self.path, refuse=self.refuse, advance=self.advance):
+        for at, line in lines(self.path, refuse=self.refuse, advance=self.advance, start=self.start):
             if not line or line.isspace():
                 continue
             place = Place(name, at)
@@ -153,7 +155,8 @@ class Records:
         assert self.path is not None
         self._check_columns(parquet.columns(self.path))
         name, kept = self.name, list(self.wanted) if self.only else None
-        for at, values in enumerate(parquet.rows(self.path, kept, advance=self.advance)):
+        first = self.start.record
+        for at, values in enumerate(parquet.rows(self.path, kept, advance=self.advance, start=first), first):
             place = Place(name, at, "row")
             if (long := parquet.too_long(values)) is not None:
                 self.refuse(place, long)
