@@ -25,7 +25,7 @@ HOMES = {
     "gguf": ("gguf/", "weights.py"),
     "pyarrow": (
         "files/",
-        "bulk/write.py",
+        "bulk/",
         "search/store.py",
         "search/schema.py",
         "data/",

@@ -193,7 +193,7 @@ def test_bad_parquet_is_named_with_the_row(tmp_path, columns, id_field, message)
     ("second", "message"),
     [
         ("true", r"line 2: the id in 'id' is bool \(True\), expected a string"),
-        ('"x"', r"line 2: the id in 'id' is str \('x'\), unlike those before it; make all of them"),
+        ('"x"', r"line 2: the id in 'id' is str \('x'\), unlike the others; make all of them"),
         ("1e3", "line 2: .* float .*, expected a string of valid Unicode or an integer"),
         (str(2**63), "integer of 64 bits; fix it, or leave --id-field out"),
     ],

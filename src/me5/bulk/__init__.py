@@ -1,5 +1,28 @@
-"""Files in, files out: texts from a file of any size, vectors into another, a block at a time.
+"""Files in, files out: texts from files of any size, vectors into others, a block at a time.
 
-`source` says where texts are and how to read them, `read` makes records (id, text) of them, `write` puts records and
-vectors into a file that appears whole or not at all, and `job` joins both ends around an Embedder.
+One file (`me5 embed`):
+
+    source      where texts are and how to read them
+    read        records (id, text) of a source
+    write       records and vectors into a file that appears whole or not at all
+    table       records and vectors as Arrow tables
+    one_file    both ends joined around an Embedder
+
+Any number of files (`me5 bulk`), as a job in a folder that is resumed where it was killed:
+
+    inputs      files, folders and globs → a list of files
+    plan        files → parts of about as many texts each
+    model, manifest, job    what a job does, recorded once
+    folder      where it lies
+    embedding   records → vectors; equal texts once, a bad text costs itself
+    part, commit            one attempt at a part; the first that is committed counts
+    worker, dispatch        attempts one after another; which worker does what next
+    driver, finish          all of it, from the inputs to the last file
+    status      how far a job is, from its commits
+    estimate    what a job would take, before it starts
 """
+
+from me5.bulk.driver import Result, Shard, resume, run
+from me5.bulk.model import Model
+
+__all__ = ["Model", "Result", "Shard", "resume", "run"]

@@ -55,7 +55,8 @@ def _matching(pattern: str) -> list[Input]:
         if not found:
             raise InputError(f"{pattern} holds no files of texts: .txt, .jsonl, .csv, .tsv or .parquet")
     elif has_magic(pattern) and not path.exists():
-        found = [each for each in map(Path, sorted(glob(str(path), recursive=True))) if each.is_file()]
+        matches = sorted(glob(str(path), recursive=True))  # noqa: PTH207  it takes absolute patterns
+        found = [each for each in map(Path, matches) if each.is_file()]
         if not found:
             raise InputError(f"no file matches {pattern}; check the pattern, and quote it in a shell")
     else:

@@ -1,7 +1,7 @@
 """The plan of a job: its inputs cut into parts of about as many texts each. The cut depends on the inputs alone.
 
 A part is one or more pieces: records `start` to `start + records` of a file. Large files are cut, at row groups where
-Parquet has small ones; whole small files share a part.
+Parquet has small ones; whole small files share a part. A file without records is a piece too, so that it is known.
 """
 
 import hashlib
@@ -73,17 +73,18 @@ def make(inputs: Sequence[Input], source_of: Callable[[str], Source], texts: int
     Raises `InputError` for a file that cannot be read, and where there are no records at all.
     """
     grouped: list[list[Piece]] = []
-    rows = texts
+    rows = 0
     for file, pieces in ahead(lambda file: list(_cut(source_of(file.name), texts)), inputs, _THREADS):
-        for start, records in pieces:
-            if start.record or rows + records > texts:
+        for start, records in pieces or [(Start(), 0)]:
+            if not grouped or start.record or rows + records > texts:
                 grouped.append([])
                 rows = 0
             grouped[-1].append(Piece(file.name, file.version, start, records))
             rows += records
-    if not grouped:
+    plan = Plan(tuple(Part(number, tuple(pieces)) for number, pieces in enumerate(grouped)))
+    if not plan.texts:
         raise InputError(f"the inputs are empty: {', '.join(file.name for file in inputs[:3])} hold no texts to embed")
-    return Plan(tuple(Part(number, tuple(pieces)) for number, pieces in enumerate(grouped)))
+    return plan
 
 
 def to_parquet(plan: Plan) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from me5.bulk.source import Source
 from me5.errors import InputError, described
-from me5.files.lines import Start, lines
+from me5.files.lines import BEGINNING, Start, lines
 from me5.files.place import FileError, Place
 from me5.files.records import Record as Row
 
@@ -37,16 +37,18 @@ class Unusable(NamedTuple):
     error: InputError
 
 
-def entries(source: Source, start: Start = Start()) -> Iterator[Record | Unusable]:  # noqa: B008
+def entries(
+    source: Source, start: Start = BEGINNING, kind: type | None = None
+) -> Iterator[Record | Unusable]:  # fmt: skip
     """Every record in order, those that cannot be used too, from `start` on.
 
-    Raises `FileError` where the file cannot be read any further.
+    Ids are of one `kind`, str or int; None: that of the first. Raises `FileError` where the file cannot be read on.
     """
     # Without bytes to begin at, all but Parquet is read and passed over.
     skips = start.record if source.format != "parquet" and not start.byte else 0
     if skips:
-        start = Start()
-    return islice(_lines(source, start) if source.format == "text" else _rows(source, start), skips, None)
+        start = BEGINNING
+    return islice(_lines(source, start) if source.format == "text" else _rows(source, start, kind), skips, None)
 
 
 def records(source: Source) -> Iterator[Record]:
@@ -80,10 +82,9 @@ def _lines(source: Source, start: Start) -> Iterator[Record | Unusable]:
     yield from _taken(refused)
 
 
-def _rows(source: Source, start: Start) -> Iterator[Record | Unusable]:
+def _rows(source: Source, start: Start, kind: type | None) -> Iterator[Record | Unusable]:
     refused: list[Unusable] = []
     number = start.record
-    kind: type | None = None
 
     def refuse(place: Place, reason: str) -> None:
         nonlocal number
@@ -121,7 +122,7 @@ def _record(source: Source, row: Row, number: int, kind: type | None) -> Record:
     identity = _identity(source, at, row.values[source.id_field])
     if kind not in (None, type(identity)):
         raise source.error(
-            at, f"the id in {source.id_field!r} is {described(identity)}, unlike those before it; make all of them "
+            at, f"the id in {source.id_field!r} is {described(identity)}, unlike the others; make all of them "
             "strings or all of them integers"
         )  # fmt: skip
     return Record(at, number, identity, text, row.values)

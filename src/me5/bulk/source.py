@@ -8,7 +8,7 @@ from typing import Literal
 
 from me5.errors import InputError
 from me5.files.compression import bare_name
-from me5.files.lines import Start
+from me5.files.lines import BEGINNING, Start
 from me5.files.place import FileError, Place, Refuse, fail, name_of
 from me5.files.records import FORMATS, PACKED, Records, format_of
 
@@ -39,7 +39,7 @@ class Source:
         identity = {} if self.id_field is None else {self.id_field: "--id-field"}
         return dict.fromkeys(self.keep, "--keep") | identity | dict.fromkeys(self.fields, "--field")
 
-    def records(self, refuse: Refuse = fail, start: Start = Start()) -> Records:  # noqa: B008
+    def records(self, refuse: Refuse = fail, start: Start = BEGINNING) -> Records:
         """The records of a source that is no plain text, as `Records` reads them."""
         assert self.format != "text"
         return Records(self.path, self.format, self.options, only=True, refuse=refuse, start=start)

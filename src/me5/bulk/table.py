@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from me5.errors import InputError, described
-from me5.vectors import Float32, to_bits, to_int8
+from me5.quantization import bit_rows, quantized
+from me5.vectors import Float32
 
 Numbers = Literal["f32", "f16", "int8", "binary"]
 NUMBERS: tuple[Numbers, ...] = get_args(Numbers)
@@ -31,15 +32,18 @@ def vector_types(numbers: Numbers, dim: int) -> dict[str, Any]:
 
 
 def vector_columns(vectors: Float32, numbers: Numbers, missing: Missing | None = None) -> dict[str, Any]:
-    """Vectors (n, dim) as the columns of `vector_types`; rows that are `missing` (n,) become nulls."""
+    """Vectors (n, dim) as the columns of `vector_types`; rows that are `missing` (n,) become nulls.
+
+    A vector is about its int8, or its signs (the first in the highest bit, set for +1), times its scale.
+    """
     import pyarrow as pa
 
     scales: Float32 | None = None
     values: npt.NDArray[Any]
     if numbers == "int8":
-        values, scales = to_int8(vectors)
+        values, scales = quantized(vectors, "int8"), np.abs(vectors).max(axis=1) / np.float32(127)
     elif numbers == "binary":
-        values, scales = to_bits(vectors)
+        values, scales = bit_rows(vectors), np.abs(vectors).mean(axis=1)
     else:
         values = np.ascontiguousarray(vectors, np.float16 if numbers == "f16" else np.float32)
     mask = None if missing is None or not missing.any() else missing

@@ -15,6 +15,7 @@ import typer
 
 from me5._version import __version__
 from me5.cli import (
+    bulk,
     data,
     demo,
     embed,
@@ -52,6 +53,7 @@ register(
     train=train.train,
 )  # fmt: skip
 app.add_typer(index.app, name="index")
+app.add_typer(bulk.app, name="bulk")
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(data.app, name="data")
 

@@ -3,30 +3,17 @@
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from typer.core import TyperGroup
 
 from me5.cli import index_summary, options, output
-from me5.cli.register import help_of, register
+from me5.cli.register import help_of, register, with_default
 
 if TYPE_CHECKING:
     from me5.embedder import Embedder
     from me5.search.index import Index
     from me5.search.settings import StoreSettings
-
-
-class _PathsOrCommand(TyperGroup):
-    """`me5 index docs/` as well as `me5 index check my.lance`: what is no command's name is a path."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the name of the command that takes paths in front of them."""
-        asks_for_help = bool({"-h", "--help"} & set(args[:1]))
-        if args and args[0] not in self.commands and not asks_for_help:
-            args = ["add", *args]
-        parsed: list[str] = super().parse_args(ctx, args)
-        return parsed
 
 
 Store = Annotated[str, typer.Argument(metavar="STORE", help="The store: a folder, or an object-store URL.")]
@@ -174,7 +161,7 @@ def remove(
         typer.echo(f"{index_summary.count(removed, 'passage')} removed, {len(opened):,} left", err=True)
 
 
-app = typer.Typer(cls=_PathsOrCommand, no_args_is_help=True)
+app = typer.Typer(cls=with_default("add"), no_args_is_help=True)
 app.callback(help=help_of(index))(index)
 register(app, add=add, check=check, remove=remove)
 

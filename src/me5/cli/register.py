@@ -5,6 +5,7 @@ from inspect import cleandoc
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 
 def register(app: typer.Typer, **commands: Callable[..., Any]) -> None:
@@ -20,3 +21,18 @@ def help_of(function: Callable[..., Any]) -> str:
         f"Examples:{part.removeprefix(chr(8))}" if part.startswith("\b") else " ".join(part.split())
         for part in paragraphs
     )
+
+
+def with_default(name: str) -> type[TyperGroup]:
+    """A group of commands of which one may be left out: `me5 index docs/` is `me5 index add docs/`."""
+
+    class Group(TyperGroup):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            """Put the name of the default command in front of what begins with no command's name."""
+            asks_for_help = bool({"-h", "--help"} & set(args[:1]))
+            if args and args[0] not in self.commands and not asks_for_help:
+                args = [name, *args]
+            parsed: list[str] = super().parse_args(ctx, args)
+            return parsed
+
+    return Group

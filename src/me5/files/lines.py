@@ -33,8 +33,11 @@ class Start(NamedTuple):
     line: int = 0
 
 
+BEGINNING = Start()
+
+
 def lines(
-    path: Path | None, *, refuse: Refuse = fail, advance: Advance | None = None, start: Start = Start()  # noqa: B008
+    path: Path | None, *, refuse: Refuse = fail, advance: Advance | None = None, start: Start = BEGINNING
 ) -> Iterator[tuple[int, str]]:  # fmt: skip
     """(number from 1, line without its end) of a file, compressed or not; None is standard input.
 

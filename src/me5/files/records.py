@@ -12,7 +12,7 @@ from me5.errors import InputError, described
 from me5.files import parquet
 from me5.files.compression import SUFFIXES, bare_name, is_packed
 from me5.files.csv import CsvError, csv_records
-from me5.files.lines import Start, lines
+from me5.files.lines import BEGINNING, Start, lines
 from me5.files.place import FileError, Place, Refuse, fail, name_of
 from me5.progress import Advance
 
@@ -63,7 +63,7 @@ class Records:
     only: bool = False
     refuse: Refuse = fail
     advance: Advance | None = None
-    start: Start = Start()
+    start: Start = BEGINNING
 
     def __iter__(self) -> Iterator[Record]:
         """Every record in order. Raises `FileError` for a file that cannot be read; one without records has none."""
