@@ -85,19 +85,12 @@ class TextEmbedder:
     ) -> Iterator[tuple[Float32, dict[int, str]]]:
         """The vectors of each window of texts, and why some have none."""
         engine = self.embedder.engine
-        windows = ahead(self._prepare, windows_of(texts), engine.lookahead)
+        windows = (window for _, window in ahead(self._prepare, windows_of(texts), engine.lookahead))
         entered: deque[_Window] = deque()
-
-        def prepared() -> Iterator[Prepared]:
-            for _, window in windows:
-                entered.append(window)
-                if window.prepared is not None:
-                    yield window.prepared
-
         while True:
             failure: EngineError | None = None
             try:
-                for done, vectors in vectors_of(prepared(), engine, advance):
+                for done, vectors in vectors_of(_entering(windows, entered), engine, advance):
                     for window in _up_to(done, entered):
                         yield self._finished(window, vectors, tally)
             except EngineError as error:
@@ -169,6 +162,14 @@ def _unique(entries: Iterable[Entry], waiting: deque[tuple[Entry, int]]) -> Iter
         waiting.append((entry, number))
         if number == known:
             yield entry.text
+
+
+def _entering(windows: Iterator[_Window], entered: deque[_Window]) -> Iterator[Prepared]:
+    """What an engine takes: of each window, which goes to `entered`, the texts that can be embedded."""
+    for window in windows:
+        entered.append(window)
+        if window.prepared is not None:
+            yield window.prepared
 
 
 def _up_to(done: Prepared, entered: deque[_Window]) -> Iterator[_Window]:

@@ -20,7 +20,9 @@ from me5.bulk.manifest import Manifest, Settings, differences, encoded_schema, m
 from me5.bulk.model import Model, fingerprint_of
 from me5.bulk.plan import Plan
 from me5.bulk.read import Record, entries
+from me5.bulk.source import Source
 from me5.errors import InputError
+from me5.files import parquet
 from me5.preprocessor import Preprocessor
 
 MANIFEST, PLAN = "manifest.json", "plan.parquet"
@@ -115,6 +117,15 @@ def check_inputs(job: Job, found: Sequence[inputs.Input] | None = None) -> None:
         )
 
 
+def _types(source: Source) -> tuple[list[str], list[Any]]:
+    """The columns of a Parquet file and the types of their values."""
+    import pyarrow as pa
+
+    assert source.path is not None
+    schema = parquet.schema(source.path)
+    return schema.names, [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in schema.types]
+
+
 def _schema(settings: Settings, planned: Plan, dim: int) -> Any:
     """The columns of the output; types that the inputs decide are those of the first file that has fields."""
     import pyarrow as pa
@@ -126,8 +137,9 @@ def _schema(settings: Settings, planned: Plan, dim: int) -> Any:
         sample = [entry for entry in islice(entries(first), _SAMPLE) if isinstance(entry, Record)]
         if settings.id_field is not None:
             columns["id"] = pa.int64() if sample and isinstance(sample[0].id, int) else pa.string()
+        known = dict(zip(*_types(first), strict=True)) if first.format == "parquet" else {}
         for name in settings.keep:
-            columns[name] = table.inferred([record.values[name] for record in sample])
+            columns[name] = known.get(name) or table.inferred([record.values[name] for record in sample])
     if settings.keep_text:
         columns["text"] = pa.string()
     taken = {"file", "row", "id", "text", "vector", "scale"} & set(settings.keep)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from me5._version import __version__
 from me5.bulk.source import Format, Source, source_of
-from me5.bulk.table import Numbers
+from me5.bulk.table import NUMBERS, Numbers
 from me5.errors import InputError
 from me5.prompts import Side
 
@@ -32,6 +32,14 @@ class Settings:
     vectors: Numbers = "f32"
     output: Literal["parquet", "lance"] = "parquet"
     part_texts: int = PART_TEXTS
+
+    def __post_init__(self) -> None:
+        for name in ("inputs", "fields", "keep"):  # lists are welcome
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.vectors not in NUMBERS:
+            raise InputError(f"unknown vectors {self.vectors!r}; expected one of {', '.join(NUMBERS)}")
+        if self.part_texts < 1:
+            raise InputError(f"a part has at least one text, got part_texts={self.part_texts}")
 
     def absolute(self) -> "Settings":
         """The same from any working directory."""
@@ -76,8 +84,7 @@ class Manifest:
             if recorded.pop("format") != FORMAT:
                 raise InputError(f"{name} is of another version of me5; finish the job with that one")
             given: dict[str, Any] = recorded.pop("settings")
-            lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
-            return cls(Settings(**given | lists), **recorded)
+            return cls(Settings(**given), **recorded)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise

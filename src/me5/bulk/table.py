@@ -58,7 +58,7 @@ def vector_columns(vectors: Float32, numbers: Numbers, missing: Missing | None =
 def column(values: Sequence[Any], kind: Any) -> tuple[Any, dict[int, str]]:
     """Values as an Arrow array of a type, and why those that do not fit became nulls, by their places.
 
-    In a column of strings, what is no string is written as JSON.
+    In a column of strings, what is no string is written as JSON; in others, strings are what they spell, as in CSV.
     """
     import pyarrow as pa
     import pyarrow.types as kinds
@@ -72,8 +72,7 @@ def column(values: Sequence[Any], kind: Any) -> tuple[Any, dict[int, str]]:
     fitting, wrong = [], {}
     for place, value in enumerate(values):
         try:
-            pa.scalar(value, kind)
-            fitting.append(value)
+            fitting.append(_fitted(value, kind))
         except (pa.ArrowException, UnicodeEncodeError, TypeError, OverflowError):
             fitting.append(None)
             wrong[place] = f"{described(value)}, expected {kind}"
@@ -96,6 +95,12 @@ def inferred(values: Sequence[Any]) -> Any:
     except (pa.ArrowException, UnicodeEncodeError, TypeError, OverflowError):
         return pa.string()
     return pa.string() if pa.types.is_null(kind) or pa.types.is_nested(kind) else kind
+
+
+def _fitted(value: Any, kind: Any) -> Any:
+    import pyarrow as pa
+
+    return (pa.scalar(value).cast(kind) if isinstance(value, str) else pa.scalar(value, kind)).as_py()
 
 
 def _as_json(value: object) -> str:

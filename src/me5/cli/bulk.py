@@ -100,6 +100,7 @@ def run(
     me5 bulk run corpus/ --out vectors --shard 3/16
     """
     options.show_warnings(quiet=quiet)
+    share = _shard(shard)
     settings = Settings(
         inputs=tuple(inputs), side=side, task=task, format=format, fields=tuple(field or ()), id_field=id_field,
         keep=tuple(keep or ()), keep_text=keep_text, vectors=vectors, part_texts=part_texts,
@@ -116,7 +117,7 @@ def run(
     if plan_only:
         _show_plan(job, as_json, quiet)
         return
-    _end(work(job, chosen, shard=_shard(shard), show=not quiet), as_json, quiet)
+    _end(work(job, chosen, shard=share, show=not quiet), as_json, quiet)
 
 
 def resume_job(

@@ -23,12 +23,17 @@ _BATCH_BYTES, _BATCH_ROWS = 1 << 26, 8192
 _UNKNOWN_SIZE, _FEW_ROWS = "DELTA_BYTE_ARRAY", 16
 
 
-def columns(path: Path) -> list[str]:
-    """The names of the columns."""
+def schema(path: Path) -> Any:
+    """The names and Arrow types of the columns."""
     import pyarrow.parquet as pq
 
     with _explained(path):
-        return list(pq.read_schema(path).names)
+        return pq.read_schema(path)
+
+
+def columns(path: Path) -> list[str]:
+    """The names of the columns."""
+    return list(schema(path).names)
 
 
 def count(path: Path) -> int:
