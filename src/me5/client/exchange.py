@@ -169,7 +169,7 @@ class Tries:
         doubled: float = min(_FIRST_WAIT * 2 ** (self._done - 1), _LONGEST_WAIT)
         wait = max(requested, doubled) * random.uniform(1, 1.5)
         _log.warning(
-            "%s: %s; try %d of %d in %.1f s", self._what, _describe(outcome), self._done + 1, self._retries + 1, wait
+            "%s: %s; try %d of %d in %.1f s", self._what, describe(outcome), self._done + 1, self._retries + 1, wait
         )
         return wait
 
@@ -185,12 +185,12 @@ class Tries:
             hint = f"; is {self._service} running there?"
         status = outcome.status_code if isinstance(outcome, httpx2.Response) else None
         tries = f"{self._done} {'try' if self._done == 1 else 'tries'}"
-        return ServiceError(f"{self._what}: {_describe(outcome)}, after {tries}{hint}", status=status, tries=self._done)
+        return ServiceError(f"{self._what}: {describe(outcome)}, after {tries}{hint}", status=status, tries=self._done)
 
     def _refusal(self, reply: httpx2.Response) -> Me5Error:
         if reply.status_code in (400, 413, 422):
             counted = f" (counted from item {self._request.first:,} of the input)" if self._request.first else ""
-            return InputError(f"{self._what}: {_describe(reply)}{counted}")
+            return InputError(f"{self._what}: {describe(reply)}{counted}")
         hints = {
             401: ". Pass api_key=…, or set ME5_API_KEY",
             403: ". Pass another api_key=…",
@@ -255,7 +255,7 @@ def _retry_after(outcome: Outcome) -> float:
     return max(0.0, seconds) if math.isfinite(seconds) else 0.0
 
 
-def _describe(outcome: Outcome) -> str:
+def describe(outcome: Outcome) -> str:
     """One line on what happened: the lost connection, or the status and its message in any dialect of the service."""
     if not isinstance(outcome, httpx2.Response):
         return f"{type(outcome).__name__} {outcome}".strip()

@@ -44,11 +44,15 @@ _AT_ONCE = 256
 
 @dataclass(frozen=True)
 class DeduplicationSettings:
-    """`near` is the similarity from which documents (with `near_queries`, queries too) are copies; None: only equal."""
+    """`near` is the similarity from which documents (with `near_queries`, queries too) are copies; None: only equal.
+
+    `shortest_query` is the letters from which queries of the same instruction may be nearly equal.
+    """
 
     near: float | None = 0.8
     near_queries: bool = False
     seed: int = 0
+    shortest_query: int = _SHORTEST
 
     def __post_init__(self) -> None:
         if self.near is not None and not 0.5 <= self.near <= 1:
@@ -97,9 +101,9 @@ def deduplicate(
     counts = dataset.counts
     total = 2 * (counts["documents"] + counts["queries"]) + counts["relations"]
     with track(total, show=show_progress_bar, description="Deduplicating", unit="rows") as advance:
-        documents = _copies(dataset, "documents", settings.near, settings.seed, advance)
+        documents = _copies(dataset, "documents", settings.near, settings.seed, _SHORTEST, advance)
         near = settings.near if settings.near_queries else None
-        queries = _copies(dataset, "queries", near, settings.seed, advance)
+        queries = _copies(dataset, "queries", near, settings.seed, settings.shortest_query, advance)
         relations = number_relations(dataset)
         _keep_apart(relations, documents, queries)
         removed |= {"documents": documents.removed(), "queries": queries.removed()}
@@ -126,7 +130,9 @@ def _moved(
         )
 
 
-def _copies(dataset: Dataset, table: TextTable, near: float | None, seed: int, advance: Advance) -> _Copies:
+def _copies(
+    dataset: Dataset, table: TextTable, near: float | None, seed: int, shortest: int, advance: Advance
+) -> _Copies:
     rows = dataset.counts[table]
     copies = _Copies(np.arange(rows), np.arange(rows))
     first: dict[int, int] = {}
@@ -137,14 +143,15 @@ def _copies(dataset: Dataset, table: TextTable, near: float | None, seed: int, a
         kept: list[int] = []
         pieces: list[tuple[int, list[str]]] = []
         for row, value in enumerate(dataset.texts(table, advance=advance)):
-            text = _text(value)
-            place = first.setdefault(text_key(text), row)
+            place = first.setdefault(text_key(_text(value)), row)
             if place != row:
                 copies.equal[row] = place
                 continue
-            if near and len(reduced := letters(text)) >= _SHORTEST:
+            # An instruction that many queries share would make them alike.
+            text, instruction = (value.whole, "") if isinstance(value, Document) else (value.text, value.instruction)
+            if near and len(reduced := letters(text)) >= shortest:
                 kept.append(row)
-                numbers[row] = figures(text)
+                numbers[row] = figures(text, instruction)
                 pieces.append((row, [reduced[at : at + _PIECE] for at in range(len(reduced) - _PIECE + 1)]))
                 if len(pieces) == _AT_ONCE:
                     _sign(signatures, pieces, seed)

@@ -75,7 +75,7 @@ class Job:
         """
         if not self.missing:
             return
-        with _alone(self.folder):
+        with alone(self.folder):
             for shard in self.missing:
                 with replacing(shard.path) as file:
                     write(shard, file)
@@ -139,7 +139,7 @@ def open_job(
                 f"{folder} holds an unfinished or earlier job with other {', '.join(differing)}; repeat it as it was, "
                 "name another folder with --job, or throw its work away with --restart"
             )
-        with _alone(folder):
+        with alone(folder):
             shutil.rmtree(folder)
     if not path.exists():
         with explained(str(folder)):
@@ -152,7 +152,7 @@ def open_job(
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Hold a folder's lock, which the system takes back when the process ends in whatever way."""
     with explained(str(folder)):
         lock = (folder / "lock").open("w")

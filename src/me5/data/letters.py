@@ -40,6 +40,6 @@ def text_key(text: str) -> int:
     return int.from_bytes(blake2b(letters(text).encode(), digest_size=16).digest()[:8], "little", signed=True)
 
 
-def figures(text: str) -> bytes:
-    """8 bytes that stand for the numbers in a text, in order: texts that differ in one say different things."""
-    return blake2b(" ".join(_DIGITS.findall(text)).encode(), digest_size=8).digest()
+def figures(text: str, instruction: str = "") -> bytes:
+    """8 bytes for the numbers in a text, in order, and its task: texts that differ in one say different things."""
+    return blake2b(f"{instruction}\n{' '.join(_DIGITS.findall(text))}".encode(), digest_size=8).digest()

@@ -26,6 +26,7 @@ from me5.search import language
 from me5.search.conditions import quoted
 from me5.search.documents import Document, NoTextError
 from me5.search.planning import NOWHERE, BadFile, Forecast, Summary, Work, textless, told, unwritable
+from me5.search.readers import LINES
 from me5.search.readers.tables import plain
 from me5.search.schema import IndexedFile, Row
 from me5.search.splitting import Passage, Splitter
@@ -36,8 +37,6 @@ from me5.vectors import Float32
 T = TypeVar("T")
 # A batch takes about this long, whatever the model and the machine: it is what a kill loses.
 _BATCH_SECONDS = 10.0
-# Kinds whose line breaks mean something; in the others they may only fill a page.
-_LINES = ("code", "html", "docx", "markdown", "notebook")
 _FIRST_BATCH, _LARGEST_BATCH = 64, 4096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_TEXT = "holds no text"
@@ -149,7 +148,7 @@ class Indexing:
             code = language.detect(document.text if len(document.text) >= 40 else f"{document.title} {document.text}")
         # Not with its text: a batch would hold whole documents.
         origin = _Origin(work, replace(document, text="", sections=()), code, metadata)
-        for passage in self._splitter.split(document, wrapped=work.kind not in _LINES):
+        for passage in self._splitter.split(document, wrapped=work.kind not in LINES):
             self._next.pairs.append((origin, passage))
             if len(self._next.pairs) >= self._size:
                 self._flush()

@@ -49,6 +49,9 @@ _NONE = frozenset({"und", "mul", "mis", "zxx"})
 _LIKELY, _SURE = 0.2, 0.9
 # So many letters a passage needs to differ from its document.
 _LONG = 100
+# So many letters a text needs to contradict what it should be in. Of 16,400 questions and passages in 30 languages none
+# of so many letters was surely in another one; of those with 30 letters 61 % are surely in their own, with 60 80 %.
+_ENOUGH = 20
 # A document is judged by its beginning, middle and end: 0.5 ms.
 _SAMPLE = 400
 
@@ -65,6 +68,19 @@ def of_passage(text: str, document: str) -> str:
         return document
     code, sure = _judged(text[: 3 * _SAMPLE])
     return code if sure >= _SURE else document
+
+
+def contradicts(text: str, code: str) -> str:
+    """The code of the language that a text is surely in where that is not `code`, else "". Short texts say nothing."""
+    if code not in _COMMON | _RARE or sum(map(str.isalpha, text)) < _ENOUGH:
+        return ""
+    other, sure = _judged(_sampled(text))
+    return other if other != code and sure >= _SURE else ""
+
+
+def known() -> dict[str, str]:
+    """The languages that are told apart: English names by code, those that are written often first."""
+    return {code: names[0].title() for code, names in (_COMMON | _RARE).items()}
 
 
 def detect_question(text: str) -> str:

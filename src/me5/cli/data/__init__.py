@@ -2,7 +2,7 @@
 
 import typer
 
-from me5.cli.data import check, decontaminate, deduplicate, filter, mine, read, score, tokenizer  # noqa: A004
+from me5.cli.data import check, decontaminate, deduplicate, filter, mine, read, score, synthesize, tokenizer  # noqa: A004
 from me5.cli.register import register
 
 app = typer.Typer(
@@ -13,5 +13,5 @@ app = typer.Typer(
 register(
     app, read=read.read, check=check.check, deduplicate=deduplicate.deduplicate,
     decontaminate=decontaminate.decontaminate, filter=filter.filter, mine=mine.mine, score=score.score,
-    tokenizer=tokenizer.tokenizer,
+    synthesize=synthesize.synthesize, tokenizer=tokenizer.tokenizer,
 )  # fmt: skip

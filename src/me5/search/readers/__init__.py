@@ -59,6 +59,8 @@ _KINDS: Mapping[Kind, str] = {
     Kind("parquet", tables.read, 0): ".parquet",
     Kind("code", _whole(plain.read_code)): _CODE,
 }
+# Kinds whose line breaks mean something; in the others they may only fill a page.
+LINES = ("code", "html", "docx", "markdown", "notebook")
 BY_SUFFIX: Mapping[str, Kind] = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suffixes.split()}
 
 
