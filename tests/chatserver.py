@@ -60,7 +60,7 @@ class Chat:
     @contextmanager
     def running(self) -> Iterator["Chat"]:
         """Serve until the block ends."""
-        server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"chat": self}))
+        server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"chat": self}))
         server.daemon_threads = True
         self.address = f"http://127.0.0.1:{server.server_port}/v1"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -105,13 +105,18 @@ def well(body: dict[str, Any], draw: random.Random) -> Any:
         }
     first, second = sentence(draw), sentence(draw)
     if '"user_query"' in prompt:
-        query = f"where is {first[4:40]}"
+        query = f"where is {first[4:-1]}"
         return {"user_query": query, "positive_document": f"{first} {second}", "hard_negative_document": sentence(draw)}
     if '"misleading_label"' in prompt:
         return {"input_text": first, "label": f"about {second[4:20]}", "misleading_label": f"not {second[8:25]}"}
     if '"S1"' in prompt:
         return {"S1": first, "S2": f"They say this: {first}", "S3": second}
     return {"input": first, "positive_document": f"Someone says: {first}"}
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *args: object) -> None:
+        """A client that was killed is no error."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -128,6 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
         with chat.lock:
             number = sum(chat.asked.values()) + 1
             chat.asked[prompt] += 1
+            turn = chat.asked[prompt]
             chat.bodies.append(body)
             chat.headers.append({name.lower(): value for name, value in self.headers.items()})
             chat.times.append(time.monotonic())
@@ -135,12 +141,12 @@ class _Handler(BaseHTTPRequestHandler):
             chat.most = max(chat.most, chat.open)
         try:
             time.sleep(chat.delay)
-            self._answer(number, body, prompt)
+            self._answer(number, turn, body, prompt)
         finally:
             with chat.lock:
                 chat.open -= 1
 
-    def _answer(self, number: int, body: dict[str, Any], prompt: str) -> None:
+    def _answer(self, number: int, turn: int, body: dict[str, Any], prompt: str) -> None:
         chat = self.chat
         fault = chat.fault(number, body)
         if fault == "drop":
@@ -154,8 +160,6 @@ class _Handler(BaseHTTPRequestHandler):
             return
         text = fault
         if text is None:
-            with chat.lock:
-                turn = chat.asked[prompt]
             draw = random.Random(hashlib.sha256(f"{prompt} {turn}".encode()).hexdigest())
             text = json.dumps((chat.answer or well)(body, draw))
         usage = {"prompt_tokens": len(prompt) // 4, "completion_tokens": len(text) // 4, "total_tokens": 0}

@@ -128,6 +128,18 @@ def test_queries_are_compared_in_full_only_when_asked(tmp_path):
     assert len(texts(cleaned(tmp_path / "near", *items, near_queries=True), "queries")) == 1
 
 
+def test_an_instruction_that_queries_share_does_not_make_them_alike(tmp_path):
+    task, other = passage(6), passage(7)
+    items = (Query("who built the bridge over the river?", task), Query("who painted the museum on the hill?", task))
+    assert len(texts(cleaned(tmp_path, *items, near_queries=True, shortest_query=20), "queries")) == 2
+    items = (Query("who built the bridge over the river?", task), Query("who built the bridge over the rivers?", task))
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    assert len(texts(cleaned(tmp_path / "a", *items, near_queries=True, shortest_query=20), "queries")) == 1
+    items = (items[0], Query("who built the bridge over the rivers?", other))
+    assert len(texts(cleaned(tmp_path / "b", *items, near_queries=True, shortest_query=20), "queries")) == 2
+
+
 def test_exact_only_and_wrong_similarity(tmp_path):
     items = (Document(passage(5)), Document(passage(5) + " more"))
     assert len(texts(cleaned(tmp_path, *items, near=None), "documents")) == 2

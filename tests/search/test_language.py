@@ -42,6 +42,14 @@ def test_a_passage_differs_from_its_document_only_when_it_is_long_and_sure():
     assert language.of_passage("x = foo(bar) " * 40, "en") == "en"
 
 
+def test_a_text_contradicts_its_language_only_when_it_is_sure():
+    assert language.contradicts(GERMAN, "en") == "de"
+    assert language.contradicts(GERMAN, "de") == ""
+    assert language.contradicts("Tee, Kaffee", "en") == "", "too short to tell"
+    assert language.contradicts(GERMAN, "tlh") == "", "nobody can tell"
+    assert language.known()["my"] == "Burmese"
+
+
 def test_a_document_has_one_language(index):
     documents = {
         "mixed": Document(f"{ENGLISH * 4}\n\nQuod erat demonstrandum.\n\n/// pip install me5\n\n{ENGLISH * 4}"),

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 import httpx2
@@ -14,7 +14,7 @@ from me5.synthesis.budget import Budget, Limits, bound
 from me5.synthesis.endpoint import ChatEndpoint, Way, other_way, read_reply
 from me5.synthesis.forms import schema_of
 from me5.synthesis.log import Answer, AnswerLog
-from me5.synthesis.requests import ChatModel, ChatRequest
+from me5.synthesis.requests import ChatModel, ChatRequest, Manners
 
 _RETRIED = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 _UNAUTHORISED = {401: "the key is wrong or missing", 402: "the account has no credit", 403: "the key may not do this"}
@@ -23,15 +23,6 @@ _REFUSED = (400, 413, 422)
 _FINAL = ("content_filter", "content_policy", "context_length", "string_above_max_length", "invalid_prompt")
 # So many requests in a row without an answer, after all their tries: the server is gone.
 _HOPELESS = 3
-
-
-@dataclass(frozen=True)
-class Manners:
-    """How a server is asked: requests at once, at most per minute (None: as it allows), tries after the first."""
-
-    at_once: int = 8
-    per_minute: float | None = None
-    retries: int = 10
 
 
 @dataclass(frozen=True)
@@ -44,7 +35,7 @@ class Asked:
 
 
 def ask(
-    connect: Callable[[], ChatEndpoint],
+    endpoint: ChatEndpoint,
     requests: Iterable[ChatRequest],
     model: ChatModel,
     log: AnswerLog,
@@ -59,11 +50,8 @@ def ask(
     """
 
     async def run() -> Asked:
-        endpoint = connect()
-        try:
+        async with endpoint:
             return await _Asking(endpoint, model, log, limits, manners, advance).run(requests)
-        finally:
-            await endpoint.close()
 
     try:
         return asyncio.run(run())
@@ -75,20 +63,30 @@ def _first(error: Exception) -> Exception:
     return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
-class _Pace:
+class Pace:
     """When the next request may be sent: after the last by a gap, and not while the server wants a rest."""
 
-    def __init__(self, per_minute: float | None) -> None:
+    def __init__(
+        self,
+        per_minute: float | None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
         self._gap = 60.0 / per_minute if per_minute else 0.0
         self._next = 0.0
+        self._clock = clock
+        self._sleep = sleep
 
     async def turn(self) -> None:
-        while (left := self._next - time.monotonic()) > 0:
-            await asyncio.sleep(left)
-        self._next = time.monotonic() + self._gap
+        """Wait until a request may be sent."""
+        while (left := self._next - self._clock()) > 0:
+            await self._sleep(left)
+        self._next = self._clock() + self._gap
 
     def rest(self, seconds: float) -> None:
-        self._next = max(self._next, time.monotonic() + seconds)
+        """Send nothing for so long."""
+        self._next = max(self._next, self._clock() + seconds)
 
 
 class _Asking:
@@ -109,7 +107,7 @@ class _Asking:
         self._limits = limits
         self._manners = manners
         self._advance = advance
-        self._pace = _Pace(manners.per_minute)
+        self._pace = Pace(manners.per_minute)
         self._budget = Budget(limits, requests=log.tries, cost=limits.cost(log.tokens_in, log.tokens_out))
         self._answered = self._failed = self._in_a_row = 0
         self._reason = ""

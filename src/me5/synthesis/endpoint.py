@@ -46,7 +46,7 @@ class Way:
 
 
 class ChatEndpoint:
-    """Sends requests to a server, and learns which parameters it refuses. Used within one event loop; to be closed.
+    """Sends requests to a server, and learns which parameters it refuses. Connected within an `async with` block.
 
     The key is a bearer token. `said` is called with each change of how requests are written, by default a warning.
     """
@@ -60,15 +60,21 @@ class ChatEndpoint:
         timeout: float = 300.0,
         said: Callable[[str], None] | None = None,
     ) -> None:
-        # Its own retries would be counted by nobody.
-        self._client = AsyncOpenAI(api_key=key or "none", base_url=url, max_retries=0, timeout=timeout)
         self._model = model
+        self._key = key
+        self._timeout = timeout
         self._said = said or _warn
         self.url = url
         self.way = Way()
 
-    async def close(self) -> None:
-        """Close all connections."""
+    async def __aenter__(self) -> "ChatEndpoint":
+        # Its own retries would be counted by nobody.
+        self._client = AsyncOpenAI(
+            api_key=self._key or "none", base_url=self.url, max_retries=0, timeout=self._timeout
+        )  # fmt: skip
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
     async def send(self, request: ChatRequest, way: Way) -> Outcome:

@@ -99,7 +99,7 @@ def parse(form: str, answer: str) -> Form:
         return FORMS[form].model_validate_json(fenced[1] if fenced else answer)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        if first["type"] == "json_invalid":
+        if first["type"] in ("json_invalid", "string_unicode"):
             raise RefusedError("no JSON", first["msg"]) from error
         place = ".".join(map(str, first["loc"]))
         raise RefusedError("another form", f"{place}: {first['msg']}" if place else first["msg"]) from error

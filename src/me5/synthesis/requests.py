@@ -23,6 +23,15 @@ class ChatModel:
 
 
 @dataclass(frozen=True)
+class Manners:
+    """How a server is asked: requests at once, at most per minute (None: as it allows), tries after the first."""
+
+    at_once: int = 8
+    per_minute: float | None = None
+    retries: int = 10
+
+
+@dataclass(frozen=True)
 class ChatRequest:
     """One request, and what its answer is worth.
 

@@ -17,7 +17,7 @@ from me5.data.writing import write_dataset
 from me5.errors import InputError
 from me5.files.atomic import replacing
 from me5.progress import track
-from me5.synthesis.asking import Asked, Manners, ask
+from me5.synthesis.asking import Asked, ask
 from me5.synthesis.budget import Limits
 from me5.synthesis.collecting import Collected, collect_examples, collect_tasks
 from me5.synthesis.endpoint import ChatEndpoint
@@ -26,7 +26,7 @@ from me5.synthesis.judging import Judging, Verdict, judge
 from me5.synthesis.log import AnswerLog, open_log
 from me5.synthesis.planning import Plan, QuestionPlan, example_requests, question_requests, task_requests
 from me5.synthesis.reporting import Report, Stages, build
-from me5.synthesis.requests import ChatModel, ChatRequest
+from me5.synthesis.requests import ChatModel, ChatRequest, Manners
 from me5.synthesis.templates import Templates
 
 ASIDE = "refused.jsonl"
@@ -64,7 +64,7 @@ class Result:
 def synthesize(
     settings: Settings,
     *,
-    connect: Callable[[], ChatEndpoint] | None,
+    endpoint: ChatEndpoint | None,
     teacher: EmbeddingTeacher | None,
     out: Path,
     workspace: Workspace,
@@ -72,13 +72,13 @@ def synthesize(
 ) -> Result:
     """Ask for what the workspace's log does not hold, and write a dataset of all answers.
 
-    `connect` None asks nothing: the log is replayed. Without a `teacher` no model judges the pairs. The dataset has
+    `endpoint` None asks nothing: the log is replayed. Without a `teacher` no model judges the pairs. The dataset has
     `report.json`, `report.md` and `refused.jsonl` beside its tables. A later run resumes from the workspace; one with a
     larger plan asks for the difference.
     """
     check_free(out, overwrite=overwrite)
     with open_log(workspace.folder / "answers") as log:
-        run = _Run(settings, connect, log, workspace)
+        run = _Run(settings, endpoint, log, workspace)
         raw = run.collect()
     clean, pairs = _clean(raw, settings, workspace)
     verdict = Verdict.none(clean) if teacher is None else judge(clean, teacher, settings.judging, workspace)
@@ -100,11 +100,9 @@ def synthesize(
 class _Run:
     """Asking and collecting."""
 
-    def __init__(
-        self, settings: Settings, connect: Callable[[], ChatEndpoint] | None, log: AnswerLog, workspace: Workspace
-    ) -> None:
+    def __init__(self, settings: Settings, endpoint: ChatEndpoint | None, log: AnswerLog, workspace: Workspace) -> None:
         self._settings = settings
-        self._connect = connect
+        self._endpoint = endpoint
         self._log = log
         self._workspace = workspace
         self.collected = Collected()
@@ -166,7 +164,7 @@ class _Run:
         )  # fmt: skip
 
     def _ask(self, requests: Callable[[], Iterator[ChatRequest]], description: str) -> None:
-        if self._connect is None or (self.asked is not None and self.asked.exhausted):
+        if self._endpoint is None or (self.asked is not None and self.asked.exhausted):
             return
         settings = self._settings
         keys = (request.key(settings.model, schema_of(request.form)) for request in requests())
@@ -174,7 +172,7 @@ class _Run:
         show = self._workspace.show_progress_bar
         with track(missing, show=show, description=description, unit="answers") as advance:
             asked = ask(
-                self._connect, requests(), settings.model, self._log, limits=settings.limits, manners=settings.manners,
+                self._endpoint, requests(), settings.model, self._log, limits=settings.limits, manners=settings.manners,
                 advance=advance,
             )  # fmt: skip
         before = self.asked or Asked(exhausted=False, failed=0)

@@ -1,6 +1,7 @@
 """`me5 data synthesize`: training data from a chat model."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -11,14 +12,12 @@ from me5.cli.data import shared, work
 from me5.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from me5.data.contract import Document
+    from me5.data.jobs import Workspace
     from me5.embedder import Embedder
     from me5.synthesis.endpoint import ChatEndpoint
-    from me5.synthesis.planning import QuestionPlan
+    from me5.synthesis.planning import Plan, QuestionPlan
     from me5.synthesis.requests import ChatModel
-    from me5.synthesis.run import Result
+    from me5.synthesis.run import Result, Settings
 
 T = TypeVar("T")
 _CHAT, _WANTED, _LIMITS, _CHECKS = "Chat model", "What to ask for", "Limits", "Checks"
@@ -102,9 +101,6 @@ CrossLingual = Annotated[
 QuestionsOf = Annotated[
     int, typer.Option("--questions", min=1, rich_help_panel=_WANTED, help="Questions per passage and language.")
 ]
-PassageTokens = Annotated[
-    int, typer.Option("--passage-tokens", min=16, rich_help_panel=_WANTED, help="The longest passage.")
-]
 Seed = Annotated[int, typer.Option("--seed", rich_help_panel=_WANTED, help="Seed of every draw.")]
 AtOnce = Annotated[int, typer.Option("--at-once", min=1, rich_help_panel=_LIMITS, help="Requests in flight at a time.")]
 PerMinute = Annotated[
@@ -185,7 +181,6 @@ def synthesize(
     per_task: PerTask = 3,
     cross_lingual: CrossLingual = 0.0,
     questions: QuestionsOf = 2,
-    passage_tokens: PassageTokens = 256,
     seed: Seed = 0,
     at_once: AtOnce = 8,
     per_minute: PerMinute = None,
@@ -210,8 +205,7 @@ def synthesize(
     """Let a chat model write training data: tasks and examples in many languages, or questions about your documents.
 
     Answers are read strictly, checked for their language, deduplicated, and judged by an embedding model; what is
-    refused is kept aside with the reason. Every answer is logged when it comes: the same command resumes, and asks
-    nothing twice.
+    refused is kept aside with the reason. Every answer is logged as it comes, so the same command resumes.
 
     \b
     me5 data synthesize --endpoint http://localhost:8000/v1 --model qwen3 --languages en,de,ja -n 500 -o synthetic
@@ -219,58 +213,75 @@ def synthesize(
     me5 data synthesize --from-documents handbook --languages de,en --model gpt-5-mini -o questions
     me5 data synthesize --write-prompts prompts
     """
-    from me5.data.teachers import CheckpointTeacher
-    from me5.synthesis.asking import Manners
     from me5.synthesis.budget import Limits
     from me5.synthesis.judging import Judging
-    from me5.synthesis.planning import Plan
-    from me5.synthesis.requests import ChatModel
+    from me5.synthesis.requests import ChatModel, Manners
     from me5.synthesis.run import Settings
-    from me5.synthesis.run import synthesize as synthesized
     from me5.synthesis.templates import SYSTEM, Templates
 
     templates = Templates.load(prompts)
     if write_prompts is not None:
         templates.write(write_prompts)
         return
-    folder = _given(out, "--out")
-    place = work.workplace(folder, job, restart=restart, quiet=quiet or as_json)
     asked = ChatModel(_given(chat, "--model"), templates.fill(SYSTEM, {}), temperature, 1.0, answer_tokens)
-    connect = None if replay else _connection(_given(endpoint, "--endpoint"), asked, key_variable, timeout)
+    server = None if replay else _endpoint(_given(endpoint, "--endpoint"), asked, key_variable, timeout)
     embedder = None if no_judge and documents is None else model.open(quiet=quiet)
-    if documents is not None:
-        passages = _passages(documents, _given(embedder, "a model"), passage_tokens, quiet=quiet or as_json)
-        plan: Plan | QuestionPlan = QuestionPlan(passages, _listed(languages), questions, examples, seed)
+    if documents is not None and embedder is not None:
+        plan = _question_plan(documents, embedder, languages, questions, examples, seed, quiet=quiet or as_json)
     else:
-        plan = Plan(examples or 1000, _listed(kinds), _listed(languages), per_task, cross_lingual, seed)
+        plan = _plan(examples, kinds, languages, per_task, cross_lingual, seed)
     settings = Settings(
         plan, asked, templates, Limits(price_in, price_out, max_cost, max_requests),
         Manners(at_once, per_minute, retries), Judging(top, margin, whole_corpus=documents is not None),
         tuple(evaluation or ()), licence,
     )  # fmt: skip
-    teacher = None if no_judge or embedder is None else CheckpointTeacher(embedder)
-    result = synthesized(settings, connect=connect, teacher=teacher, out=folder, workspace=place, overwrite=overwrite)
+    folder = _given(out, "--out")
+    place = work.workplace(folder, job, restart=restart, quiet=quiet or as_json)
+    result = _run(settings, server, None if no_judge else embedder, folder, place, overwrite=overwrite)
     _print(result, place.folder, as_json=as_json, quiet=quiet)
 
 
-def _connection(endpoint: str, model: "ChatModel", key_variable: str, timeout: float) -> "Callable[[], ChatEndpoint]":
-    """What opens the endpoint, within the event loop that uses it."""
+def _endpoint(url: str, model: "ChatModel", key_variable: str, timeout: float) -> "ChatEndpoint":
     from me5.synthesis.endpoint import ChatEndpoint
 
-    key = os.environ.get(key_variable) or None
-    return lambda: ChatEndpoint(endpoint, model, key=key, timeout=timeout)
+    return ChatEndpoint(url, model, key=os.environ.get(key_variable), timeout=timeout)
 
 
-def _passages(folder: Path, embedder: "Embedder", tokens: int, *, quiet: bool) -> "tuple[Document, ...]":
-    """The passages of a user's documents; files that cannot be read are told."""
+def _plan(
+    examples: int | None, kinds: str | None, languages: str | None, per_task: int, cross_lingual: float, seed: int
+) -> "Plan | QuestionPlan":
+    from me5.synthesis.planning import Plan
+
+    return Plan(examples or 1000, _listed(kinds), _listed(languages), per_task, cross_lingual, seed)
+
+
+def _question_plan(
+    documents: Path, embedder: "Embedder", languages: str | None, questions: int, examples: int | None, seed: int, *,
+    quiet: bool,
+) -> "Plan | QuestionPlan":  # fmt: skip
+    """Questions about a user's documents; files that cannot be read are named."""
     from me5.synthesis.documents import read_passages
+    from me5.synthesis.planning import QuestionPlan
 
-    found = read_passages(folder, embedder, tokens=tokens, show_progress_bar=not quiet)
+    found = read_passages(documents, embedder, show_progress_bar=not quiet)
     for reason in found.bad:
         output.complain("warning", reason)
     if not quiet:
         typer.echo(f"{found.files:,} files, {len(found.documents):,} passages", err=True)
-    return tuple(found.documents)
+    return QuestionPlan(tuple(found.documents), _listed(languages), questions, examples, seed)
+
+
+def _run(
+    settings: "Settings", endpoint: "ChatEndpoint | None", embedder: "Embedder | None", out: Path,
+    place: "Workspace", *, overwrite: bool,
+) -> "Result":  # fmt: skip
+    from me5.data.teachers import CheckpointTeacher
+    from me5.errors import TruncationWarning
+    from me5.synthesis.run import synthesize as synthesized
+
+    warnings.simplefilter("ignore", TruncationWarning)  # long documents are usual
+    teacher = None if embedder is None else CheckpointTeacher(embedder)
+    return synthesized(settings, endpoint=endpoint, teacher=teacher, out=out, workspace=place, overwrite=overwrite)
 
 
 def _given(value: T | None, name: str) -> T:
