@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test avx2 emulated check lint format types docs package clean
+.PHONY: help demo test suites avx2 emulated check lint format types docs package clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -14,6 +14,13 @@ demo: $(VENV)/base  ## Answer the model card's example with the bundled model, o
 
 test: $(VENV)/dev  ## Run the tests
 	$(BIN)/pytest -n auto --durations 25
+
+# LangChain's suite brings plugins for pytest that change every other test, so it is installed beside the environment.
+suites: $(VENV)/dev  ## Run the test suite that LangChain publishes, on our adapters
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target build/suites langchain-tests \
+	    pytest-asyncio pytest-benchmark pytest-codspeed pytest-recording pytest-socket py-cpuinfo syrupy vcrpy
+	PYTHONPATH=build/suites $(BIN)/pytest -o addopts= -o filterwarnings=default -o asyncio_mode=auto \
+	    -o asyncio_default_fixture_loop_scope=function tests/adapters/test_suites.py
 
 # oneDNN's kernels, and with them the choice of the precision, as on a processor without AVX-512. OpenVINO's own kernels
 # obey no limit: `make emulated` runs those too, some twenty times slower.

@@ -88,6 +88,59 @@ def test_langchain_store(langchain, embedder, tmp_path):
         store.add_texts(["x", "y"], [{}])
 
 
+FILTERED = {
+    "equal": ({"n": 1}, {"b"}),
+    "greater": ({"n": {"$gt": 0}}, {"b", "c"}),
+    "between": ({"n": {"$gte": 0, "$lt": 2}}, {"a", "b"}),
+    "in": ({"kind": {"$in": ["x", "z"]}}, {"a", "b"}),
+    "or": ({"$or": [{"n": 0}, {"kind": "y"}]}, {"a", "c"}),
+    "and not": ({"$and": [{"n": {"$ne": 0}}, {"$not": {"kind": "y"}}]}, {"b"}),
+    "no bool": ({"kind": True}, set()),
+}
+
+
+def test_langchain_store_filters_and_gets_whole_documents(langchain, embedder, tmp_path):
+    store = langchain.Me5VectorStore.from_texts(
+        TEXTS, langchain.Me5Embeddings(embedder), [{"n": n, "kind": kind} for n, kind in enumerate("xxy")],
+        ids=["a", "b", "c"], uri=str(tmp_path / "s"),
+    )  # fmt: skip
+    for filters, expected in FILTERED.values():
+        found = store.similarity_search("bread", k=3, filter=filters)
+        assert {document.id for document in found} == expected
+    (found,) = store.similarity_search("bread", k=3, filter={"n": {"$gt": 0}}, where="source = 'c'")
+    assert (found.id, found.metadata) == ("c", {"n": 2, "kind": "y"})
+    long = " ".join(f"Sentence {number} is about bread." for number in range(100))
+    store.add_texts([long], ids=["long"])
+    assert len(store.index) > 4
+    assert [document.page_content for document in store.get_by_ids(["long", "b", "none", "b"])] == [TEXTS[1], long]
+    for wrong, said in (({"n": {"$near": 1}}, "unknown operator '\\$near' of 'n'"), ({"$nor": []}, "unknown operator")):
+        with pytest.raises(InputError, match=said):
+            store.similarity_search("bread", filter=wrong)
+
+
+def test_langchain_store_searches_by_vector_and_for_variety(langchain, embedder, tmp_path):
+    copies = [TEXTS[1], "Bread needs flour, water, salt, and some yeast.", TEXTS[0]]
+    store = langchain.Me5VectorStore.from_texts(
+        copies, langchain.Me5Embeddings(embedder), [{"n": n} for n in range(3)], ids=["b", "b2", "a"],
+        uri=str(tmp_path / "s"),
+    )  # fmt: skip
+    vector = embedder.encode_query("what is bread made of?")[0].tolist()
+    assert {document.id for document in store.similarity_search_by_vector(vector, k=2)} == {"b", "b2"}
+    varied = store.max_marginal_relevance_search("what is bread made of?", k=2, lambda_mult=0.0)
+    assert {document.id for document in varied} in ({"a", "b"}, {"a", "b2"})
+    (best, second) = store.max_marginal_relevance_search("what is bread made of?", k=2, lambda_mult=1.0)
+    assert {best.id, second.id} == {"b", "b2"}
+    assert store.max_marginal_relevance_search("bread", filter={"n": 9}) == []
+    retriever = store.as_retriever(search_type="mmr", search_kwargs={"k": 1, "filter": {"n": 2}})
+    assert [document.id for document in retriever.invoke("bread")] == ["a"]
+
+
+def test_langchain_embeddings_load_what_they_are_told(langchain, xlmr):
+    assert langchain.Me5Embeddings().embedder.checkpoint.name == Embedder.load().checkpoint.name
+    with pytest.warns(match="nothing says how"):
+        assert langchain.Me5Embeddings(str(xlmr)).embedder.checkpoint.path == xlmr
+
+
 def test_llama_index_embedding(embedder):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

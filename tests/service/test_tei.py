@@ -118,6 +118,15 @@ def test_info(client):
     assert info["max_client_batch_size"] == 2048
     assert info["auto_truncate"] is True
     assert info["dim"] == 384
+    # TEI's own document, of 1.9, allows null in these fields only.
+    assert {name for name, value in info.items() if value is None} <= {
+        "model_sha",
+        "sha",
+        "docker_label",
+        "max_batch_requests",
+    }
+    assert info["max_batch_tokens"] > 0
+    assert info["tokenization_workers"] > 0
 
 
 def test_truncation(client):

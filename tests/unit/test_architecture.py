@@ -45,7 +45,7 @@ HOMES = {
     "markdown_it": ("search/readers/markdown.py",),
     "langchain_core": ("adapters/langchain.py",),
     "llama_index": ("adapters/llama_index.py",),
-    "haystack": ("adapters/haystack.py",),
+    "haystack": ("adapters/haystack.py", "adapters/haystack_store.py"),
     "scipy": ("evaluation/",),
     "sklearn": ("evaluation/",),
     "ir_measures": ("evaluation/metrics.py",),

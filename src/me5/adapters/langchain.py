@@ -1,12 +1,18 @@
 """LangChain: `Me5Embeddings` for any vector store, and `Me5VectorStore` over a `me5.search.Index`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
+
+from me5.adapters.metadata import mongo_filter
+from me5.adapters.stored import metadata_of, stored
 from me5.embedder import Embedder
 from me5.errors import InputError, MissingExtraError
+from me5.search.conditions import Condition, all_of, any_of
 from me5.search.documents import Document as Me5Document
+from me5.search.filters import parse
 from me5.search.hits import Hit
 from me5.search.index import Index
 
@@ -14,15 +20,19 @@ try:
     from langchain_core.documents import Document
     from langchain_core.embeddings import Embeddings
     from langchain_core.vectorstores import VectorStore
+    from langchain_core.vectorstores.utils import maximal_marginal_relevance
 except ImportError as error:
     raise MissingExtraError("this adapter needs LangChain: pip install langchain-core") from error
 
 
 class Me5Embeddings(Embeddings):
-    """An `Embedder` as LangChain's `Embeddings`; `task` as in `Embedder.encode_query`."""
+    """An `Embedder` as LangChain's `Embeddings`; `task` as in `Embedder.encode_query`.
 
-    def __init__(self, embedder: Embedder, *, task: str | None = None) -> None:
-        self.embedder = embedder
+    A name instead of an `Embedder` is loaded; None is the bundled model.
+    """
+
+    def __init__(self, embedder: Embedder | str | None = None, *, task: str | None = None) -> None:
+        self.embedder = embedder if isinstance(embedder, Embedder) else Embedder.load(embedder)
         self.task = task
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -40,7 +50,7 @@ class Me5VectorStore(VectorStore):
     """An `Index` as LangChain's `VectorStore`.
 
     A document longer than the store's passages is split; its passages share its id. Searches take `where`
-    (a filter), `hybrid`, `task` and `exact` as `Index.search` does.
+    (a filter), `hybrid`, `task` and `exact` as `Index.search` does, and `filter`: `{"year": {"$gte": 2020}}`.
     """
 
     def __init__(self, index: Index) -> None:
@@ -84,15 +94,55 @@ class Me5VectorStore(VectorStore):
             raise InputError("name the ids to delete")
         return self.index.remove(ids) > 0
 
+    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        """The documents of these ids that are there, whole."""
+        return [Document(id=one.name, page_content=one.text, metadata=one.metadata) for one in stored(self.index, ids)]
+
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
         """The `k` best passages."""
         return [document for document, _ in self.similarity_search_with_score(query, k, **kwargs)]
 
-    def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:
+    def similarity_search_with_score(
+        self,
+        query: str,
+        k: int = 4,
+        *,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002
+        **kwargs: Any,
+    ) -> list[tuple[Document, float]]:
         """The `k` best passages, with the scores of `Hit`."""
+        where = _where(filter, kwargs.pop("where", None))
         # Texts were given ids of their own, and all of them are expected back.
-        hits = self.index.search(query, k, **{"fold": False, **kwargs})
-        return [(_document(hit), hit.score) for hit in hits]
+        options = {"fold": False, **kwargs, "where": None if where is None else str(where)}
+        return [(_document(hit), hit.score) for hit in self.index.search(query, k, **options)]
+
+    def similarity_search_by_vector(
+        self, embedding: list[float], k: int = 4, *, filter: Mapping[str, Any] | None = None,  # noqa: A002
+        where: str | None = None, **kwargs: Any,  # noqa: ARG002
+    ) -> list[Document]:  # fmt: skip
+        """The `k` passages nearest to a vector."""
+        rows = self.index.store.nearest(np.asarray(embedding, np.float32), k, where=_where(filter, where))
+        return [_row_document(row) for row in rows]
+
+    def max_marginal_relevance_search(
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
+    ) -> list[Document]:
+        """Of the `fetch_k` best passages the `k` that are best and least alike; `lambda_mult` 1 asks for the best."""
+        (vector,) = self.index.embedder.encode_query([query], task=kwargs.pop("task", None))
+        return self.max_marginal_relevance_search_by_vector(vector.tolist(), k, fetch_k, lambda_mult, **kwargs)
+
+    def max_marginal_relevance_search_by_vector(
+        self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, *,
+        filter: Mapping[str, Any] | None = None, where: str | None = None, **kwargs: Any,  # noqa: A002, ARG002
+    ) -> list[Document]:  # fmt: skip
+        """The same for a vector."""
+        query = np.asarray(embedding, np.float32)
+        near = self.index.store.nearest(query, fetch_k, where=_where(filter, where))
+        if not near:
+            return []
+        rows = self.index.store.rows(any_of("id", [row["id"] for row in near]), vectors=True)
+        chosen = maximal_marginal_relevance(query, [row["vector"] for row in rows], lambda_mult, k)
+        return [_row_document(rows[at]) for at in chosen]
 
     def _select_relevance_score_fn(self) -> Any:
         # A cosine of unit vectors; below 0 is as irrelevant as 0.
@@ -119,3 +169,11 @@ class Me5VectorStore(VectorStore):
 
 def _document(hit: Hit) -> Document:
     return Document(id=hit.source, page_content=hit.text, metadata=dict(hit.metadata))
+
+
+def _row_document(row: Mapping[str, Any]) -> Document:
+    return Document(id=row["source"], page_content=row["text"], metadata=metadata_of(row))
+
+
+def _where(filters: Mapping[str, Any] | None, where: str | None) -> Condition | None:
+    return all_of(mongo_filter(filters) if filters else None, None if where is None else parse(where))

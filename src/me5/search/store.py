@@ -255,6 +255,12 @@ class Store:
         return _rows(query.limit(k).select([*COLUMNS, "_distance"]), where, seconds)
 
     @_reading
+    def rows(self, where: Condition | None = None, *, vectors: bool = False) -> list[dict[str, Any]]:
+        """All passages that a filter lets through, by source and in their order; with their vectors where asked."""
+        query = self.passages.search().select([*COLUMNS, "vector"] if vectors else [*COLUMNS])
+        return sorted(_rows(query, where, None), key=lambda row: (row["source"], row["at"] or 0, row["start"]))
+
+    @_reading
     def matching(
         self, text: str, k: int, *, where: Condition | None = None, seconds: float | None = None
     ) -> list[dict[str, Any]]:

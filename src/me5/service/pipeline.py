@@ -57,6 +57,10 @@ CHARS_PER_SECOND = 300_000
 FEW = 64
 
 
+# Threads in which texts are tokenized.
+QUERY_THREADS, BULK_THREADS = 1, 2
+
+
 class Pipeline:
     """The service without HTTP: texts in, vectors out, for any number of callers at once.
 
@@ -79,8 +83,8 @@ class Pipeline:
         self._preprocessor: Preprocessor | None = None
         self._chars: Counter[str] = Counter()  # being tokenized, by caller
         # A query must not wait for the tokenization of bulk. The tokenizer itself uses every core.
-        self._query_threads = ThreadPoolExecutor(1, "me5-query")
-        self._bulk_threads = ThreadPoolExecutor(2, "me5-bulk")
+        self._query_threads = ThreadPoolExecutor(QUERY_THREADS, "me5-query")
+        self._bulk_threads = ThreadPoolExecutor(BULK_THREADS, "me5-bulk")
 
     async def start(self) -> None:
         """Load the tokenizer here and the engine in its worker; returns when ready. Raises as `Embedder.load`."""
@@ -136,6 +140,12 @@ class Pipeline:
         """What the engine computes in: `f32`, `bf16` or `int8`; before it has started, what the settings choose."""
         about = self._dispatcher.about
         return about.precision if about else self._settings.precision
+
+    @property
+    def batch_tokens(self) -> int:
+        """The tokens of a batch, by the settings or the engine; 0 before it has started."""
+        about = self._dispatcher.about
+        return self._settings.max_batch_tokens or (about.batch_tokens if about else 0)
 
     @property
     def max_tokens(self) -> int:

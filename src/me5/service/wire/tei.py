@@ -18,6 +18,7 @@ from me5._version import __version__
 from me5.quantization import shortened
 from me5.service.errors import FieldError, NotServed, shown
 from me5.service.inputs import Answer, Inputs
+from me5.service.pipeline import BULK_THREADS, QUERY_THREADS
 from me5.service.wire import writing
 from me5.service.wire.call import Call, CurrentCall
 from me5.service.wire.dialects import TEI
@@ -145,11 +146,11 @@ async def info(call: CurrentCall) -> Response:
         model_type=ModelType(embedding=Pooling(pooling=checkpoint.config.pooling)),
         max_concurrent_requests=settings.max_connections,
         max_input_length=pipeline.max_tokens,
-        max_batch_tokens=settings.max_batch_tokens,
+        max_batch_tokens=pipeline.batch_tokens,
         max_batch_requests=None,
         max_client_batch_size=settings.max_items,
         auto_truncate=settings.truncation != "error",
-        tokenization_workers=None,
+        tokenization_workers=QUERY_THREADS + BULK_THREADS,
         version=__version__,
         sha=None,
         docker_label=None,

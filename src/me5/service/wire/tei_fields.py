@@ -136,11 +136,11 @@ class Info(BaseModel):
     model_type: ModelType
     max_concurrent_requests: int
     max_input_length: int
-    max_batch_tokens: int | None
+    max_batch_tokens: int
     max_batch_requests: int | None
     max_client_batch_size: int
     auto_truncate: bool
-    tokenization_workers: int | None
+    tokenization_workers: int
     version: str
     sha: str | None
     docker_label: str | None
