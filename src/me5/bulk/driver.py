@@ -14,6 +14,7 @@ from me5.bulk.folder import Folder, folder_of
 from me5.bulk.job import MANIFEST, Job, check_inputs, check_same, create, describe, open_job
 from me5.bulk.manifest import Settings
 from me5.bulk.model import Model, fingerprint_of
+from me5.bulk.processes import processes
 from me5.bulk.worker import Outcome, Worker
 from me5.embedder import Embedder
 from me5.errors import InputError
@@ -63,27 +64,30 @@ def run(
     *,
     model: Embedder | Model | None = None,
     shard: Shard = Shard(),
+    workers: int = 1,
     show_progress_bar: bool = False,
     **settings: Any,
 ) -> Result:
     """Embed files, folders and globs into a folder of Parquet files; resumes a job that is there.
 
-    `model` None is the bundled one; `settings` are those of `Settings`. Raises `InputError` for inputs that cannot be
+    `model` None is the bundled one; `settings` are those of `Settings`; `workers` are processes that share the cores or
+    have a GPU each. Raises `InputError` for inputs that cannot be
     read, a folder that cannot be written to, and a job that was started with other inputs or settings.
     """
     several = [paths] if isinstance(paths, str | Path) else paths
     wanted = Settings(inputs=tuple(map(str, several)), **settings).absolute()
     job = plan(wanted, folder_of(str(out)), model or Model())
-    return work(job, model or Model(), shard=shard, show=show_progress_bar)
+    return work(job, model or Model(), shard=shard, workers=workers, show=show_progress_bar)
 
 
 def resume(
-    out: str | Path, *, model: Embedder | Model | None = None, shard: Shard = Shard(), show_progress_bar: bool = False,
+    out: str | Path, *, model: Embedder | Model | None = None, shard: Shard = Shard(), workers: int = 1,
+    show_progress_bar: bool = False,
 ) -> Result:  # fmt: skip
     """Complete the job in a folder. `model` None is the one that the job was started with, on the CPU."""
     job = open_job(folder_of(str(out)))
     check_inputs(job)
-    return work(job, model or recorded_model(job), shard=shard, show=show_progress_bar)
+    return work(job, model or recorded_model(job), shard=shard, workers=workers, show=show_progress_bar)
 
 
 def recorded_model(job: Job, *, device: str = "cpu", threads: int | None = None) -> Model:
@@ -108,14 +112,16 @@ def described_job(settings: Settings, folder: Folder, model: Embedder | Model) -
     return describe(folder, settings, *_described(model))
 
 
-def work(job: Job, model: Embedder | Model, *, shard: Shard = Shard(), show: bool = False) -> Result:
+def work(job: Job, model: Embedder | Model, *, shard: Shard = Shard(), workers: int = 1, show: bool = False) -> Result:
     """Do what is missing of a job, and finish it when nothing is."""
+    if workers < 1:
+        raise InputError(f"there is at least one worker, got {workers}")
     result, started = Result(job), perf_counter()
     share = shard.of(missing(job))
     if share:
         rows = sum(job.plan.parts[number].rows for number in share)
         with track(rows, show=show) as advance:
-            result.failed = _dispatched(job, share, model, result, advance)
+            result.failed = _dispatched(job, share, model, workers, result, advance)
     result.left = len(missing(job))
     result.seconds = perf_counter() - started
     if not result.left and not is_finished(job):
@@ -126,10 +132,15 @@ def work(job: Job, model: Embedder | Model, *, shard: Shard = Shard(), show: boo
 
 
 def _dispatched(
-    job: Job, share: list[int], model: Embedder | Model, result: Result, advance: Advance
+    job: Job, share: list[int], model: Embedder | Model, workers: int, result: Result, advance: Advance
 ) -> dict[int, str]:
-    embedder = model if isinstance(model, Embedder) else model.load()
-    return dispatch(job, share, OneProcess(Worker(job, embedder), advance), result.add)
+    if workers == 1:
+        embedder = model if isinstance(model, Embedder) else model.load()
+        return dispatch(job, share, OneProcess(Worker(job, embedder), advance), result.add)
+    if isinstance(model, Embedder):
+        raise InputError("workers load the model themselves; pass a Model, or use one worker")
+    with processes(job, model, min(workers, len(share)), advance) as pool:
+        return dispatch(job, share, pool, result.add)
 
 
 def _described(model: Embedder | Model) -> tuple[Model, Preprocessor]:

@@ -27,6 +27,10 @@ class Model:
     truncate_dim: int | None = None
     revision: str | None = None
 
+    def on(self, device: str, threads: int | None = None) -> "Model":
+        """The same on another device."""
+        return replace(self, device=device, threads=threads)
+
     def load(self) -> Embedder:
         """The model, ready to embed."""
         return Embedder.load(**vars(self))
@@ -64,7 +68,7 @@ class Model:
         return cls(
             None if state["model"] is None else str(state["model"]), precision=precision, prompts=embedder.prompts,
             max_tokens=embedder.max_tokens, truncation=embedder.truncation, truncate_dim=embedder.truncate_dim,
-            revision=state.get("revision"),
+            revision=state.get("revision"), device=state.get("device", "cpu"), threads=state.get("threads"),
         )  # fmt: skip
 
 

@@ -29,6 +29,9 @@ ShardOption = Annotated[
     str | None,
     typer.Option("--shard", metavar="I/N", help="Do every N-th part only, from part I on (from 0)."),
 ]  # fmt: skip
+Workers = Annotated[
+    int, typer.Option("--workers", min=1, help="Processes on this machine; they share the cores, or have a GPU each.")
+]
 Device = Annotated[
     str, typer.Option("--device", envvar="ME5_DEVICE", help="cpu, cuda (every visible GPU), cuda:N, or torch-cpu.")
 ]
@@ -75,6 +78,7 @@ def run(
     part_texts: Annotated[
         int, typer.Option("--part-texts", min=1, metavar="TEXTS", help="The size of a part: what a kill may cost.")
     ] = PART_TEXTS,
+    workers: Workers = 1,
     shard: ShardOption = None,
     plan_only: Annotated[
         bool, typer.Option("--plan-only", help="Write the plan and stop; `me5 bulk resume` does the rest.")
@@ -117,13 +121,14 @@ def run(
     if plan_only:
         _show_plan(job, as_json, quiet)
         return
-    _end(work(job, chosen, shard=share, show=not quiet), as_json, quiet)
+    _end(work(job, chosen, shard=share, workers=workers, show=not quiet), as_json, quiet)
 
 
 def resume_job(
     folder: Folder,
     device: Device = "cpu",
     threads: options.Threads = None,
+    workers: Workers = 1,
     shard: ShardOption = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -136,7 +141,7 @@ def resume_job(
     """
     options.show_warnings(quiet=quiet)
     model = recorded_model(open_job(folder_of(folder)), device=device, threads=threads)
-    _end(resume(folder, model=model, shard=_shard(shard), show_progress_bar=not quiet), as_json, quiet)
+    _end(resume(folder, model=model, shard=_shard(shard), workers=workers, show_progress_bar=not quiet), as_json, quiet)
 
 
 def status(folder: Folder, as_json: options.Json = False) -> None:

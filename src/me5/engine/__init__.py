@@ -46,6 +46,16 @@ def resolve_precision(device: str, precision: Precision = "auto") -> str:
     return available_to_torch(precision, devices_of(device))
 
 
+def device_names(device: str) -> list[str]:
+    """The single devices that a name stands for: `cuda` is `cuda:0` and so on. Raises `EngineError` without a GPU."""
+    if device != "cuda":
+        return [device]
+    import me5.model  # noqa: F401  where torch is missing, this says how to install it
+    from me5.engine.torch import devices_of
+
+    return [f"cuda:{found.index}" for found in devices_of(device)]
+
+
 def _check(device: str, precision: Precision) -> None:
     known = ("auto", *precisions(device))
     if precision not in known:
