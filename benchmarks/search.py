@@ -151,8 +151,8 @@ def search(options: argparse.Namespace) -> dict[str, Any]:
     asked = json.loads((Path(options.work) / "questions.json").read_text())
     vectors = opened.embedder.encode_query(asked)
     ways = {
-        "exact": lambda at: opened.store.nearest(vectors[at], K, exact=True),
-        "index": lambda at: opened.store.nearest(vectors[at], K),
+        "exact": lambda at: opened.store.snapshot().nearest(vectors[at], K, exact=True),
+        "index": lambda at: opened.store.snapshot().nearest(vectors[at], K),
         "hybrid": lambda at: find(opened.store, Question(asked[at], K, hybrid=True), vectors[at]),
         "whole search, model included": lambda at: opened.search(asked[at], K),
         "whole search, hybrid": lambda at: opened.search(asked[at], K, hybrid=True),
@@ -217,7 +217,7 @@ def chroma(options: argparse.Namespace) -> dict[str, Any]:
     def ask(at: int) -> list[dict[str, str]]:
         return [{"id": found} for found in collection.query(query_embeddings=[asked[at]], n_results=K)["ids"][0]]
 
-    ways = {"chroma": ask, "me5, index": lambda at: opened.store.nearest(asked[at], K)}
+    ways = {"chroma": ask, "me5, index": lambda at: opened.store.snapshot().nearest(asked[at], K)}
     times, found = _in_turns(ways, len(asked))
     shares = [len({*got} & {*right}) / K for got, right in zip(found["chroma"], truth, strict=True)]
     return {

@@ -1,9 +1,10 @@
-"""nDCG@10 of BM25 and the model joined as `me5 search --hybrid` joins its two, set by set, as JSON."""
+"""nDCG@10 of words and the model joined as `me5 search` joins its two, set by set, as JSON."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from me5.evaluation.readers import read
 from me5.search.fusion import CANDIDATES, covered, fused
 from me5.search.language import detect
 from me5.search.searching import COMPARED, is_foreign
+from me5.words import terms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +47,8 @@ def main() -> None:
     for task in (task for path in arguments.sets for task in read(path)):
         asking, answering = prompts_of(task, encoder, None)
         texts = dict(task.documents)
-        both = zip(task.queries.values(), bm25.rank(task), rank(task, encoder, asking, answering), strict=True)
+        by_words = bm25.rank(task, terms, partial(terms, question=True))
+        both = zip(task.queries.values(), by_words, rank(task, encoder, asking, answering), strict=True)
         rankings = [joined(question, texts, words, cosines) for question, words, cosines in both]
         found[task.subset.name] = outcome(task, rankings).score
         print(task.subset.name, f"{100 * found[task.subset.name]:.1f}", flush=True)

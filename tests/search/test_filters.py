@@ -304,7 +304,7 @@ def store(tmp_path_factory):
 
 
 def found(store, tree):
-    return {row["id"] for row in store.nearest(np.ones(8, np.float32), 100, where=tree)}
+    return {row["id"] for row in store.snapshot().nearest(np.ones(8, np.float32), 100, where=tree)}
 
 
 @given(TREES)
@@ -344,7 +344,7 @@ def test_metadata_of_another_kind_is_told(store):
 
 def test_a_search_that_takes_too_long_is_given_up(store):
     with pytest.raises(TimeoutError, match="did not answer in time"):
-        store.nearest(np.ones(8, np.float32), 3, where=DE, seconds=0)
+        store.snapshot().nearest(np.ones(8, np.float32), 3, where=DE, seconds=0)
 
 
 def test_times_of_other_zones_are_the_same(store):

@@ -113,7 +113,7 @@ def test_hybrid_has_the_two_rankings_at_its_ends(filled):
 def test_hybrid_before_there_is_a_full_text_index(index, docs):
     (docs / "a.txt").write_text("text")
     index.add([docs])
-    with pytest.raises(InputError, match="no full-text index yet"):
+    with pytest.raises(InputError, match="no index over its words yet; run `me5 index`"):
         index.search("text", hybrid=True)
     index.finish()
     assert index.search("text", hybrid=True)
@@ -237,17 +237,17 @@ def test_a_block_finishes_what_it_added(tmp_path, embedder):
     tea = {"tea": Document("Tea needs boiling water.")}
     with Index.open(tmp_path / "s", embedder, create=True) as index:
         index.add_documents(tea)
-        with pytest.raises(InputError, match="no full-text index yet"):
+        with pytest.raises(InputError, match="no index over its words yet; run `me5 index`"):
             index.search("boiling", hybrid=True)
     assert index.search("boiling", hybrid=True)[0].source == "tea"
 
     other = Index.open(tmp_path / "other", embedder, create=True)
     with pytest.raises(InputError, match="expected a me5"), other:
         other.add_documents(tea) and other.add_documents({"bad": "no document"})
-    assert not other.store.has_text_index(), "after an error nothing more is written"
+    assert not other.store.snapshot().has_words, "after an error nothing more is written"
     with Index.open(tmp_path / "other", embedder) as again:
         assert again.add_documents(tea).unchanged == 1
-    assert again.store.has_text_index(), "the next run does what the one before has left"
+    assert again.store.snapshot().has_words, "the next run does what the one before has left"
 
 
 def test_a_model_is_given_by_name_or_by_a_function(tmp_path, xlmr, embedder):
@@ -333,7 +333,8 @@ def test_recall_is_what_exact_search_says(tmp_path, embedder, quantization):
     truth = np.argsort(-(questions @ vectors.T), axis=1)[:, :10]
     for exact in (True, False):
         found = [
-            [int(row["id"][2:]) for row in index.store.nearest(question, 10, exact=exact)] for question in questions
+            [int(row["id"][2:]) for row in index.store.snapshot().nearest(question, 10, exact=exact)]
+            for question in questions
         ]
         shares = [len(set(got) & set(right)) / 10 for got, right in zip(found, truth.tolist(), strict=True)]
         assert np.mean(shares) >= (0.99 if exact else 0.85)
@@ -346,9 +347,9 @@ def test_rows_added_later_are_found_and_the_index_is_renewed_when_it_has_doubled
     index.store.add(rows[:600], vectors[:600])
     assert index.finish(pays_from=500).tuning.rows == 600
     index.store.add(rows[600:], vectors[600:])
-    assert index.store.nearest(vectors[999], 1)[0]["id"] == "0-999", "before tidying"
+    assert index.store.snapshot().nearest(vectors[999], 1)[0]["id"] == "0-999", "before tidying"
     assert index.finish(pays_from=500) is None
-    assert index.store.nearest(vectors[999], 1)[0]["id"] == "0-999", "after tidying"
+    assert index.store.snapshot().nearest(vectors[999], 1)[0]["id"] == "0-999", "after tidying"
     index.store.add(*many(300, embedder.dim, 1))
     assert index.finish(pays_from=500).tuning.rows == 1300
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from lancedb.index import FTS
 
 from me5 import EngineError, InputError
 from me5.errors import StoreError
@@ -208,7 +209,7 @@ def test_a_store_of_an_older_me5_goes_on(index, docs, tmp_path, embedder):
     assert (summary.indexed, summary.reused, summary.tokens, summary.removed) == (2, 2, 0, 1)
     assert texts(old) == [("docs/a.txt", "text of a"), ("docs/b.txt", "text of b")]
     assert old.add(docs).unchanged == 2
-    assert StoreSettings.from_json(old.settings.to_json().replace('"format": 2', '"format": 1')).format == 1
+    assert StoreSettings.from_json(old.settings.to_json().replace('"format": 3', '"format": 1')).format == 1
 
 
 def test_links_are_followed_only_when_asked(index, docs, tmp_path):
@@ -341,3 +342,32 @@ def test_what_is_recorded_says_how_a_file_was_read(index, docs):
     assert isinstance(file, IndexedFile)
     assert file.version.endswith(f"-{way_of_reading('text', Columns())}")
     assert way_of_reading("csv", Columns()) != way_of_reading("csv", Columns(("body",)))
+
+
+def test_words_are_added_to_a_store_that_has_none(index, docs, tmp_path, embedder, monkeypatch):
+    """An older me5 looked up pieces of two and three characters of title and text."""
+    monkeypatch.setattr("me5.search.store._UPGRADED", 2)
+    for name, text in {"a": "Rivers flow.", "b": "富士山の雪", "c": "The error E-1042."}.items():
+        (docs / f"{name}.txt").write_text(text, encoding="utf-8")
+    index.add(docs)
+    index.finish()
+    expected = {question: index.search(question, 3, hybrid=True) for question in ("river", "富士山", "e-1042")}
+    passages = index.store.passages
+    passages.drop_columns(["words"])
+    ngrams = FTS(base_tokenizer="ngram", ngram_min_length=2, ngram_max_length=3, stem=False, remove_stop_words=False)
+    for column in ("title", "text"):
+        passages.create_index(column, config=ngrams)
+
+    old = Index.open(tmp_path / "my.lance", embedder)
+    with pytest.raises(InputError, match="no index over its words yet"):
+        old.search("river", hybrid=True)
+    assert old.search("river", 1)
+    (docs / "d.txt").write_text("One more river.")
+    with old:
+        old.add(docs)
+    assert [row["source"] for row in old.store.snapshot().matching("more", 4)] == ["docs/d.txt"]
+    (docs / "d.txt").unlink()
+    with old:
+        old.add(docs)
+    assert {question: old.search(question, 3, hybrid=True) for question in expected} == expected
+    assert [index.columns for index in old.store.passages.list_indices()] == [["words"]]

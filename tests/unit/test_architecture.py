@@ -28,6 +28,7 @@ HOMES = {
         "bulk/",
         "search/store.py",
         "search/schema.py",
+        "search/failures.py",
         "data/",
         "training/tokens.py",
     ),

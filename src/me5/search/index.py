@@ -184,7 +184,7 @@ class Index:
         self._unfinished = False
         if not len(self):
             return None
-        self.store.index_text()
+        self.store.index_words()
         built = recall.train(self.store, self.embedder) if recall.pays(self.store, pays_from) else None
         self.store.tidy()
         return built

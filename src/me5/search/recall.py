@@ -111,7 +111,7 @@ def _questions(store: Store, embedder: Embedder, seed: int = 0) -> Float32:
 
 def _ask(store: Store, questions: Float32, tuning: Tuning | None) -> tuple[list[list[str]], float]:
     """(ids found per question, median seconds); exact search where `tuning` is None."""
-    ask = partial(store.nearest, k=_K, exact=tuning is None, tuning=tuning)
+    ask = partial(store.snapshot().nearest, k=_K, exact=tuning is None, tuning=tuning)
     ids, seconds = [], []
     ask(questions[0])  # the first search reads from disk
     for question in questions:

@@ -9,11 +9,14 @@ from typing import Any
 import pyarrow as pa
 
 from me5.errors import InputError, StoreError
+from me5.search.failures import MEND
 from me5.search.files import Stamp
 from me5.search.settings import StoreSettings
+from me5.words import terms
 
 _SETTINGS_KEY = b"me5:settings"
-MEND = "If it is damaged, take it from a backup, or index into a new store"
+# In the metadata of the column of vectors.
+TUNING_KEY = b"me5:tuning"
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,11 @@ FILES = pa.schema(
     ]
 )
 ROOTS = pa.schema([_key("name"), pa.field("path", pa.string())])
+# The terms of title and text, with a space between two: pieces of words repeat their letters, and compress well.
+WORDS = pa.field("words", pa.string(), metadata={"lance-encoding:compression": "zstd"})
+WORDS_OF_ID = pa.schema([_key("id"), WORDS])
+# Columns that stores of an older me5 lack.
+_LATER = ("problems", "words")
 
 
 def passages_of(settings: StoreSettings) -> pa.Schema:
@@ -91,10 +99,16 @@ def passages_of(settings: StoreSettings) -> pa.Schema:
             pa.field("kind", pa.string()),
             pa.field("metadata", pa.json_(pa.string())),
             pa.field("modified", pa.timestamp("us", "UTC")),
+            WORDS,
             pa.field("vector", pa.list_(pa.float32(), settings.dim)),
         ],
         metadata={_SETTINGS_KEY: settings.to_json().encode()},
     )
+
+
+def words_of(title: str, text: str) -> str:
+    """What a passage is found by, as the column of its words has it."""
+    return " ".join(terms(f"{title} {text}"))
 
 
 def read_settings(uri: str, passages: Any) -> StoreSettings:
@@ -110,7 +124,7 @@ def check_tables(uri: str, passages: Any, files: Any, settings: StoreSettings) -
     for table, schema in ((passages, passages_of(settings)), (files, FILES)):
         for field in schema:
             found = table.schema.field(field.name) if field.name in table.schema.names else None
-            if found is None and field.name != "problems":
+            if found is None and field.name not in _LATER:
                 raise StoreError(f"{uri} cannot be opened as a store: a table lacks the column {field.name!r}. {MEND}")
             # JSON is kept in a form of Lance's own.
             if found is not None and found.type != field.type and field.name != "metadata":

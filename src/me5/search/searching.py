@@ -11,13 +11,14 @@ from me5.search.conditions import Condition
 from me5.search.folding import Group, folded
 from me5.search.fusion import CANDIDATES, WEIGHT, covered, fused
 from me5.search.hits import Hit
+from me5.search.snapshot import Snapshot
 from me5.search.splitting import sentences
 from me5.search.store import Store
 from me5.vectors import Float32
 
 # What one search may ask for; LanceDB counts to 2^32.
 MOST_HITS = 100_000
-# Every pair and triple of characters is looked up: 4,000 characters took 5 s in 60,000 passages that had most of them.
+# Every term is looked up.
 LONGEST_WORDS = 4_000
 # Copies, and further passages of a document, take the places of hits: so many times as many rows are asked for, and
 # where too few hits are left, so many times as many again, at most twice.
@@ -65,10 +66,11 @@ def find(store: Store, question: Question, vector: Float32, *, seconds: float | 
     """
     ranked = _by_both if question.hybrid else _by_vector
     deadline = None if seconds is None else monotonic() + seconds
+    snapshot = store.snapshot()
     count, hits = question.k, list[Hit]()
     for _ in range(_ROUNDS):
         count *= _SPARE
-        found = ranked(store, question, vector, count, deadline)
+        found = ranked(snapshot, question, vector, count, deadline)
         hits = folded(found, question.k, fold=question.fold, group=question.group)
         if len(hits) >= question.k or len(found) < count:
             break
@@ -80,26 +82,37 @@ def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(deadline - monotonic(), 0.001)
 
 
-def _by_vector(store: Store, question: Question, vector: Float32, count: int, deadline: float | None) -> list[Hit]:
-    rows = store.nearest(vector, count, where=question.where, exact=question.exact, seconds=_left(deadline))
+def _by_vector(
+    snapshot: Snapshot, question: Question, vector: Float32, count: int, deadline: float | None
+) -> list[Hit]:
+    rows = snapshot.nearest(vector, count, where=question.where, exact=question.exact, seconds=_left(deadline))
     return [Hit.of(row, _cosine(row)) for row in rows]
 
 
-def _by_both(store: Store, question: Question, vector: Float32, count: int, deadline: float | None) -> list[Hit]:
-    if not store.has_text_index():
-        raise InputError(f"{store.uri} has no full-text index yet; finish indexing first (Index.finish, me5 index)")
-    candidates = max(count, CANDIDATES)
-    near = store.nearest(vector, candidates, where=question.where, exact=question.exact, seconds=_left(deadline))
-    matching = store.matching(question.text, candidates, where=question.where, seconds=_left(deadline))
-    rows = {row["id"]: row for row in (*near, *matching)}
+def _by_both(snapshot: Snapshot, question: Question, vector: Float32, count: int, deadline: float | None) -> list[Hit]:
+    if not snapshot.has_words:
+        raise InputError(
+            f"{snapshot.uri} has no index over its words yet; run `me5 index` over its files again (Index.finish), or "
+            "search by vectors alone"
+        )
+    candidates, where = max(count, CANDIDATES), question.where
+    # Texts are read of those that are shown or looked at, not of all candidates: each column costs.
+    near = snapshot.nearest(vector, candidates, where=where, exact=question.exact, columns=(), seconds=_left(deadline))
+    matching = snapshot.matching(question.text, candidates, where=where, columns=(), seconds=_left(deadline))
+    cosines = {row["_rowid"]: _cosine(row) for row in near}
+    words = {row["_rowid"]: float(row["_score"]) for row in matching}
+    nearest, best = list(cosines)[:COMPARED], list(words)[:COMPARED]
+    rows = snapshot.take([*nearest, *best, *list(fused(cosines, words, question.weight))[:count]])
     scores = fused(
-        {row["id"]: _cosine(row) for row in near},
-        {row["id"]: float(row["_score"]) for row in matching},
+        cosines,
+        words,
         question.weight,
-        coverage=covered(question.text, (f"{row['title']} {row['text']}" for row in matching[:COMPARED])),
-        foreign=is_foreign(question.text, near[:COMPARED]),
+        coverage=covered(question.text, (f"{rows[at]['title']} {rows[at]['text']}" for at in best)),
+        foreign=is_foreign(question.text, [rows[at] for at in nearest]),
     )
-    return [Hit.of(rows[name], score) for name, score in scores.items()]
+    first = list(scores)[:count]
+    rows |= snapshot.take(at for at in first if at not in rows)
+    return [Hit.of(rows[at], scores[at]) for at in first]
 
 
 def is_foreign(question: str, near: Sequence[Mapping[str, Any]]) -> bool:

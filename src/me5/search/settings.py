@@ -14,8 +14,8 @@ from me5.prompts import Side
 
 Quantization = Literal["none", "int8", "binary"]
 QUANTIZATIONS: tuple[Quantization, ...] = ("none", "int8", "binary")
-# 1 called files by their absolute paths; the first run of `me5 index` over them calls them otherwise.
-FORMAT, _FORMATS = 2, (1, 2)
+# 1 called files by their absolute paths, 1 and 2 had no column of words; the next run of `me5 index` mends both.
+FORMAT, _FORMATS = 3, (1, 2, 3)
 # Vectors at the other precisions agree to a cosine of 0.9999, and may be compared with each other.
 LOSSY = frozenset({"int8", "fp8"})
 _TYPES: Mapping[str, type] = {"prompts": dict, "dim": int, "passage_tokens": int, "format": int}

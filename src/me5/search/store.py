@@ -11,28 +11,28 @@ reader sees every commit whole or not at all.
 
 import json
 import random
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 from typing import Any, TypeVar
 
 import lancedb
 import numpy as np
 import pyarrow as pa
 from lancedb.index import FTS, IvfFlat, IvfRq, IvfSq
-from lancedb.query import FullTextOperator, MultiMatchQuery
 
 from me5.errors import InputError, Me5Error, StoreError
 from me5.search.conditions import Condition, quoted
-from me5.search.hits import COLUMNS
+from me5.search.failures import FAILURES, MEND, reading, reason
 from me5.search.schema import (
     FILES,
-    MEND,
     ROOTS,
+    TUNING_KEY,
+    WORDS,
+    WORDS_OF_ID,
     IndexedFile,
     Row,
     Tuning,
@@ -40,47 +40,41 @@ from me5.search.schema import (
     indexed_file,
     passages_of,
     read_settings,
+    words_of,
 )
 from me5.search.settings import StoreSettings
+from me5.search.snapshot import Snapshot, indexed
 from me5.vectors import Float32
 
 T = TypeVar("T")
-# What LanceDB and Arrow raise, about damaged files, full disks and filters alike.
-_FAILURES = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException)
-_TUNING_KEY = b"me5:tuning"
 # Old versions of the tables are kept this long for whoever still reads or writes on them.
 _KEEP_VERSIONS = timedelta(minutes=5)
+STALEST = 240  # seconds; a search on a version that is as old still ends before it is let go of
 # LanceDB tries again by itself where it can rebase a write; the others wait 0.1 to 6 seconds in between.
 _ATTEMPTS = 8
 # Built in a hundredth of the time of a graph (HNSW), and with a higher recall at the same speed (100,000 vectors of
 # 256).
 _INDEXES = {"none": IvfFlat, "int8": IvfSq, "binary": IvfRq}
-# Pairs and triples of characters find words in every script, with or without spaces, and most spellings of them.
-_NGRAMS = FTS(base_tokenizer="ngram", ngram_min_length=2, ngram_max_length=3, stem=False, remove_stop_words=False)
-_TEXTS = ("title", "text")
-
-
-def _reading(method: Callable[..., T]) -> Callable[..., T]:
-    """A method that reads from the store: what LanceDB says of damaged files is told in one sentence."""
-
-    @wraps(method)
-    def told(store: "Store", *arguments: Any, **options: Any) -> T:
-        try:
-            return method(store, *arguments, **options)
-        except (Me5Error, TimeoutError):
-            raise
-        except _FAILURES as error:
-            raise StoreError(f"{store.uri} cannot be read: {_reason(error)}. {MEND}") from error
-
-    return told
+# The words were cut by me5, which knows scripts without spaces; LanceDB takes them as they are.
+_WORDS = FTS(
+    base_tokenizer="whitespace", max_token_length=None, lower_case=False, stem=False, remove_stop_words=False,
+    ascii_folding=False,
+)  # fmt: skip
+# Passages of an older me5 whose words are added at a time.
+_UPGRADED = 10_000
+# A connection whose tables follow what is written, and one whose tables stay as they were opened.
+_Connections = tuple[Any, Any]
 
 
 class Store:
     """An open store. `passages`, `files` and `roots` are its LanceDB tables; older stores have no `roots`."""
 
-    def __init__(self, uri: str, connection: Any, tables: Iterable[str]) -> None:
+    def __init__(self, uri: str, connections: _Connections, tables: Iterable[str], freshness: float = 0.0) -> None:
         self.uri = uri
-        self._connection = connection
+        self._connection, self._readers = connections
+        self._freshness = freshness
+        self._snapshot: tuple[Snapshot, float] | None = None
+        connection = self._connection
         self.passages = connection.open_table("passages")
         self.settings = read_settings(uri, self.passages)
         self.files = connection.open_table("files")
@@ -88,18 +82,25 @@ class Store:
         self._roots = connection.open_table("roots") if "roots" in tables else None
 
     @classmethod
-    def open(cls, uri: str, storage_options: Mapping[str, str] | None = None) -> "Store | None":
-        """The store at `uri`, or None where there is none."""
+    def open(
+        cls, uri: str, storage_options: Mapping[str, str] | None = None, *, freshness: float = 0.0
+    ) -> "Store | None":
+        """The store at `uri`, or None where there is none.
+
+        Searches see what other processes wrote more than `freshness` seconds ago. Raises `InputError` and `StoreError`.
+        """
+        if not 0 <= freshness <= STALEST:
+            raise InputError(f"freshness must be from 0 to {STALEST} seconds, got {freshness}")
         if "://" not in uri and not Path(uri).is_dir():
             return None
         try:
-            connection = _connect(uri, storage_options)
-            names = _tables(connection)
-            return cls(uri, connection, names) if {"passages", "files"} <= names else None
+            connections = _connect(uri, storage_options)
+            names = _tables(connections[0])
+            return cls(uri, connections, names, freshness) if {"passages", "files"} <= names else None
         except Me5Error:
             raise
-        except _FAILURES as error:
-            raise StoreError(f"{uri} cannot be opened as a store: {_reason(error)}. {MEND}") from error
+        except FAILURES as error:
+            raise StoreError(f"{uri} cannot be opened as a store: {reason(error)}. {MEND}") from error
 
     @classmethod
     def create(cls, uri: str, settings: StoreSettings, storage_options: Mapping[str, str] | None = None) -> "Store":
@@ -107,18 +108,19 @@ class Store:
         if "://" not in uri and Path(uri).exists() and not Path(uri).is_dir():
             raise InputError(f"{uri} is a file, expected a folder or an object-store URL")
         try:
-            connection = _connect(uri, storage_options)
+            connections = _connect(uri, storage_options)
             for name, schema in (("roots", ROOTS), ("files", FILES), ("passages", passages_of(settings))):
-                _make(connection, name, schema)
-            return cls(uri, connection, ("roots",))
+                _make(connections[0], name, schema)
+            return cls(uri, connections, ("roots",))
         except Me5Error:
             raise
-        except _FAILURES as error:
-            raise StoreError(f"{uri} cannot be made: {_reason(error)}") from error
+        except FAILURES as error:
+            raise StoreError(f"{uri} cannot be made: {reason(error)}") from error
 
     def add(self, rows: Sequence[Row], vectors: Float32) -> int:
         """Insert passages and their vectors (rows, dim), and tell how many were not there yet."""
         columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in Row.__dataclass_fields__}
+        columns["words"] = [words_of(row.title, row.text) for row in rows]
         columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), self.settings.dim)
         metadata = pa.array(columns["metadata"], pa.string())
         columns["metadata"] = pa.ExtensionArray.from_storage(pa.json_(pa.string()), metadata)
@@ -163,12 +165,12 @@ class Store:
         """Drop passages by SQL of our own, and tell how many."""
         return int(self._committed(lambda: self.passages.delete(where)).num_deleted_rows)
 
-    @_reading
+    @reading
     def known_files(self) -> dict[str, IndexedFile]:
         """Every completely indexed file, by source."""
         return {row["source"]: indexed_file(row) for row in self.files.to_arrow().to_pylist()}
 
-    @_reading
+    @reading
     def roots(self) -> dict[str, str]:
         """Where each folder or file that was indexed by name was last seen, by its name."""
         rows = [] if self._roots is None else self._roots.to_arrow().to_pylist()
@@ -197,15 +199,18 @@ class Store:
                 self._committed(partial(table.update, where=where, values_sql=values))
 
     def upgrade(self) -> None:
-        """Add to the tables of an older me5 what they lack, before something is written."""
-        if "problems" not in self.files.schema.names:
-            self._committed(self._add_problems)
+        """Add to the tables of an older me5 the columns that they lack, before something is written."""
+        self._add_column(self.files, FILES.field("problems"))
+        self._add_column(self.passages, WORDS)
 
-    def _add_problems(self) -> None:
-        if "problems" not in self.files.schema.names:  # another writer may have been faster
-            self.files.add_columns({"problems": "''"})
+    def _add_column(self, table: Any, column: pa.Field) -> None:
+        def write() -> None:
+            if column.name not in table.schema.names:  # another writer may have been faster
+                table.add_columns(column)
 
-    @_reading
+        self._committed(write)
+
+    @reading
     def versions(self) -> dict[str, set[str]]:
         """The versions of every source that passages are there of, files that are not complete among them."""
         found: dict[str, set[str]] = {}
@@ -214,7 +219,7 @@ class Store:
                 found.setdefault(row["source"], set()).add(row["version"])
         return found
 
-    @_reading
+    @reading
     def present(self, source: str, keys: Iterable[str]) -> tuple[set[str], dict[str, list[float]]]:
         """Of passages of a source: the ids that are there, and the vectors by the key of what the model read."""
         listed = ", ".join(map(quoted, keys))
@@ -223,65 +228,36 @@ class Store:
         ids = set(rows["id"].to_pylist())
         return ids, dict(zip(rows["key"].to_pylist(), rows["vector"].to_pylist(), strict=True))
 
-    @_reading
+    @reading
     def count(self) -> int:
         """The number of passages."""
         return int(self.passages.count_rows())
 
-    @_reading
+    @reading
     def counts(self, column: str) -> dict[str, int]:
         """How many passages there are of every value of a column, most frequent first."""
         rows = self.passages.search().select([column]).to_arrow().group_by(column).aggregate([([], "count_all")])
         found = {row[column]: row["count_all"] for row in rows.to_pylist()}
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
-    @_reading
-    def nearest(
-        self,
-        vector: Float32,
-        k: int,
-        *,
-        where: Condition | None = None,
-        exact: bool = False,
-        tuning: "Tuning | None" = None,
-        seconds: float | None = None,
-    ) -> list[dict[str, Any]]:
-        """The `k` passages whose vectors are nearest to `vector` (dim,), as rows with `_distance`, 1 - cosine.
-
-        `tuning` None is what the store keeps; `exact` compares with every vector. Raises `TimeoutError` after
-        `seconds`, and `InputError` for a filter that meets metadata of another kind.
-        """
-        query = self._tuned(self.passages.search(vector, vector_column_name="vector"), exact, tuning or self.tuning)
-        return _rows(query.limit(k).select([*COLUMNS, "_distance"]), where, seconds)
-
-    @_reading
     def rows(self, where: Condition | None = None, *, vectors: bool = False) -> list[dict[str, Any]]:
         """All passages that a filter lets through, by source and in their order; with their vectors where asked."""
-        query = self.passages.search().select([*COLUMNS, "vector"] if vectors else [*COLUMNS])
-        return sorted(_rows(query, where, None), key=lambda row: (row["source"], row["at"] or 0, row["start"]))
+        return self.snapshot().rows(where, vectors=vectors)
 
-    @_reading
-    def matching(
-        self, text: str, k: int, *, where: Condition | None = None, seconds: float | None = None
-    ) -> list[dict[str, Any]]:
-        """The `k` passages whose full text matches best, as rows with `_score`, BM25. Raises as `nearest`."""
-        words = MultiMatchQuery(text, list(_TEXTS), boosts=None, operator=FullTextOperator.OR)
-        query = self.passages.search(words, query_type="fts").limit(k).select([*COLUMNS, "_score"])
-        return _rows(query, where, seconds)
-
-    @staticmethod
-    def _tuned(query: Any, exact: bool, tuning: "Tuning | None") -> Any:
-        query = query.distance_type("cosine")
-        if exact:
-            return query.bypass_vector_index()
-        return query if tuning is None else query.nprobes(tuning.probes).refine_factor(tuning.refine)
+    @reading
+    def snapshot(self) -> Snapshot:
+        """The newest version, to be searched; one that was the newest `freshness` seconds ago will do."""
+        last, now = self._snapshot, monotonic()
+        if last is not None and now < last[1] + self._freshness:
+            return last[0]
+        newest = Snapshot(self.uri, self._readers.open_table("passages"))
+        self._snapshot = (newest, now)
+        return newest
 
     @property
-    @_reading
     def tuning(self) -> "Tuning | None":
         """How the index over the vectors is searched; None where there is none."""
-        kept = self.passages.schema.field("vector").metadata or {}
-        return Tuning(**json.loads(kept[_TUNING_KEY])) if _TUNING_KEY in kept else None
+        return self.snapshot().tuning
 
     def index_vectors(self) -> None:
         """Build the index over the vectors anew, of the kind that the quantization asks for."""
@@ -290,29 +266,41 @@ class Store:
 
     def keep_tuning(self, tuning: "Tuning") -> None:
         """Remember how the index is to be searched."""
-        metadata = {_TUNING_KEY.decode(): json.dumps(asdict(tuning))}
+        metadata = {TUNING_KEY.decode(): json.dumps(asdict(tuning))}
         self._committed(lambda: self.passages.update_field_metadata({"path": "vector", "metadata": metadata}))
 
-    def index_text(self) -> None:
-        """Build the full-text indexes where there are none; `tidy` keeps them up to date."""
-        for column in _TEXTS:
-            if not self._indexed(column):
-                self._committed(partial(self.passages.create_index, column, config=_NGRAMS))
+    def index_words(self) -> None:
+        """Build the index over the words where there is none; `tidy` keeps it up to date."""
+        self._add_words()
+        if not indexed(self.passages, WORDS.name):
+            self._committed(partial(self.passages.create_index, WORDS.name, config=_WORDS))
+            for column in ("title", "text"):  # as an older me5 indexed them
+                if indexed(self.passages, column):
+                    self._committed(partial(self.passages.drop_index, f"{column}_idx"))
 
-    @_reading
-    def has_text_index(self) -> bool:
-        """Whether the full text can be searched."""
-        return all(map(self._indexed, _TEXTS))
+    def _add_words(self) -> None:
+        """Add the words to passages that an older me5 stored without them."""
+        self._add_column(self.passages, WORDS)
+        while rows := self._without_words():
+            columns = {
+                "id": [row["id"] for row in rows],
+                "words": [words_of(row["title"], row["text"]) for row in rows],
+            }
+            table = pa.table(columns, schema=WORDS_OF_ID)
+            self._committed(partial(self.passages.merge_insert("id").when_matched_update_all().execute, table))
 
-    def _indexed(self, column: str) -> bool:
-        return any(index.columns == [column] for index in self.passages.list_indices())
+    @reading
+    def _without_words(self) -> list[dict[str, Any]]:
+        query = self.passages.search().where(f"{WORDS.name} IS NULL").limit(_UPGRADED)
+        rows: list[dict[str, Any]] = query.select(["id", "title", "text"]).to_list()
+        return rows
 
-    @_reading
+    @reading
     def index_bytes(self, column: str) -> int:
         """The size of the index over a column, 0 where there is none."""
         return sum(index.size_bytes or 0 for index in self.passages.list_indices() if index.columns == [column])
 
-    @_reading
+    @reading
     def sample(self, count: int, seed: int = 0) -> list[dict[str, Any]]:
         """Passages drawn at random: rows of title and text."""
         rows = self.count()
@@ -331,14 +319,17 @@ class Store:
         """The result of a write; one that another writer's commit has overtaken is done again on what is there now."""
         for attempt in range(_ATTEMPTS):
             try:
-                return write()
-            except _FAILURES as error:
+                done = write()
+            except FAILURES as error:
                 if "conflict" not in str(error).lower() or attempt == _ATTEMPTS - 1:
-                    raise StoreError(f"{self.uri} cannot be written to: {_reason(error)}") from error
+                    raise StoreError(f"{self.uri} cannot be written to: {reason(error)}") from error
                 sleep(random.uniform(0, 0.1 * 2**attempt))
+            else:
+                self._snapshot = None  # what this process wrote it finds at once
+                return done
         raise AssertionError("unreachable")
 
-    @_reading
+    @reading
     def size(self) -> int:
         """Bytes on disk; 0 for a store that is elsewhere."""
         return (
@@ -346,29 +337,14 @@ class Store:
         )
 
 
-def _rows(query: Any, where: Condition | None, seconds: float | None) -> list[dict[str, Any]]:
-    """What a query finds. The text of LanceDB's error is all there is to tell its kinds by."""
-    # LanceDB looks at the clock between two batches of rows.
-    timeout = None if seconds is None else timedelta(seconds=max(seconds, 0))
-    try:
-        rows: list[dict[str, Any]] = (query if where is None else query.where(str(where))).to_list(timeout=timeout)
-    except (RuntimeError, ValueError, OSError) as error:
-        if "Query timeout" in str(error):
-            raise TimeoutError("the store did not answer in time") from error
-        kind = str(error).partition("Failed to convert to ")[2].partition(":")[0]
-        if where is None or not kind:
-            raise
-        raise InputError(
-            f"the filter {where} cannot be used: some passage has something in that field of its metadata that is no "
-            f"{kind}; json_get_string reads strings, numbers, true and false"
-        ) from error
-    return rows
-
-
-def _connect(uri: str, storage_options: Mapping[str, str] | None) -> Any:
-    # 0: every read sees what other processes have written.
-    options = dict(storage_options) if storage_options else None
-    return lancedb.connect(uri, read_consistency_interval=timedelta(0), storage_options=options)
+def _connect(uri: str, storage_options: Mapping[str, str] | None) -> _Connections:
+    options, session = dict(storage_options) if storage_options else None, lancedb.Session()
+    # 0: every read sees what other processes have written; None: a table stays at the version it was opened at.
+    always, never = (
+        lancedb.connect(uri, read_consistency_interval=interval, storage_options=options, session=session)
+        for interval in (timedelta(0), None)
+    )
+    return always, never
 
 
 def _tables(connection: Any) -> set[str]:
@@ -379,12 +355,6 @@ def _make(connection: Any, name: str, schema: pa.Schema) -> None:
     """Make a table, unless another writer has just made it."""
     try:
         connection.create_table(name, schema=schema)
-    except _FAILURES:
+    except FAILURES:
         if name not in _tables(connection):
             raise
-
-
-def _reason(error: BaseException) -> str:
-    """What LanceDB says, without the places in its own source."""
-    told = str(error).split(", /")[0].removeprefix("lance error: ")
-    return re.sub(r"^LanceError\(\w+\): ", "", told) or type(error).__name__

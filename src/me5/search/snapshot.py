@@ -1,0 +1,121 @@
+"""One version of a store, searched by vectors and by words: what writers commit meanwhile changes nothing in it."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+from me5.errors import InputError
+from me5.search.conditions import Condition
+from me5.search.failures import reading
+from me5.search.hits import COLUMNS
+from me5.search.schema import TUNING_KEY, WORDS, Tuning
+from me5.vectors import Float32
+from me5.words import terms
+
+# A passage's place in a snapshot.
+RowId = int
+
+
+class Snapshot:
+    """A version of the passages. Rows have `_rowid`, which other versions may give to another passage."""
+
+    def __init__(self, uri: str, passages: Any) -> None:
+        self.uri = uri
+        self._passages = passages
+
+    @cached_property
+    @reading
+    def tuning(self) -> Tuning | None:
+        """How the index over the vectors is searched; None where there is none."""
+        kept = self._passages.schema.field("vector").metadata or {}
+        return Tuning(**json.loads(kept[TUNING_KEY])) if TUNING_KEY in kept else None
+
+    @cached_property
+    @reading
+    def has_words(self) -> bool:
+        """Whether the words can be searched."""
+        return indexed(self._passages, WORDS.name)
+
+    @reading
+    def nearest(
+        self,
+        vector: Float32,
+        k: int,
+        *,
+        where: Condition | None = None,
+        exact: bool = False,
+        tuning: Tuning | None = None,
+        columns: Sequence[str] = COLUMNS,
+        seconds: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """The `k` passages whose vectors are nearest to `vector` (dim,), as rows with `_distance`, 1 - cosine.
+
+        `tuning` None is what the store keeps; `exact` compares with every vector. Raises `TimeoutError` after
+        `seconds`, and `InputError` for a filter that meets metadata of another kind.
+        """
+        query = self._passages.search(vector, vector_column_name="vector").distance_type("cosine")
+        tuning = tuning or self.tuning
+        if exact:
+            query = query.bypass_vector_index()
+        elif tuning is not None:
+            query = query.nprobes(tuning.probes).refine_factor(tuning.refine)
+        return _rows(query.limit(k).select([*columns, "_distance"]), where, seconds)
+
+    @reading
+    def matching(
+        self,
+        text: str,
+        k: int,
+        *,
+        where: Condition | None = None,
+        columns: Sequence[str] = COLUMNS,
+        seconds: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """The `k` passages whose words match best, as rows with `_score`, BM25. Raises as `nearest`."""
+        words = terms(text, question=True)
+        if not words:
+            return []
+        query = self._passages.search(" ".join(words), query_type="fts", fts_columns=[WORDS.name])
+        return _rows(query.limit(k).select([*columns, "_score"]), where, seconds)
+
+    @reading
+    def rows(self, where: Condition | None = None, *, vectors: bool = False) -> list[dict[str, Any]]:
+        """All passages that a filter lets through, by source and in their order; with their vectors where asked."""
+        query = self._passages.search().select([*COLUMNS, "vector"] if vectors else [*COLUMNS])
+        return sorted(_rows(query, where, None), key=lambda row: (row["source"], row["at"] or 0, row["start"]))
+
+    @reading
+    def take(self, ids: Iterable[RowId]) -> dict[RowId, dict[str, Any]]:
+        """Rows by their `_rowid`."""
+        wanted = list(dict.fromkeys(ids))
+        if not wanted:
+            return {}
+        rows = self._passages.take_row_ids(wanted).select(list(COLUMNS)).with_row_id().to_list()
+        return {row["_rowid"]: row for row in rows}
+
+
+def indexed(table: Any, column: str) -> bool:
+    """Whether there is an index over a column."""
+    return any(index.columns == [column] for index in table.list_indices())
+
+
+def _rows(query: Any, where: Condition | None, seconds: float | None) -> list[dict[str, Any]]:
+    """What a query finds. The text of LanceDB's error is all there is to tell its kinds by."""
+    # LanceDB looks at the clock between two batches of rows.
+    timeout = None if seconds is None else timedelta(seconds=max(seconds, 0))
+    try:
+        query = query.with_row_id(True)
+        rows: list[dict[str, Any]] = (query if where is None else query.where(str(where))).to_list(timeout=timeout)
+    except (RuntimeError, ValueError, OSError) as error:
+        if "Query timeout" in str(error):
+            raise TimeoutError("the store did not answer in time") from error
+        kind = str(error).partition("Failed to convert to ")[2].partition(":")[0]
+        if where is None or not kind:
+            raise
+        raise InputError(
+            f"the filter {where} cannot be used: some passage has something in that field of its metadata that is no "
+            f"{kind}; json_get_string reads strings, numbers, true and false"
+        ) from error
+    return rows
