@@ -23,6 +23,7 @@ from me5.evaluation.protocols import bitext, evaluate, labels, prompts_of, ranki
 from me5.evaluation.protocols.pairs import at_best_threshold
 from me5.evaluation.readers import read
 from me5.evaluation.task import Bitext, Corpus, Reranking, Retrieval, Similarity, Subset
+from me5.words import words
 
 SUBSET = Subset("t", "s")
 
@@ -189,8 +190,8 @@ def test_bm25_scores_are_those_of_the_library(sets: Path) -> None:
     assert isinstance(task, Retrieval)
     ids, texts = zip(*task.documents, strict=True)
     index = bm25s.BM25(k1=1.5, b=0.75, method="lucene")
-    index.index([bm25.tokenize(text) for text in texts], show_progress=False)
-    asked = bm25.tokenize(task.queries["q2"])
+    index.index([words(text) for text in texts], show_progress=False)
+    asked = words(task.queries["q2"])
     expected = dict(zip(ids, index.get_scores(asked).tolist(), strict=True))
     wanted = bm25.evaluate(task).shown["failures"]
     assert not wanted
