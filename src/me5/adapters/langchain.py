@@ -121,7 +121,7 @@ class Me5VectorStore(VectorStore):
         where: str | None = None, **kwargs: Any,  # noqa: ARG002
     ) -> list[Document]:  # fmt: skip
         """The `k` passages nearest to a vector."""
-        rows = self.index.store.nearest(np.asarray(embedding, np.float32), k, where=_where(filter, where))
+        rows = self.index.store.snapshot().nearest(np.asarray(embedding, np.float32), k, where=_where(filter, where))
         return [_row_document(row) for row in rows]
 
     def max_marginal_relevance_search(
@@ -137,10 +137,11 @@ class Me5VectorStore(VectorStore):
     ) -> list[Document]:  # fmt: skip
         """The same for a vector."""
         query = np.asarray(embedding, np.float32)
-        near = self.index.store.nearest(query, fetch_k, where=_where(filter, where))
+        snapshot = self.index.store.snapshot()
+        near = snapshot.nearest(query, fetch_k, where=_where(filter, where))
         if not near:
             return []
-        rows = self.index.store.rows(any_of("id", [row["id"] for row in near]), vectors=True)
+        rows = snapshot.rows(any_of("id", [row["id"] for row in near]), vectors=True)
         chosen = maximal_marginal_relevance(query, [row["vector"] for row in rows], lambda_mult, k)
         return [_row_document(rows[at]) for at in chosen]
 

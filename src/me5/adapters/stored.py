@@ -23,11 +23,11 @@ class Stored(NamedTuple):
 def stored(index: Index, names: Iterable[str] | None = None) -> Iterator[Stored]:
     """The documents of these names that are there, or all of them."""
     if names is None:
-        yield from _whole(index.store.rows())
+        yield from _whole(index.store.snapshot().rows())
         return
     listed = list(dict.fromkeys(names))
     for at in range(0, len(listed), _NAMES):
-        yield from _whole(index.store.rows(any_of("source", listed[at : at + _NAMES])))
+        yield from _whole(index.store.snapshot().rows(any_of("source", listed[at : at + _NAMES])))
 
 
 def metadata_of(row: Mapping[str, Any]) -> dict[str, Any]:

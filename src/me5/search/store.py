@@ -25,7 +25,7 @@ import pyarrow as pa
 from lancedb.index import FTS, IvfFlat, IvfRq, IvfSq
 
 from me5.errors import InputError, Me5Error, StoreError
-from me5.search.conditions import Condition, quoted
+from me5.search.conditions import quoted
 from me5.search.failures import FAILURES, MEND, reading, reason
 from me5.search.schema import (
     FILES,
@@ -239,10 +239,6 @@ class Store:
         rows = self.passages.search().select([column]).to_arrow().group_by(column).aggregate([([], "count_all")])
         found = {row[column]: row["count_all"] for row in rows.to_pylist()}
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
-
-    def rows(self, where: Condition | None = None, *, vectors: bool = False) -> list[dict[str, Any]]:
-        """All passages that a filter lets through, by source and in their order; with their vectors where asked."""
-        return self.snapshot().rows(where, vectors=vectors)
 
     @reading
     def snapshot(self) -> Snapshot:
