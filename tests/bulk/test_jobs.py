@@ -16,7 +16,7 @@ from me5.bulk import commit, driver, run
 from me5.bulk.driver import Shard, resume
 from me5.bulk.estimate import estimate
 from me5.bulk.finish import clean
-from me5.bulk.folder import folder_of
+from me5.bulk.folders import folder_of
 from me5.bulk.job import open_job
 from me5.bulk.manifest import Settings
 from me5.bulk.status import status

@@ -84,7 +84,7 @@ def test_workers_that_cannot_load_the_model_end_the_run(tmp_path, job):
 def test_workers_end_when_the_driver_is_gone(tmp_path, job):
     model, texts, _ = job
     from me5.bulk.driver import plan
-    from me5.bulk.folder import folder_of
+    from me5.bulk.folders import folder_of
     from me5.bulk.manifest import Settings
 
     made = plan(Settings((str(texts),), **SETTINGS), folder_of(str(tmp_path / "out")), model)

@@ -32,6 +32,7 @@ HOMES = {
         "data/",
         "training/tokens.py",
     ),
+    "obstore": ("files/objects.py", "bulk/folders/objects.py"),
     "rensa": ("data/duplicates.py",),
     "peft": ("training/start.py",),
     "yaml": ("evaluation/readers/dataset.py", "search/readers/markdown.py"),

@@ -13,7 +13,7 @@ Any number of files (`me5 bulk`), as a job in a folder that is resumed where it 
     inputs      files, folders and globs → a list of files
     plan        files → parts of about as many texts each
     model, manifest, job    what a job does, recorded once
-    folder      where it lies
+    folders     where it lies: in a file system or an object store
     embedding   records → vectors; equal texts once, a bad text costs itself
     part, commit            one attempt at a part; the first that is committed counts
     worker, dispatch        attempts one after another; which worker does what next

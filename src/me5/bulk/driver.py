@@ -10,7 +10,7 @@ from me5.bulk import inputs
 from me5.bulk.commit import failures, missing
 from me5.bulk.dispatch import OneProcess, dispatch
 from me5.bulk.finish import finish, is_finished
-from me5.bulk.folder import Folder, folder_of
+from me5.bulk.folders import Folder, folder_of
 from me5.bulk.job import MANIFEST, Job, check_inputs, check_same, create, describe, open_job
 from me5.bulk.manifest import Settings
 from me5.bulk.model import Model, fingerprint_of

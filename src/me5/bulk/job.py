@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from me5.bulk import inputs, plan, table
-from me5.bulk.folder import Folder
+from me5.bulk.folders import Folder
 from me5.bulk.manifest import Manifest, Settings, differences, encoded_schema, model_differences
 from me5.bulk.model import Model, fingerprint_of
 from me5.bulk.plan import Plan

@@ -4,10 +4,10 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from me5._version import __version__
+from me5.bulk.inputs import absolute
 from me5.bulk.source import Format, Source, source_of
 from me5.bulk.table import NUMBERS, Numbers
 from me5.errors import InputError
@@ -43,7 +43,7 @@ class Settings:
 
     def absolute(self) -> "Settings":
         """The same from any working directory."""
-        return replace(self, inputs=tuple(str(Path(path).absolute()) for path in self.inputs))
+        return replace(self, inputs=tuple(map(absolute, self.inputs)))
 
     def source(self, file: str) -> Source:
         """How one input is read. Plain text has no fields, whatever other inputs have."""

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter
 
 from me5.bulk.read import Record, records
@@ -47,7 +48,7 @@ def check_pair(source: Source, target: Target) -> None:
             "row numbers"
         )
     came, goes = source.path, target.path
-    if came is not None and goes is not None and goes.exists() and came.samefile(goes):
+    if isinstance(came, Path) and goes is not None and goes.exists() and came.samefile(goes):
         raise InputError(f"{target.name} is also the input, and would be replaced; write elsewhere")
 
 

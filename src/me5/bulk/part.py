@@ -13,7 +13,7 @@ from typing import Any
 from me5.bulk import inputs, table
 from me5.bulk.commit import Commit, commit
 from me5.bulk.embedding import Entry, Rows, Tally, TextEmbedder
-from me5.bulk.folder import attempt_id
+from me5.bulk.folders import attempt_id
 from me5.bulk.job import Job
 from me5.bulk.plan import Part, Piece
 from me5.bulk.read import Record, entries

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from time import monotonic
 from typing import Any
 
-from me5.bulk.folder import folder_of
+from me5.bulk.folders import folder_of
 from me5.bulk.job import Job, open_job
 from me5.bulk.model import Model
 from me5.bulk.worker import Outcome, Worker

@@ -9,6 +9,7 @@ from typing import Literal
 from me5.errors import InputError
 from me5.files.compression import bare_name
 from me5.files.lines import BEGINNING, Start
+from me5.files.objects import File, file_of
 from me5.files.place import FileError, Place, Refuse, fail, name_of
 from me5.files.records import FORMATS, PACKED, Records, format_of
 
@@ -22,7 +23,7 @@ class Source:
     `keep` are further fields that a record brings along.
     """
 
-    path: Path | None
+    path: File | None
     format: Format
     fields: tuple[str, ...] = ()
     id_field: str | None = None
@@ -67,7 +68,7 @@ def source_of(
     `format` None goes by the suffix, that of a compression aside, and is plain text for standard input; `fields`
     default to `text`. Raises `InputError` for what is not there, has no known format, or no fields to choose.
     """
-    path = None if file == "-" else Path(file)
+    path = None if file == "-" else file_of(file)
     if path is not None:
         _check_readable(path)
     source = Source(path, format or _format_of(path), tuple(fields) or ("text",), id_field, tuple(keep))
@@ -83,16 +84,16 @@ def source_of(
     return Source(path, "text")
 
 
-def _check_readable(path: Path) -> None:
+def _check_readable(path: File) -> None:
     try:
-        mode = path.stat().st_mode
+        mode = path.stat().st_mode if isinstance(path, Path) else 0
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; check the path") from error
     if stat.S_ISDIR(mode):
         raise InputError(f"{path} is a folder, expected a file; embed its files one at a time")
 
 
-def _format_of(path: Path | None) -> Format:
+def _format_of(path: File | None) -> Format:
     if path is None or Path(bare_name(path)).suffix.lower() == ".txt":
         return "text"
     if (found := format_of(path)) is not None:

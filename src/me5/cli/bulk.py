@@ -10,7 +10,7 @@ from me5.bulk.commit import commits
 from me5.bulk.driver import Result, Shard, described_job, plan, recorded_model, resume, work
 from me5.bulk.estimate import Estimate, estimate
 from me5.bulk.finish import clean as remove_attempts
-from me5.bulk.folder import folder_of
+from me5.bulk.folders import folder_of
 from me5.bulk.job import open_job
 from me5.bulk.manifest import PART_TEXTS, Settings
 from me5.bulk.model import Model
@@ -24,7 +24,7 @@ from me5.progress import duration
 if TYPE_CHECKING:
     from me5.bulk.job import Job
 
-Folder = Annotated[str, typer.Argument(metavar="DIR", help="The folder of the job.")]
+Folder = Annotated[str, typer.Argument(metavar="DIR", help="The folder of the job, or a URL.")]
 ShardOption = Annotated[
     str | None,
     typer.Option("--shard", metavar="I/N", help="Do every N-th part only, from part I on (from 0)."),
@@ -57,7 +57,7 @@ def run(
         list[str],
         typer.Argument(
             metavar="INPUTS…",
-            help="Files, folders, globs: .parquet, .jsonl, .csv, .tsv, .txt (all but .parquet also .gz, .bz2, .zst).",
+            help="Files, folders, globs, URLs: .parquet, .jsonl, .csv, .tsv, .txt (all but .parquet also .gz, .bz2, .zst).",
         ),
     ],
     out: Annotated[str, typer.Option("--out", metavar="DIR", help="The folder of the job.")],

@@ -3,6 +3,7 @@
 atomic        a file or folder that is written whole or not at all
 place         where something stands in a file, and errors that name it
 compression   .gz, .zst and .bz2 as plain bytes
+objects       objects in a store (S3, …) as files
 lines         bytes -> lines of text: encodings, line ends, limits
 csv           lines -> records of CSV
 records       JSONL, CSV, TSV and Parquet -> records: a place, and values by column

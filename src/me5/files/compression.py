@@ -7,9 +7,9 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, NamedTuple, cast
 
+from me5.files.objects import File
 from me5.files.place import FileError, name_of
 
 SUFFIXES = (".gz", ".zst", ".bz2")
@@ -26,18 +26,18 @@ class Opened(NamedTuple):
     most: int | None
 
 
-def is_packed(path: Path) -> bool:
+def is_packed(path: File) -> bool:
     """Whether a file is compressed, by its name."""
     return path.suffix.lower() in SUFFIXES
 
 
-def bare_name(path: Path) -> str:
+def bare_name(path: File) -> str:
     """The name of a file without the suffix of its compression."""
     return path.stem if is_packed(path) else path.name
 
 
 @contextmanager
-def opened(path: Path | None) -> Iterator[Opened]:
+def opened(path: File | None) -> Iterator[Opened]:
     """Open a file, None for standard input. Raises `FileError` for what cannot be read, also while it is read."""
     name = name_of(path)
     try:

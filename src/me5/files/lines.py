@@ -7,10 +7,10 @@ line feed.
 import codecs
 import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, NamedTuple
 
 from me5.files.compression import RATIO, Opened, opened
+from me5.files.objects import File
 from me5.files.place import FileError, Place, Refuse, fail, name_of
 from me5.progress import Advance
 
@@ -37,7 +37,7 @@ BEGINNING = Start()
 
 
 def lines(
-    path: Path | None, *, refuse: Refuse = fail, advance: Advance | None = None, start: Start = BEGINNING
+    path: File | None, *, refuse: Refuse = fail, advance: Advance | None = None, start: Start = BEGINNING
 ) -> Iterator[tuple[int, str]]:  # fmt: skip
     """(number from 1, line without its end) of a file, compressed or not; None is standard input.
 
@@ -64,7 +64,7 @@ def lines(
             advance(file.underneath.tell() - done, 0)
 
 
-def starts(path: Path, every: int, *, blank: bool) -> tuple[list[Start], int]:
+def starts(path: File, every: int, *, blank: bool) -> tuple[list[Start], int]:
     """Where every so many lines of a file begin, and the number of its lines; `blank` ones count if they are wanted.
 
     Starts within a file that is compressed or in UTF-16 have no bytes. Raises `FileError`.

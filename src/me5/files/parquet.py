@@ -7,12 +7,12 @@ batch has the fewer rows the larger they are on average in their row group.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from me5.files.lines import LONGEST
+from me5.files.objects import File, ObjectFile
 from me5.files.place import FileError, Place
 from me5.progress import Advance
 
@@ -23,38 +23,38 @@ _BATCH_BYTES, _BATCH_ROWS = 1 << 26, 8192
 _UNKNOWN_SIZE, _FEW_ROWS = "DELTA_BYTE_ARRAY", 16
 
 
-def schema(path: Path) -> Any:
+def schema(path: File) -> Any:
     """The names and Arrow types of the columns."""
     import pyarrow.parquet as pq
 
     with _explained(path):
-        return pq.read_schema(path)
+        return pq.read_schema(_readable(path))
 
 
-def columns(path: Path) -> list[str]:
+def columns(path: File) -> list[str]:
     """The names of the columns."""
     return list(schema(path).names)
 
 
-def count(path: Path) -> int:
+def count(path: File) -> int:
     """How many rows a file has."""
     import pyarrow.parquet as pq
 
     with _explained(path):
-        return int(pq.read_metadata(path).num_rows)
+        return int(pq.read_metadata(_readable(path)).num_rows)
 
 
-def groups(path: Path) -> list[int]:
+def groups(path: File) -> list[int]:
     """How many rows each row group of a file has."""
     import pyarrow.parquet as pq
 
     with _explained(path):
-        metadata = pq.read_metadata(path)
+        metadata = pq.read_metadata(_readable(path))
         return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
 
 
 def rows(
-    path: Path, names: Sequence[str] | None = None, *, advance: Advance | None = None, start: int = 0
+    path: File, names: Sequence[str] | None = None, *, advance: Advance | None = None, start: int = 0
 ) -> Iterator[dict[str, Any]]:
     """Every row in order from row `start` on, with all columns or those that are named.
 
@@ -64,9 +64,10 @@ def rows(
 
     at = done = 0
     with _explained(path):
-        metadata = pq.read_metadata(path)
+        metadata = pq.read_metadata(_readable(path))
         # Read through a buffer, a row group need not be held as a whole.
-        with pq.ParquetFile(path, metadata=metadata, read_dictionary=_repeated(metadata), buffer_size=1 << 20) as file:
+        source, repeated = _readable(path), _repeated(metadata)
+        with pq.ParquetFile(source, metadata=metadata, read_dictionary=repeated, buffer_size=1 << 20) as file:
             size, total = path.stat().st_size, max(1, file.metadata.num_rows)
             for group in range(file.metadata.num_row_groups):
                 if at + file.metadata.row_group(group).num_rows <= start:
@@ -93,8 +94,13 @@ def too_long(row: Mapping[str, object]) -> str | None:
     return None
 
 
+def _readable(path: File) -> Any:
+    """What Arrow can read from."""
+    return path.open("rb") if isinstance(path, ObjectFile) else path
+
+
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: File) -> Iterator[None]:
     import pyarrow as pa
 
     try:
@@ -130,7 +136,7 @@ def _batch_rows(group: Any, names: Sequence[str] | None) -> int:
     return int(max(1, min(most, _BATCH_BYTES // max(1, mean))))
 
 
-def _rows(path: Path, batch: Any, first: int) -> Iterator[dict[str, Any]]:
+def _rows(path: File, batch: Any, first: int) -> Iterator[dict[str, Any]]:
     names = batch.schema.names
     try:
         values = [_values(batch.column(index)) for index in range(len(names))]

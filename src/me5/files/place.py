@@ -1,10 +1,10 @@
 """Where something stands in a file, and errors that name the place."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from me5.errors import InputError
+from me5.files.objects import File
 
 
 class Place(NamedTuple):
@@ -41,6 +41,6 @@ def fail(place: Place, reason: str) -> None:
     raise FileError(place, reason)
 
 
-def name_of(path: Path | None) -> str:
+def name_of(path: File | None) -> str:
     """What errors call a file; None is standard input."""
     return "standard input" if path is None else str(path)

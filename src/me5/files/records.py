@@ -13,6 +13,7 @@ from me5.files import parquet
 from me5.files.compression import SUFFIXES, bare_name, is_packed
 from me5.files.csv import CsvError, csv_records
 from me5.files.lines import BEGINNING, Start, lines
+from me5.files.objects import File
 from me5.files.place import FileError, Place, Refuse, fail, name_of
 from me5.progress import Advance
 
@@ -57,7 +58,7 @@ class Records:
     in CSV always the first record.
     """
 
-    path: Path | None
+    path: File | None
     format: Format | None = None
     wanted: Mapping[str, str] = field(default_factory=dict)
     only: bool = False
@@ -172,7 +173,7 @@ class Records:
                 raise FileError(self.name, f"has {found}; its columns are {listed(names)}. {way_out}")
 
 
-def format_of(path: Path) -> Format | None:
+def format_of(path: File) -> Format | None:
     """How a file of records is read, by its name; None for another."""
     return FORMATS.get(Path(bare_name(path)).suffix.lower())
 
