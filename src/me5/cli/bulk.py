@@ -57,10 +57,10 @@ def run(
         list[str],
         typer.Argument(
             metavar="INPUTS…",
-            help="Files, folders, globs, URLs: .parquet, .jsonl, .csv, .tsv, .txt (all but .parquet also .gz, .bz2, .zst).",
+            help="Files, folders, globs or URLs: .parquet; .jsonl, .csv, .tsv, .txt, also .gz, .bz2, .zst.",
         ),
     ],
-    out: Annotated[str, typer.Option("--out", metavar="DIR", help="The folder of the job.")],
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="The folder of the job, or a URL.")],
     model: options.ModelOptions,
     side: embed.Side = "document",
     task: options.Task = None,
