@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from me5 import Embedder, InputError
+from me5 import Client, Embedder, InputError
 
 
 def run(coroutine):
@@ -136,6 +136,8 @@ def test_langchain_store_searches_by_vector_and_for_variety(langchain, embedder,
 
 
 def test_langchain_embeddings_load_what_they_are_told(langchain, xlmr):
+    client = Client(retries=0)
+    assert langchain.Me5Embeddings(client).embedder is client
     assert langchain.Me5Embeddings().embedder.checkpoint.name == Embedder.load().checkpoint.name
     with pytest.warns(match="nothing says how"):
         assert langchain.Me5Embeddings(str(xlmr)).embedder.checkpoint.path == xlmr

@@ -1,7 +1,7 @@
 """LangChain: `Me5Embeddings` for any vector store, and `Me5VectorStore` over a `me5.search.Index`."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
@@ -16,6 +16,9 @@ from me5.search.filters import parse
 from me5.search.hits import Hit
 from me5.search.index import Index
 
+if TYPE_CHECKING:
+    from me5.client import Client
+
 try:
     from langchain_core.documents import Document
     from langchain_core.embeddings import Embeddings
@@ -28,11 +31,13 @@ except ImportError as error:
 class Me5Embeddings(Embeddings):
     """An `Embedder` as LangChain's `Embeddings`; `task` as in `Embedder.encode_query`.
 
-    A name instead of an `Embedder` is loaded; None is the bundled model.
+    A `Client` does as well. A name instead is loaded; None is the bundled model.
     """
 
-    def __init__(self, embedder: Embedder | str | None = None, *, task: str | None = None) -> None:
-        self.embedder = embedder if isinstance(embedder, Embedder) else Embedder.load(embedder)
+    def __init__(self, embedder: "Embedder | Client | str | None" = None, *, task: str | None = None) -> None:
+        if embedder is None or isinstance(embedder, str):
+            embedder = Embedder.load(embedder)
+        self.embedder = embedder
         self.task = task
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -161,8 +166,8 @@ class Me5VectorStore(VectorStore):
         **kwargs: Any,  # noqa: ARG003
     ) -> "Me5VectorStore":
         """A store at `uri` with these texts."""
-        if not isinstance(embedding, Me5Embeddings):
-            raise InputError(f"a me5 store needs Me5Embeddings, got {type(embedding).__name__}")
+        if not isinstance(embedding, Me5Embeddings) or not isinstance(embedding.embedder, Embedder):
+            raise InputError(f"a me5 store needs Me5Embeddings of an Embedder, got {type(embedding).__name__}")
         store = cls(Index.open(uri, embedding.embedder, create=True))
         store.add_texts(texts, metadatas, ids=ids)
         return store

@@ -31,10 +31,11 @@ from me5.service.recording import Recording
 from me5.service.searches import Searches
 from me5.service.settings import ServiceSettings
 from me5.service.tracing import Tracer, open_tracer
-from me5.service.wire import cohere, openai, score, search, tei
+from me5.service.wire import cohere, ollama, openai, score, search, tei
 from me5.service.wire.call import Service
 from me5.service.wire.dialects import OPENAI, TEI, refuse
 from me5.service.wire.search import open_store
+from me5.service.wire.sides import Sides
 
 # Headers of ours that a page of another origin may read.
 EXPOSED = (
@@ -65,7 +66,9 @@ def create_app(settings: ServiceSettings, pipeline: Pipeline | None = None, *, l
     tracer = open_tracer(settings.otlp_endpoint)
     pipeline = pipeline or Pipeline(settings, metrics)
     searches = Searches(open_store(settings.search), settings.search_timeout) if settings.search else None
-    service = Service(settings, pipeline, keys, metrics, int(time.time()), searches)
+    prompts = pipeline.prompts
+    sides = Sides(matter=prompts.prefix("query") != prompts.prefix("document"))
+    service = Service(settings, pipeline, keys, metrics, int(time.time()), sides, searches)
     metrics.watch(service.pipeline)
     app = FastAPI(
         title="me5",
@@ -79,7 +82,7 @@ def create_app(settings: ServiceSettings, pipeline: Pipeline | None = None, *, l
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.service = service
-    for router in (openai.router, tei.router, cohere.router, score.router, _open_routes(service)):
+    for router in (openai.router, tei.router, cohere.router, ollama.router, score.router, _open_routes(service)):
         app.include_router(router)
     if searches is not None:
         app.include_router(search.router)

@@ -5,5 +5,5 @@
     call      one HTTP request: fields -> `Inputs`, and the pipeline's answers until the caller hangs up
     writing   vectors -> JSON, base64, raw float32, small integers and bits; headers
 
-The dialects: `openai`, `tei`, `cohere`, and me5's own `score`.
+The dialects: `openai`, `tei`, `cohere`, `ollama`, and me5's own `score`. `sides` logs who never names one.
 """

@@ -23,6 +23,7 @@ from me5.service.record import RequestRecord
 from me5.service.searches import Searches
 from me5.service.settings import ServiceSettings
 from me5.service.wire.reading import Names, SideFields, read_side
+from me5.service.wire.sides import Sides
 from me5.tokenizer import Token
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class Service:
     keys: Keys
     metrics: Metrics
     started: int
+    sides: Sides
     searches: Searches | None = None
 
     @property
@@ -95,6 +97,9 @@ class Call:
         side, prompt, warnings = read_side(
             fields, service.names, service.pipeline.prompts, prompt_name=prompt_name, default=default
         )
+        ended = service.names.split(fields.model)[1] if fields.model else None
+        given = (ended, fields.side, fields.input_type, prompt_name)
+        service.sides.note(self._caller, named=default != "document" or any(one is not None for one in given))
         options = {"ignored": fields.ignored, **options}
         return Inputs(
             texts, side, prompt, param=param, caller=self._caller, allowance=self._allowance, warnings=warnings,

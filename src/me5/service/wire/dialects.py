@@ -47,6 +47,12 @@ class CohereError(BaseModel):
     message: str
 
 
+class OllamaError(BaseModel):
+    """An error as Ollama's clients read it."""
+
+    error: str
+
+
 @dataclass(frozen=True)
 class Dialect:
     """`render` makes the body of (fault, message, param); `shape` documents it."""
@@ -80,9 +86,14 @@ def _cohere(_: Fault, message: str, __: str | None) -> dict[str, Any]:
     return {"message": message}
 
 
+def _ollama(_: Fault, message: str, __: str | None) -> dict[str, Any]:
+    return {"error": message}
+
+
 OPENAI = Dialect("openai", lambda fault: fault.status, _openai, OpenAIError)
 TEI = Dialect("tei", lambda fault: fault.tei_status, _tei, TeiError)
 COHERE = Dialect("cohere", lambda fault: fault.status, _cohere, CohereError)
+OLLAMA = Dialect("ollama", lambda fault: fault.status, _ollama, OllamaError)
 
 _MEANINGS = {
     400: "A field that cannot be used; the message says which, and what to do.",

@@ -81,7 +81,9 @@ class Names:
         return (self.served, *(f"{self.served}:{side}" for side in SIDES))
 
     def split(self, name: str) -> tuple[str, Side | None]:
-        """(a name, the side that it ends in)."""
+        """(a name, the side that it ends in). `latest`, which Ollama's clients put behind every name, is none."""
+        if name not in self.known:
+            name = name.removesuffix(":latest")
         base, colon, end = name.rpartition(":")
         side = next((side for side in SIDES if colon and side == end), None)
         return (name, None) if side is None or name in self.known else (base, side)
