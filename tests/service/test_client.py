@@ -20,6 +20,7 @@ from me5 import Embedder, InputError, Me5Warning, Report, TruncationWarning
 from me5.client import AsyncClient, Client
 from me5.client.exchange import BATCH_CHARS, BATCH_SIZE
 from me5.errors import ServiceError
+from me5.quantization import quantized
 
 NUMBERS = [str(number) for number in range(300)]
 EXPECTED = np.array([vector(text) for text in NUMBERS], np.float32)
@@ -86,6 +87,17 @@ def test_methods_take_what_the_embedder_takes(kind, method):
     assert [(one.name, one.kind, one.default) for one in ours.parameters.values()] == [
         (one.name, one.kind, one.default) for one in theirs.parameters.values()
     ]
+
+
+def test_vectors_come_in_the_form_that_is_stored(ask, scripted):
+    short = ask(scripted.url, "encode_document", NUMBERS[:9], truncate_dim=DIM)
+    assert scripted.seen[-1].fields["dimensions"] == DIM
+    np.testing.assert_array_equal(short, EXPECTED[:9])
+    for form in ("int8", "uint8", "binary", "ubinary"):
+        found = ask(scripted.url, "encode_document", NUMBERS[:9], precision=form)
+        np.testing.assert_array_equal(found, quantized(EXPECTED[:9], form), strict=True)
+    with pytest.raises(InputError, match="unknown precision 'int4'"):
+        ask(scripted.url, "encode_document", NUMBERS[:9], precision="int4")
 
 
 @pytest.mark.parametrize(

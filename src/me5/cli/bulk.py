@@ -32,9 +32,6 @@ ShardOption = Annotated[
 Workers = Annotated[
     int, typer.Option("--workers", min=1, help="Processes on this machine; they share the cores, or have a GPU each.")
 ]
-Device = Annotated[
-    str, typer.Option("--device", envvar="ME5_DEVICE", help="cpu, cuda (every visible GPU), cuda:N, or torch-cpu.")
-]
 
 
 def bulk() -> None:
@@ -126,7 +123,7 @@ def run(
 
 def resume_job(
     folder: Folder,
-    device: Device = "cpu",
+    device: options.Device = "cpu",
     threads: options.Threads = None,
     workers: Workers = 1,
     shard: ShardOption = None,

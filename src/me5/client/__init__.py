@@ -26,7 +26,6 @@ from me5.client.exchange import (
     INFO,
     STORE,
     EncodeCall,
-    Float32,
     Outcome,
     Request,
     Texts,
@@ -38,12 +37,13 @@ from me5.embedder import Embedder
 from me5.errors import InputError
 from me5.progress import track
 from me5.prompts import Side
+from me5.quantization import Form, Rows
 from me5.tokenizer import TRUNCATIONS, Report, Truncation
 
 __all__ = ["AsyncClient", "Client"]
 
 _CONNECT_TIMEOUT = 5.0
-Vectors = TypeVar("Vectors")  # Float32, or a coroutine of it
+Vectors = TypeVar("Vectors")  # Rows, or a coroutine of it
 
 
 class _Service(ABC, Generic[Vectors]):
@@ -79,22 +79,42 @@ class _Service(ABC, Generic[Vectors]):
         self._open(headers, httpx2.Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT)))
 
     def encode_query(
-        self, texts: Texts, *, task: str | None = None, report: Report | None = None, show_progress_bar: bool = False
+        self,
+        texts: Texts,
+        *,
+        task: str | None = None,
+        report: Report | None = None,
+        show_progress_bar: bool = False,
+        truncate_dim: int | None = None,
+        precision: Form = "float32",
     ) -> Vectors:
         """Vectors of search queries. `task` None is the model card's web search; see `me5.TASKS`."""
-        return self._encode(texts, self._call("query", task, report), show_progress_bar)
+        return self._encode(texts, self._call("query", task, report, truncate_dim, precision), show_progress_bar)
 
     def encode_document(
-        self, texts: Texts, *, report: Report | None = None, show_progress_bar: bool = False
+        self,
+        texts: Texts,
+        *,
+        report: Report | None = None,
+        show_progress_bar: bool = False,
+        truncate_dim: int | None = None,
+        precision: Form = "float32",
     ) -> Vectors:
         """Vectors of the texts that are searched."""
-        return self._encode(texts, self._call("document", None, report), show_progress_bar)
+        return self._encode(texts, self._call("document", None, report, truncate_dim, precision), show_progress_bar)
 
     def encode(
-        self, texts: Texts, *, task: str | None = None, report: Report | None = None, show_progress_bar: bool = False
+        self,
+        texts: Texts,
+        *,
+        task: str | None = None,
+        report: Report | None = None,
+        show_progress_bar: bool = False,
+        truncate_dim: int | None = None,
+        precision: Form = "float32",
     ) -> Vectors:
         """Vectors for symmetric use: similarity, bitext, clustering, classification. The same prompt on every text."""
-        return self._encode(texts, self._call("both", task, report), show_progress_bar)
+        return self._encode(texts, self._call("both", task, report, truncate_dim, precision), show_progress_bar)
 
     similarity = staticmethod(Embedder.similarity)
     similarity_pairwise = staticmethod(Embedder.similarity_pairwise)
@@ -111,9 +131,12 @@ class _Service(ABC, Generic[Vectors]):
     def _encode(self, texts: Texts, call: EncodeCall, show: bool) -> Vectors:
         """Send the requests of a call and join what comes back."""
 
-    def _call(self, side: Side, task: str | None, report: Report | None = None) -> EncodeCall:
-        options = {**self._options, "side": side} if task is None else {**self._options, "side": side, "task": task}
-        return EncodeCall(options, self._batch_size, report)
+    def _call(
+        self, side: Side, task: str | None, report: Report | None, truncate_dim: int | None, precision: Form
+    ) -> EncodeCall:
+        chosen = {"side": side, "task": task, "dimensions": truncate_dim}
+        options = self._options | {name: value for name, value in chosen.items() if value is not None}
+        return EncodeCall(options, self._batch_size, report, precision)
 
     def _tries(self, request: Request) -> Tries:
         return Tries(request, self.base_url, self._retries)
@@ -122,7 +145,7 @@ class _Service(ABC, Generic[Vectors]):
         return f"{type(self).__name__}({self.base_url!r})"
 
 
-class Client(_Service[Float32]):
+class Client(_Service[Rows]):
     """A me5 service, called as an `Embedder` is.
 
         with Client("http://127.0.0.1:8080") as client:
@@ -169,15 +192,15 @@ class Client(_Service[Float32]):
     def _open(self, headers: dict[str, str], timeout: httpx2.Timeout) -> None:
         self._http = httpx2.Client(base_url=self.base_url, headers=headers, timeout=timeout)
 
-    def _encode(self, texts: Texts, call: EncodeCall, show: bool) -> Float32:
-        blocks: list[Float32] = []
+    def _encode(self, texts: Texts, call: EncodeCall, show: bool) -> Rows:
+        blocks: list[Rows] = []
         with track(_count(texts), show=show) as advance:
             for request in call.requests(texts):
                 vectors, tokens = call.read(request, self._send(request))
                 blocks.append(vectors)
                 advance(len(vectors), tokens)
         call.warn()
-        return np.concatenate(blocks) if blocks else np.empty((0, self.dim), np.float32)
+        return np.concatenate(blocks) if blocks else call.nothing(self.dim)
 
     def _send(self, request: Request) -> httpx2.Response:
         tries = self._tries(request)
@@ -192,7 +215,7 @@ class Client(_Service[Float32]):
             return error
 
 
-class AsyncClient(_Service[Coroutine[Any, Any, Float32]]):
+class AsyncClient(_Service[Coroutine[Any, Any, Rows]]):
     """`Client` for asyncio: the same arguments, methods and errors.
 
         async with AsyncClient() as client:
@@ -228,8 +251,8 @@ class AsyncClient(_Service[Coroutine[Any, Any, Float32]]):
     def _open(self, headers: dict[str, str], timeout: httpx2.Timeout) -> None:
         self._http = httpx2.AsyncClient(base_url=self.base_url, headers=headers, timeout=timeout)
 
-    async def _encode(self, texts: Texts, call: EncodeCall, show: bool) -> Float32:
-        blocks: list[Float32] = []
+    async def _encode(self, texts: Texts, call: EncodeCall, show: bool) -> Rows:
+        blocks: list[Rows] = []
         sent: deque[tuple[Request, asyncio.Task[httpx2.Response]]] = deque()
 
         async def receive() -> None:
@@ -251,7 +274,7 @@ class AsyncClient(_Service[Coroutine[Any, Any, Float32]]):
                     task.cancel()
                 await asyncio.gather(*(task for _, task in sent), return_exceptions=True)
         call.warn()
-        return np.concatenate(blocks) if blocks else np.empty((0, int((await self.info())["dim"])), np.float32)
+        return np.concatenate(blocks) if blocks else call.nothing(int((await self.info())["dim"]))
 
     async def _send(self, request: Request) -> httpx2.Response:
         tries = self._tries(request)

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from me5.errors import InputError, Me5Error, Me5Warning, ServiceError, TruncationWarning
+from me5.quantization import Form, Rows, check_form, quantized
 from me5.texts import check_text, texts_of
 from me5.tokenizer import Report
 
@@ -71,11 +72,15 @@ class EncodeCall:
     """The texts of one call of `encode_*` as requests, and their replies, in order, as vectors.
 
     `options` are the further fields of every request. With a `report`, replies come as JSON, which has a place for what
-    each text had and lost; without, as raw float32.
+    each text had and lost; without, as raw float32. `precision` is the form of the vectors here.
     """
 
-    def __init__(self, options: Mapping[str, str], batch_size: int, report: Report | None) -> None:
+    def __init__(
+        self, options: Mapping[str, Any], batch_size: int, report: Report | None, precision: Form = "float32"
+    ) -> None:
+        check_form(precision)
         self._options = options
+        self._form = precision
         self._batch_size = batch_size
         self._report = report
         self._texts = self._truncated = self._lost = 0
@@ -90,7 +95,11 @@ class EncodeCall:
             body = json.dumps(fields, ensure_ascii=False).encode()
             yield Request("POST", "/v1/embeddings", headers, body, first, len(part))
 
-    def read(self, request: Request, reply: httpx2.Response) -> tuple[Float32, int]:
+    def nothing(self, width: int) -> Rows:
+        """The vectors of no texts, by a model with vectors of `width` numbers."""
+        return quantized(np.empty((0, min(self._options.get("dimensions", width), width)), np.float32), self._form)
+
+    def read(self, request: Request, reply: httpx2.Response) -> tuple[Rows, int]:
         """Vectors (texts, dim) of the next reply, and the tokens that they were made of."""
         try:
             vectors = _from_raw(reply) if self._report is None else _from_json(reply, self._report)
@@ -112,7 +121,7 @@ class EncodeCall:
         self._texts += request.texts
         self._truncated += truncated
         self._lost += lost
-        return vectors, tokens
+        return quantized(vectors, self._form), tokens
 
     def warn(self) -> None:
         """Issue `TruncationWarning` if texts were cut, and what else the service warned of as `Me5Warning`."""
