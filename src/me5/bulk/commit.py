@@ -15,7 +15,7 @@ COMMITS, FAILURES = "commits", "failures"
 class Commit:
     """A finished part: its files, and what it took. `texts` counts rows, `unique` the different texts among them.
 
-    `memory` is the largest size of the process so far, in bytes; `fragments` are Lance's.
+    `memory` is the largest size of the process so far, in bytes.
     """
 
     part: int
@@ -33,7 +33,6 @@ class Commit:
     seconds: float
     host: str
     memory: int
-    fragments: Any = None
 
 
 def commit(job: Job, done: Commit) -> bool:

@@ -4,7 +4,7 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any
 
 from me5._version import __version__
 from me5.bulk.inputs import absolute
@@ -30,7 +30,6 @@ class Settings:
     keep: tuple[str, ...] = ()
     keep_text: bool = False
     vectors: Numbers = "f32"
-    output: Literal["parquet", "lance"] = "parquet"
     part_texts: int = PART_TEXTS
 
     def __post_init__(self) -> None:
