@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from killing import command
 
 from me5 import Embedder
 from me5.checkpoint import resolve
@@ -62,3 +63,16 @@ def inputs(tmp_path):
     (folder / "f.jsonl").write_text("")
     (folder / "g.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows("g", 9 + 1)[:9]))
     return folder
+
+
+@pytest.fixture
+def killable(tmp_path, xlmr):
+    """The arguments of a job of 600 texts in 15 parts with a tiny model; its undisturbed table lies in `whole`."""
+    (tmp_path / "t.txt").write_text("".join(f"text {n % 500} {'word ' * (n % 40)}\n" for n in range(600)))
+
+    def arguments(out):
+        return ["t.txt", "--out", out, "--part-texts", "40", "-m", xlmr, "-p", "f32", "--threads", "1",
+                "--prompts", "none", "--quiet"]  # fmt: skip
+
+    assert command(tmp_path, *arguments("whole")).wait(120) == 0
+    return arguments

@@ -33,6 +33,7 @@ HOMES = {
         "training/tokens.py",
     ),
     "obstore": ("files/objects.py", "bulk/folders/objects.py"),
+    "ray": ("bulk/cluster.py",),
     "rensa": ("data/duplicates.py",),
     "peft": ("training/start.py",),
     "yaml": ("evaluation/readers/dataset.py", "search/readers/markdown.py"),

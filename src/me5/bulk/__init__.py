@@ -18,6 +18,8 @@ Any number of files (`me5 bulk`), as a job in a folder that is resumed where it 
     part, commit            one attempt at a part; the first that is committed counts
     worker, dispatch        attempts one after another; which worker does what next
     processes   workers as processes of this machine
+    cluster     workers on a Ray cluster
+    ray         the same embedding for pipelines of Ray Data
     driver, finish          all of it, from the inputs to the last file
     status      how far a job is, from its commits
     estimate    what a job would take, before it starts

@@ -55,6 +55,12 @@ def missing(job: Job) -> list[int]:
     return [number for number in numbers if f"{COMMITS}/{job.part_name(number)}.json" not in done]
 
 
+def largest_memory(job: Job) -> int:
+    """The memory that the last of the finished parts took, in bytes; 0 where there is none."""
+    names = [name for name in job.folder.names(COMMITS) if name.startswith(f"{COMMITS}/part-")]
+    return max((Commit(**json.loads(content)).memory for content in job.folder.read_all(names[-1:])), default=0)
+
+
 def commits(job: Job) -> list[Commit]:
     """All commits, by part."""
     found = [Commit(**value) for value in _values(job, COMMITS)]

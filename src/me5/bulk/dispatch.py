@@ -14,6 +14,8 @@ from me5.errors import InputError
 from me5.progress import Advance
 
 TRIES = 3
+# Deaths for each worker, without a part done in between, after which starting it again is no use.
+DEATHS = 3
 
 
 class Pool(Protocol):

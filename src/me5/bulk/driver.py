@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any
 
 from me5.bulk import inputs
+from me5.bulk.cluster import cluster
 from me5.bulk.commit import failures, missing
 from me5.bulk.dispatch import OneProcess, dispatch
 from me5.bulk.finish import finish, is_finished
@@ -64,30 +65,32 @@ def run(
     *,
     model: Embedder | Model | None = None,
     shard: Shard = Shard(),
-    workers: int = 1,
+    workers: int | None = None,
+    ray: str | None = None,
     show_progress_bar: bool = False,
     **settings: Any,
 ) -> Result:
     """Embed files, folders and globs into a folder of Parquet files; resumes a job that is there.
 
-    `model` None is the bundled one; `settings` are those of `Settings`; `workers` are processes that share the cores or
-    have a GPU each. Raises `InputError` for inputs that cannot be
+    `model` None is the bundled one; `settings` are those of `Settings`. `workers` are processes that share the cores or
+    have a GPU each, by default one, this process; with `ray`, the address of a Ray cluster (`auto`, `local` or
+    HOST:PORT), they run there, by default as many as there is room for. Raises `InputError` for inputs that cannot be
     read, a folder that cannot be written to, and a job that was started with other inputs or settings.
     """
     several = [paths] if isinstance(paths, str | Path) else paths
     wanted = Settings(inputs=tuple(map(str, several)), **settings).absolute()
     job = plan(wanted, folder_of(str(out)), model or Model())
-    return work(job, model or Model(), shard=shard, workers=workers, show=show_progress_bar)
+    return work(job, model or Model(), shard=shard, workers=workers, ray=ray, show=show_progress_bar)
 
 
 def resume(
-    out: str | Path, *, model: Embedder | Model | None = None, shard: Shard = Shard(), workers: int = 1,
-    show_progress_bar: bool = False,
+    out: str | Path, *, model: Embedder | Model | None = None, shard: Shard = Shard(), workers: int | None = None,
+    ray: str | None = None, show_progress_bar: bool = False,
 ) -> Result:  # fmt: skip
-    """Complete the job in a folder. `model` None is the one that the job was started with, on the CPU."""
+    """Complete the job in a folder. `model` None is the one that the job was started with, on the CPU. See `run`."""
     job = open_job(folder_of(str(out)))
     check_inputs(job)
-    return work(job, model or recorded_model(job), shard=shard, workers=workers, show=show_progress_bar)
+    return work(job, model or recorded_model(job), shard=shard, workers=workers, ray=ray, show=show_progress_bar)
 
 
 def recorded_model(job: Job, *, device: str = "cpu", threads: int | None = None) -> Model:
@@ -112,16 +115,19 @@ def described_job(settings: Settings, folder: Folder, model: Embedder | Model) -
     return describe(folder, settings, *_described(model))
 
 
-def work(job: Job, model: Embedder | Model, *, shard: Shard = Shard(), workers: int = 1, show: bool = False) -> Result:
-    """Do what is missing of a job, and finish it when nothing is."""
-    if workers < 1:
+def work(
+    job: Job, model: Embedder | Model, *, shard: Shard = Shard(), workers: int | None = None, ray: str | None = None,
+    show: bool = False,
+) -> Result:  # fmt: skip
+    """Do what is missing of a job, and finish it when nothing is. See `run`."""
+    if workers is not None and workers < 1:
         raise InputError(f"there is at least one worker, got {workers}")
     result, started = Result(job), perf_counter()
     share = shard.of(missing(job))
     if share:
         rows = sum(job.plan.parts[number].rows for number in share)
         with track(rows, show=show) as advance:
-            result.failed = _dispatched(job, share, model, workers, result, advance)
+            result.failed = _dispatched(job, share, model, workers, ray, result, advance)
     result.left = len(missing(job))
     result.seconds = perf_counter() - started
     if not result.left and not is_finished(job):
@@ -132,14 +138,19 @@ def work(job: Job, model: Embedder | Model, *, shard: Shard = Shard(), workers: 
 
 
 def _dispatched(
-    job: Job, share: list[int], model: Embedder | Model, workers: int, result: Result, advance: Advance
-) -> dict[int, str]:
-    if workers == 1:
+    job: Job, share: list[int], model: Embedder | Model, workers: int | None, ray: str | None, result: Result,
+    advance: Advance,
+) -> dict[int, str]:  # fmt: skip
+    if ray is None and workers in (None, 1):
         embedder = model if isinstance(model, Embedder) else model.load()
         return dispatch(job, share, OneProcess(Worker(job, embedder), advance), result.add)
     if isinstance(model, Embedder):
         raise InputError("workers load the model themselves; pass a Model, or use one worker")
-    with processes(job, model, min(workers, len(share)), advance) as pool:
+    opened = (
+        processes(job, model, min(workers or 1, len(share)), advance) if ray is None
+        else cluster(job, model, ray, workers, len(share), advance)
+    )  # fmt: skip
+    with opened as pool:
         return dispatch(job, share, pool, result.add)
 
 

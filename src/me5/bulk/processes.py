@@ -17,10 +17,11 @@ from dataclasses import asdict
 from time import monotonic
 from typing import Any
 
+from me5.bulk.dispatch import DEATHS
 from me5.bulk.folders import folder_of
 from me5.bulk.job import Job, open_job
 from me5.bulk.model import Model
-from me5.bulk.worker import Outcome, Worker
+from me5.bulk.worker import Outcome, Worker, open_worker
 from me5.engine import device_names
 from me5.errors import Me5Error
 from me5.interpreter import start
@@ -28,8 +29,6 @@ from me5.progress import Advance
 
 # Seconds between two reports of a worker's progress.
 _REPORT = 1.0
-# Deaths for each worker, without a part done in between, after which starting it again is no use.
-_DEATHS = 3
 
 
 class Processes:
@@ -98,7 +97,7 @@ class Processes:
         self._deaths += 1
         why = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with the exit code {code}"
         hint = "; it may have needed more memory than there is" if code == -signal.SIGKILL else ""
-        fatal = self._deaths >= _DEATHS * self.size
+        fatal = self._deaths >= DEATHS * self.size
         return Outcome(number, error=f"the worker {why}{hint}", fatal=fatal)
 
 
@@ -125,7 +124,7 @@ def serve() -> None:
     while True:
         number = numbers.get()
         try:
-            worker = worker or _opened(given)
+            worker = worker or open_worker(open_job(folder_of(given["folder"])), given["device"], given["threads"])
         except Me5Error as error:
             report.say(asdict(Outcome(number, error=str(error), fatal=True)))
             continue
@@ -148,12 +147,6 @@ class _Report:
             self.say({"progress": [self._texts, self._tokens]})
             self._texts = self._tokens = 0
             self._said = monotonic()
-
-
-def _opened(given: Any) -> Worker:
-    job = open_job(folder_of(given["folder"]))
-    model = Model.from_json(job.manifest.model, device=given["device"], threads=given["threads"])
-    return Worker(job, model.load())
 
 
 def _read(numbers: "queue.Queue[int]") -> None:

@@ -7,6 +7,7 @@ from me5.bulk.commit import is_committed
 from me5.bulk.embedding import TextEmbedder
 from me5.bulk.inputs import ChangedError
 from me5.bulk.job import Job
+from me5.bulk.model import Model
 from me5.bulk.part import OutputError, Reader, attempt
 from me5.embedder import Embedder
 from me5.errors import EngineError, InputError
@@ -60,6 +61,11 @@ class Worker:
                 if engine.batch_tokens // 2 < _LEAST_TOKENS:
                     raise
                 engine.batch_tokens //= 2
+
+
+def open_worker(job: Job, device: str, threads: int | None) -> Worker:
+    """A worker of a job, with the model that the job was started with."""
+    return Worker(job, Model.from_json(job.manifest.model, device=device, threads=threads).load())
 
 
 def check_embedder(job: Job, embedder: Embedder) -> None:

@@ -30,8 +30,20 @@ ShardOption = Annotated[
     typer.Option("--shard", metavar="I/N", help="Do every N-th part only, from part I on (from 0)."),
 ]  # fmt: skip
 Workers = Annotated[
-    int, typer.Option("--workers", min=1, help="Processes on this machine; they share the cores, or have a GPU each.")
-]
+    int | None,
+    typer.Option(
+        "--workers", min=1, show_default="one; with --ray as many as there is room for",
+        help="Processes on this machine; they share the cores, or have a GPU each.",
+    ),
+]  # fmt: skip
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray", metavar="[ADDRESS]",
+        help="Let the workers run on a Ray cluster: auto (RAY_ADDRESS, or the one of this machine; the same as no "
+        "address), HOST:PORT, or local (Ray for this run alone). Needs the extra ray.",
+    ),
+]  # fmt: skip
 
 
 def bulk() -> None:
@@ -75,7 +87,8 @@ def run(
     part_texts: Annotated[
         int, typer.Option("--part-texts", min=1, metavar="TEXTS", help="The size of a part: what a kill may cost.")
     ] = PART_TEXTS,
-    workers: Workers = 1,
+    workers: Workers = None,
+    ray: Ray = None,
     shard: ShardOption = None,
     plan_only: Annotated[
         bool, typer.Option("--plan-only", help="Write the plan and stop; `me5 bulk resume` does the rest.")
@@ -118,14 +131,15 @@ def run(
     if plan_only:
         _show_plan(job, as_json, quiet)
         return
-    _end(work(job, chosen, shard=share, workers=workers, show=not quiet), as_json, quiet)
+    _end(work(job, chosen, shard=share, workers=workers, ray=ray, show=not quiet), as_json, quiet)
 
 
 def resume_job(
     folder: Folder,
     device: options.Device = "cpu",
     threads: options.Threads = None,
-    workers: Workers = 1,
+    workers: Workers = None,
+    ray: Ray = None,
     shard: ShardOption = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -135,10 +149,12 @@ def resume_job(
     \b
     me5 bulk resume vectors
     me5 bulk resume vectors --shard "$SLURM_ARRAY_TASK_ID/16"
+    me5 bulk resume s3://bucket/vectors --ray
     """
     options.show_warnings(quiet=quiet)
     model = recorded_model(open_job(folder_of(folder)), device=device, threads=threads)
-    _end(resume(folder, model=model, shard=_shard(shard), workers=workers, show_progress_bar=not quiet), as_json, quiet)
+    result = resume(folder, model=model, shard=_shard(shard), workers=workers, ray=ray, show_progress_bar=not quiet)
+    _end(result, as_json, quiet)
 
 
 def status(folder: Folder, as_json: options.Json = False) -> None:
@@ -166,7 +182,7 @@ def clean(folder: Folder, quiet: options.Quiet = False) -> None:
         typer.echo(f"{len(removed):,} files removed", err=True)
 
 
-app = typer.Typer(cls=with_default("run"), no_args_is_help=True)
+app = typer.Typer(cls=with_default("run", {"--ray": "auto"}), no_args_is_help=True)
 app.callback(help=help_of(bulk))(bulk)
 register(app, run=run, resume=resume_job, status=status, clean=clean)
 

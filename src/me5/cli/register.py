@@ -1,7 +1,8 @@
 """Functions become commands, and their docstrings help: paragraphs that fit any width, and examples line by line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import cleandoc
+from types import MappingProxyType
 from typing import Any
 
 import typer
@@ -23,8 +24,11 @@ def help_of(function: Callable[..., Any]) -> str:
     )
 
 
-def with_default(name: str) -> type[TyperGroup]:
-    """A group of commands of which one may be left out: `me5 index docs/` is `me5 index add docs/`."""
+def with_default(name: str, values: Mapping[str, str] = MappingProxyType({})) -> type[TyperGroup]:
+    """A group of commands of which one may be left out: `me5 index docs/` is `me5 index add docs/`.
+
+    `values` are those of options that may stand without one, which Typer does not know.
+    """
 
     class Group(TyperGroup):
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -32,6 +36,11 @@ def with_default(name: str) -> type[TyperGroup]:
             asks_for_help = bool({"-h", "--help"} & set(args[:1]))
             if args and args[0] not in self.commands and not asks_for_help:
                 args = [name, *args]
+            following = [*args[1:], "-"]
+            args = [
+                f"{arg}={values[arg]}" if arg in values and after.startswith("-") else arg
+                for arg, after in zip(args, following, strict=True)
+            ]
             parsed: list[str] = super().parse_args(ctx, args)
             return parsed
 
