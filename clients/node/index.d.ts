@@ -47,6 +47,63 @@ export interface Info {
   [field: string]: unknown;
 }
 
+export interface SearchOptions extends TaskOptions {
+  /** How many passages, at most 100. Default 10. */
+  k?: number;
+  /** What ranks: vectors and words together (the default), or one of them. */
+  by?: "both" | "vectors" | "words";
+  /** Weight of the vectors where both rank. */
+  weight?: number;
+  /** Only passages in these languages, such as `de`. */
+  language?: string[];
+  /** Only passages whose source holds this. */
+  source?: string;
+  /** A filter over the columns, such as `kind = 'pdf'`. */
+  filter?: string;
+  /** Only the best passage of each document. */
+  group?: "document";
+  /** List near copies of a better passage in its `also`. Default true. */
+  fold?: boolean;
+  /** Find the best sentence of each passage. Default true. */
+  highlight?: boolean;
+}
+
+/** A passage; `best` are the ends of its best sentence within `text`, in code points. */
+export interface Hit {
+  score: number;
+  source: string;
+  title: string;
+  text: string;
+  start: number;
+  end: number;
+  at: number | null;
+  language: string;
+  kind: string;
+  metadata: Record<string, unknown>;
+  id: string;
+  best: [number, number] | null;
+  also: { source: string; place: string }[];
+  place: string;
+}
+
+/** The best passages, best first; `left_out` counts hits that the reply had no room for. */
+export interface Found {
+  hits: Hit[];
+  language: string;
+  passages: number;
+  left_out: number;
+  [field: string]: unknown;
+}
+
+/** What the store of a service holds. */
+export interface Stored {
+  model: string;
+  passages: number;
+  languages: Record<string, number>;
+  kinds: Record<string, number>;
+  [field: string]: unknown;
+}
+
 /**
  * A me5 service. Vectors have unit length and come in input order. Calls reject with a `TypeError` for what is no text,
  * with the signal's reason when they are aborted, and with a `Me5Error` for everything else that goes wrong.
@@ -62,6 +119,10 @@ export class Me5Client {
   encode(texts: Texts, options?: TaskOptions): Promise<Float32Array[]>;
   /** `GET /info`. */
   info(options?: CallOptions): Promise<Info>;
+  /** The passages that answer a question best, of a service started with `--search`. */
+  search(question: string, options?: SearchOptions): Promise<Found>;
+  /** What the store of such a service holds. */
+  store(options?: CallOptions): Promise<Stored>;
 }
 
 /** Cosines of every vector of `left` with every one of `right`: a row per vector of `left`. */

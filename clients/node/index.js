@@ -89,8 +89,23 @@ export class Me5Client {
     return this.#encode(texts, { side: "both", task }, signal);
   }
 
-  async info({ signal } = {}) {
-    const reply = await this.#send({ method: "GET", path: "/info" }, signal);
+  info({ signal } = {}) {
+    return this.#object({ method: "GET", path: "/info" }, signal);
+  }
+
+  async search(question, { signal, ...fields } = {}) {
+    if (typeof question !== "string") throw new TypeError(`expected a question as a string, got ${typeof question}`);
+    const { model } = this.#fields;
+    const body = JSON.stringify({ query: question, model, ...fields });
+    return this.#object({ method: "POST", path: "/v1/search", body }, signal);
+  }
+
+  store({ signal } = {}) {
+    return this.#object({ method: "GET", path: "/v1/search" }, signal);
+  }
+
+  async #object(request, signal) {
+    const reply = await this.#send(request, signal);
     try {
       return JSON.parse(new TextDecoder().decode(reply.body));
     } catch (cause) {

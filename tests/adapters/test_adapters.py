@@ -71,7 +71,7 @@ def test_langchain_store(langchain, embedder, tmp_path):
     (found,) = store.similarity_search("what is bread made of?", k=1)
     assert (found.id, found.page_content, found.metadata) == ("b", TEXTS[1], {"n": 1})
     (found,) = store.similarity_search(
-        "what is bread made of?", k=1, where="json_get_int(metadata, 'n') > 1", hybrid=True
+        "what is bread made of?", k=1, where="json_get_int(metadata, 'n') > 1", by="vectors"
     )
     assert found.id == "c"
     ((_, best), (_, worse)) = store.similarity_search_with_relevance_scores("what is bread made of?", k=2)

@@ -71,14 +71,14 @@ def test_filters_by_language_and_source(tab):
 def test_the_question_is_kept_in_the_address(tab):
     page = tab.page
     page.locator("#question").fill("富士山")
-    page.locator("#hybrid").check()
+    page.locator("#by").select_option("words")
     tab.scored()
     address = page.url
     page.goto("about:blank")
     page.goto(address)
     page.wait_for_function(SETTLED)
     assert page.locator("#question").input_value() == "富士山"
-    assert page.locator("#hybrid").is_checked()
+    assert page.locator("#by").input_value() == "words"
     assert "富士山" in tab.texts(".hit p")[0]
 
 

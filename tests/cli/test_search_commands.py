@@ -56,7 +56,7 @@ def test_from_a_folder_to_an_answer(run, monkeypatch):
     assert "en  docs/bread.md  Bread\n" in output
     assert "Bread needs flour, water, salt and yeast. Bake it for an hour." in output
 
-    code, output, _ = run("search", "my.lance", "Zugspitze", "--hybrid", "--filter", "kind = 'text'", "--json")
+    code, output, _ = run("search", "my.lance", "Zugspitze", "--words", "--filter", "kind = 'text'", "--json")
     told = json.loads(output)
     assert told["question"] == "Zugspitze"
     (hit,) = told["hits"]

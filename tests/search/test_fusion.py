@@ -90,9 +90,9 @@ def test_a_question_in_another_language_is_not_lost_to_chance(index):
     })  # fmt: skip
     index.finish()
     question = "Wie lösche ich einen entfernten Branch?"
-    assert index.search(question, 1, hybrid=True, weight=0)[0].source == "server"
+    assert index.search(question, 1, by="words")[0].source == "server"
+    assert index.search(question, 1, by="vectors")[0].source == "branch"
     assert index.search(question, 1)[0].source == "branch"
-    assert index.search(question, 1, hybrid=True)[0].source == "branch"
     # What is asked by its name, and in the language of the store, is found by it.
-    assert index.search("Fernsehsender", 1, hybrid=True)[0].source == "server"
-    assert index.search("how do I see the newest commits?", 1, hybrid=True)[0].source == "log"
+    assert index.search("Fernsehsender", 1)[0].source == "server"
+    assert index.search("how do I see the newest commits?", 1)[0].source == "log"

@@ -52,7 +52,7 @@ def test_a_hit_tells_where_it_stands(filled, docs):
 
 
 def test_scores_are_the_cosines_of_the_embedder(filled):
-    hits = filled.search("how is bread made?", 10)
+    hits = filled.search("how is bread made?", 10, by="vectors")
     assert len(hits) == len(filled) == 5
     written = [f"{hit.title} {hit.text}".strip() for hit in hits]
     expected = (filled.embedder.encode_query("how is bread made?") @ filled.embedder.encode_document(written).T)[0]
@@ -71,23 +71,23 @@ def test_filters(filled, docs):
     assert {hit.language for hit in filled.search("bread", 9, where="language = 'de'")} == {"de"}
     assert filled.search("bread", 9, where="language = 'xx'") == []
     for where in ("nothing = 3", "language = = 2"):
-        for hybrid in (False, True):
+        for by in ("both", "vectors", "words"):
             with pytest.raises(InputError, match=f"the filter '{where}' cannot be used.*Columns are id, source"):
-                filled.search("bread", where=where, hybrid=hybrid)
+                filled.search("bread", where=where, by=by)
 
 
 @pytest.mark.parametrize("question", ["", " \n\t", "\u200b\u00ad", "\0"])
 def test_an_empty_question_is_an_error(filled, question):
-    for hybrid in (False, True):
+    for by in ("both", "vectors", "words"):
         with pytest.raises(InputError, match=r"the question is empty .*: ask something"):
-            filled.search(question, hybrid=hybrid)
+            filled.search(question, by=by)
     with pytest.raises(InputError, match="a question is a string, got list"):
         filled.search([question])
 
 
 @pytest.mark.parametrize("words", ["富士山", "Karakor", "gebacken", "最高峰"])
 def test_hybrid_finds_words_of_every_script(filled, words):
-    hits = filled.search(words, 5, hybrid=True)
+    hits = filled.search(words, 5)
     assert words in hits[0].text
     assert all(0 <= hit.score <= 1 for hit in hits)
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
@@ -95,28 +95,44 @@ def test_hybrid_finds_words_of_every_script(filled, words):
 
 
 def test_hybrid_finds_words_of_titles(filled):
-    assert filled.search("Weather", 1, hybrid=True)[0].title == "K2: Weather"
+    assert filled.search("Weather", 1)[0].title == "K2: Weather"
 
 
 @pytest.mark.parametrize("weight", [-0.1, 1.5, float("nan")])
 def test_hybrid_with_a_weight_outside_of_zero_to_one(filled, weight):
     with pytest.raises(InputError, match="the weight of the vectors must be from 0 to 1"):
-        filled.search("bread", hybrid=True, weight=weight)
+        filled.search("bread", weight=weight)
 
 
 def test_hybrid_has_the_two_rankings_at_its_ends(filled):
-    by_vector = [hit.id for hit in filled.search("bread", 3)]
-    assert [hit.id for hit in filled.search("bread", 3, hybrid=True, weight=1.0)] == by_vector
-    assert "富士山" in filled.search("富士山", 1, hybrid=True, weight=0.0)[0].text
+    by_vector = [hit.id for hit in filled.search("bread", 3, by="vectors")]
+    assert [hit.id for hit in filled.search("bread", 3, weight=1.0)] == by_vector
+    by_words = filled.search("富士山", 1, by="words")
+    assert "富士山" in by_words[0].text
+    assert [hit.id for hit in filled.search("富士山", 1, weight=0.0)] == [hit.id for hit in by_words]
 
 
-def test_hybrid_before_there_is_a_full_text_index(index, docs):
-    (docs / "a.txt").write_text("text")
+def test_words_are_found_before_anything_is_finished(index, docs):
+    (docs / "a.txt").write_text("text of the first")
     index.add([docs])
-    with pytest.raises(InputError, match="no index over its words yet; run `me5 index`"):
-        index.search("text", hybrid=True)
+    assert [hit.source for hit in index.search("first", by="words")] == ["docs/a.txt"]
+    assert index.search("nowhere", by="words") == []
     index.finish()
-    assert index.search("text", hybrid=True)
+    (docs / "b.txt").write_text("text of the second")
+    index.add([docs])
+    assert [hit.source for hit in index.search("second", by="words")] == ["docs/b.txt", "docs/a.txt"][:1]
+
+
+def test_a_search_by_words_needs_no_model(filled, docs):
+    def loads(settings):
+        raise AssertionError("no vector is asked for")
+
+    words_alone = Index.open(docs.parent / "my.lance", loads)
+    (hit,) = words_alone.search("Karakoram", 1, by="words")
+    assert "Karakoram" in hit.text
+    assert hit.score > 0
+    with pytest.raises(InputError, match="a search is by 'both', 'vectors' or 'words', got 'hybrid'"):
+        filled.search("Karakoram", by="hybrid")
 
 
 def test_only_what_changed_is_read_again(filled, docs):
@@ -233,21 +249,26 @@ def test_a_model_in_a_folder_is_loaded_from_there(tmp_path, xlmr):
         StoreSettings.from_json(json.dumps({**asdict(made.settings), "format": 99}))
 
 
+def unfinished(index):
+    """Passages that are not in the index over the words yet."""
+    return index.store.passages.index_stats("words_idx").num_unindexed_rows
+
+
 def test_a_block_finishes_what_it_added(tmp_path, embedder):
     tea = {"tea": Document("Tea needs boiling water.")}
     with Index.open(tmp_path / "s", embedder, create=True) as index:
         index.add_documents(tea)
-        with pytest.raises(InputError, match="no index over its words yet; run `me5 index`"):
-            index.search("boiling", hybrid=True)
-    assert index.search("boiling", hybrid=True)[0].source == "tea"
+        assert unfinished(index) == 1
+    assert unfinished(index) == 0
+    assert index.search("boiling")[0].source == "tea"
 
     other = Index.open(tmp_path / "other", embedder, create=True)
     with pytest.raises(InputError, match="expected a me5"), other:
         other.add_documents(tea) and other.add_documents({"bad": "no document"})
-    assert not other.store.snapshot().has_words, "after an error nothing more is written"
+    assert unfinished(other) == 1, "after an error nothing more is written"
     with Index.open(tmp_path / "other", embedder) as again:
         assert again.add_documents(tea).unchanged == 1
-    assert again.store.snapshot().has_words, "the next run does what the one before has left"
+    assert unfinished(again) == 0, "the next run does what the one before has left"
 
 
 def test_a_model_is_given_by_name_or_by_a_function(tmp_path, xlmr, embedder):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from lancedb.index import FTS
 
-from me5 import EngineError, InputError
+from me5 import EngineError, InputError, Me5Warning
 from me5.errors import StoreError
 from me5.search import Document, Index
 from me5.search.indexing import Indexing
@@ -351,7 +351,7 @@ def test_words_are_added_to_a_store_that_has_none(index, docs, tmp_path, embedde
         (docs / f"{name}.txt").write_text(text, encoding="utf-8")
     index.add(docs)
     index.finish()
-    expected = {question: index.search(question, 3, hybrid=True) for question in ("river", "富士山", "e-1042")}
+    expected = {question: index.search(question, 3) for question in ("river", "富士山", "e-1042")}
     passages = index.store.passages
     passages.drop_columns(["words"])
     ngrams = FTS(base_tokenizer="ngram", ngram_min_length=2, ngram_max_length=3, stem=False, remove_stop_words=False)
@@ -360,8 +360,9 @@ def test_words_are_added_to_a_store_that_has_none(index, docs, tmp_path, embedde
 
     old = Index.open(tmp_path / "my.lance", embedder)
     with pytest.raises(InputError, match="no index over its words yet"):
-        old.search("river", hybrid=True)
-    assert old.search("river", 1)
+        old.search("river", by="words")
+    with pytest.warns(Me5Warning, match="no index over its words yet.* by vectors alone"):
+        assert old.search("river", 1) == index.search("river", 1, by="vectors")
     (docs / "d.txt").write_text("One more river.")
     with old:
         old.add(docs)
@@ -369,5 +370,5 @@ def test_words_are_added_to_a_store_that_has_none(index, docs, tmp_path, embedde
     (docs / "d.txt").unlink()
     with old:
         old.add(docs)
-    assert {question: old.search(question, 3, hybrid=True) for question in expected} == expected
+    assert {question: old.search(question, 3) for question in expected} == expected
     assert [index.columns for index in old.store.passages.list_indices()] == [["words"]]

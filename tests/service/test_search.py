@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 
 import pytest
@@ -44,11 +45,11 @@ def ask(server, **body):
         return client.post("/v1/search", json=body)
 
 
-@pytest.mark.parametrize("hybrid", [False, True])
-def test_hits_are_those_of_the_index(searching, index, hybrid):
-    reply = ask(searching, query="what is bread made of?", k=2, hybrid=hybrid)
+@pytest.mark.parametrize("by", ["both", "vectors", "words"])
+def test_hits_are_those_of_the_index(searching, index, by):
+    reply = ask(searching, query="what is bread made of?", k=2, by=by)
     told = reply.json()
-    expected = index.search("what is bread made of?", 2, hybrid=hybrid, highlight=True)
+    expected = index.search("what is bread made of?", 2, by=by, highlight=True)
     assert (told["object"], told["model"], told["language"], told["passages"]) == ("search", "me5-mini", "en", 3)
     assert [hit["id"] for hit in told["hits"]] == [hit.id for hit in expected]
     assert [hit["score"] for hit in told["hits"]] == pytest.approx([hit.score for hit in expected], abs=1e-5)
@@ -88,7 +89,8 @@ def test_what_is_stored(searching):
     [
         ({"query": ""}, "query", "the question is empty"),
         ({"query": " \n\u200b"}, "query", "the question is empty"),
-        ({"query": "x" * 4001, "hybrid": True}, "query", "looks up at most 4,000"),
+        ({"query": "x" * 4001}, "query", "looks up at most 4,000"),
+        ({"query": "x", "by": "hybrid"}, "by", "input should be 'both', 'vectors' or 'words'"),
         ({"query": "x", "filter": "1=1) OR (1=1"}, "filter", "at character 1, expected a column, got '1'"),
         ({"query": "x", "filter": "length(repeat(text, 20000)) > 0"}, "filter", "expected a column, got 'length'"),
         ({"query": "x", "filter": "1" + "+1" * 1500 + " > 0"}, "filter", "expected a column"),
@@ -189,7 +191,7 @@ def test_copies_fold_and_documents_give_one_hit(copied):
     every = ask(copied, query="what does bread need?", fold=False).json()["hits"]
     assert [hit["also"] for hit in every] == [[]] * len(every)
     assert sorted(hit["source"] for hit in every) > ["a", "c", "d"]
-    grouped = ask(copied, query="what does bread need?", group="document", fold=False, hybrid=True).json()["hits"]
+    grouped = ask(copied, query="what does bread need?", group="document", fold=False).json()["hits"]
     assert sorted(hit["source"] for hit in grouped) == ["a", "c", "d", "https://example.org/b"]
     assert ask(copied, query="x", group="source").status_code == 400
 
@@ -224,7 +226,7 @@ def test_the_command_asks_it(copied, server, monkeypatch, capsys):
     assert told["hits"][0]["best_sentence"] == told["hits"][0]["text"]
     assert len(told["hits"][0]["also"]) == 2
     code, output, _ = run(copied.url, "what does bread need?", "-k", "1")
-    assert output.startswith("1. 0.")
+    assert re.match(r"1\. \d\.\d\d\d  en  ", output)
     assert "also in " in output
     code, output, _ = run(copied.url, "bread", "--filter", "language = 'xx'")
     assert output.startswith("nothing found; the store has passages in en ")

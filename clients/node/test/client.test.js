@@ -40,6 +40,24 @@ describe("requests", () => {
     });
   }
 
+  it("search sends the question and its options, and nothing that was not given", async () => {
+    service.answer = ({ path }) => ({ status: 200, headers: {}, body: JSON.stringify({ hits: [], path }) });
+    assert.deepEqual(await client.search("how tall is K2?"), { hits: [], path: "/v1/search" });
+    await connect({ model: "mine" }).search("K2", { k: 3, by: "words", language: ["de"] });
+    await client.store();
+    assert.deepEqual(
+      service.seen.map(({ path, fields }) => [path, fields]),
+      [
+        ["/v1/search", { query: "how tall is K2?" }],
+        ["/v1/search", { query: "K2", model: "mine", k: 3, by: "words", language: ["de"] }],
+        ["/v1/search", {}],
+      ],
+    );
+    await assert.rejects(client.search(["K2"]), /expected a question as a string, got object/);
+    const stop = AbortSignal.abort(new Error("enough"));
+    await assert.rejects(client.search("K2", { signal: stop }), /enough/);
+  });
+
   it("carry model, truncation and key", async () => {
     client = connect({ model: "mine", truncation: "chunk", apiKey: "k-1" });
     await client.encodeDocument(["ü \u2028 😀"]);

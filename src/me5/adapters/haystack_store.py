@@ -10,6 +10,7 @@ from me5.errors import InputError, MissingExtraError
 from me5.search.conditions import Condition
 from me5.search.documents import Document as Me5Document
 from me5.search.index import Index
+from me5.search.searching import By
 
 try:
     from haystack import Document, component, default_from_dict, default_to_dict
@@ -100,7 +101,7 @@ class Me5DocumentStore:
 class Me5Retriever:
     """The passages of a `Me5DocumentStore` that answer a question best, with their scores.
 
-    `task`, `hybrid` as in `Index.search`. Filters over metadata become those of the store: comparisons of strings and
+    `task`, `by` as in `Index.search`. Filters over metadata become those of the store: comparisons of strings and
     numbers, AND, OR, NOT.
     """
 
@@ -110,10 +111,10 @@ class Me5Retriever:
         filters: dict[str, Any] | None = None,
         top_k: int = 10,
         task: str | None = None,
-        hybrid: bool = False,
+        by: By = "both",
     ) -> None:
         self.document_store, self.filters, self.top_k = document_store, filters, top_k
-        self.task, self.hybrid = task, hybrid
+        self.task, self.by = task, by
 
     @component.output_types(documents=list[Document])
     def run(self, query: str, filters: dict[str, Any] | None = None, top_k: int | None = None) -> dict[str, Any]:
@@ -121,7 +122,7 @@ class Me5Retriever:
         chosen = self.filters if filters is None else filters
         where = str(store_filter(chosen)) if chosen else None
         hits = self.document_store.index.search(
-            query, top_k or self.top_k, where=where, task=self.task, hybrid=self.hybrid, fold=False
+            query, top_k or self.top_k, where=where, task=self.task, by=self.by, fold=False
         )
         return {
             "documents": [
@@ -133,7 +134,7 @@ class Me5Retriever:
         """For a pipeline's file."""
         written: dict[str, Any] = default_to_dict(
             self, document_store=self.document_store.to_dict(), filters=self.filters, top_k=self.top_k, task=self.task,
-            hybrid=self.hybrid,
+            by=self.by,
         )  # fmt: skip
         return written
 

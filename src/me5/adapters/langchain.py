@@ -55,7 +55,7 @@ class Me5VectorStore(VectorStore):
     """An `Index` as LangChain's `VectorStore`.
 
     A document longer than the store's passages is split; its passages share its id. Searches take `where`
-    (a filter), `hybrid`, `task` and `exact` as `Index.search` does, and `filter`: `{"year": {"$gte": 2020}}`.
+    (a filter), `by`, `task` and `exact` as `Index.search` does, and `filter`: `{"year": {"$gte": 2020}}`.
     """
 
     def __init__(self, index: Index) -> None:

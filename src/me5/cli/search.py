@@ -39,10 +39,10 @@ def search(
         typer.Option("--filter", metavar="FILTER", help="Only passages that match, such as \"language = 'de'\"."),
     ] = None,
     task: options.Task = None,
-    hybrid: Annotated[bool, typer.Option("--hybrid", help="Rank by vectors and full text together.")] = False,
+    vectors: Annotated[bool, typer.Option("--vectors", help="Rank by vectors alone, not by words too.")] = False,
+    words: Annotated[bool, typer.Option("--words", help="Rank by words alone (BM25).")] = False,
     weight: Annotated[
-        float,
-        typer.Option("--weight", min=0, max=1, help="Weight of vectors with --hybrid; full text has the rest."),
+        float, typer.Option("--weight", min=0, max=1, help="Weight of vectors; words have the rest.")
     ] = 0.4,
     group: Annotated[
         Literal["document"] | None,
@@ -58,7 +58,7 @@ def search(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Search a store that `me5 index` made, in any language.
+    """Search a store that `me5 index` made, in any language, by vectors and words together.
 
     A running service answers in a fraction of the time that a new process needs to load the store and its model.
 
@@ -68,12 +68,15 @@ def search(
     \b
     me5 search my.lance "how tall is K2?"
     me5 search my.lance "wie hoch ist der K2?" --filter "language = 'ja'" --k 3
-    me5 search my.lance "error E1042" --hybrid --filter "source LIKE '%.pdf'"
+    me5 search my.lance "error E1042" --words --filter "source LIKE '%.pdf'"
     me5 search my.lance "K2" --filter "json_get_string(metadata, 'author') = 'Ann'" --json
     me5 search my.lance
     me5 search http://127.0.0.1:8080 "how tall is K2?"
     """
-    asking = {"task": task, "hybrid": hybrid, "weight": weight, "group": group, "fold": fold, "highlight": True}
+    if vectors and words:
+        raise typer.BadParameter("one of them, or neither for both together", param_hint="--vectors, --words")
+    by = "vectors" if vectors else "words" if words else "both"
+    asking = {"task": task, "by": by, "weight": weight, "group": group, "fold": fold, "highlight": True}
     with ExitStack() as opened:
         if store.startswith(("http://", "https://")):
             local = {

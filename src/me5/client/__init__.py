@@ -165,7 +165,7 @@ class Client(_Service[Rows]):
     def search(self, question: str, k: int = 10, **options: Any) -> dict[str, Any]:
         """What a service started with `--search` answers: `hits`, best first, and more (docs/search.md).
 
-        `options` are further fields of `POST /v1/search`: language, source, filter, hybrid, weight, group, fold,
+        `options` are further fields of `POST /v1/search`: language, source, filter, by, weight, group, fold,
         highlight, task.
         """
         return read_object(self._send(self._question(question, k, options)))

@@ -23,7 +23,7 @@ from me5.search.planning import Summary, Work, unwritable
 from me5.search.readers import VERSION
 from me5.search.readers.tables import Columns, plain
 from me5.search.recall import Recall
-from me5.search.searching import Question, find, highlighted, sentences_of
+from me5.search.searching import By, Question, find, highlighted, sentences_of
 from me5.search.settings import LOSSY, Quantization, StoreSettings
 from me5.search.sources import Sources
 from me5.search.store import Store
@@ -210,7 +210,7 @@ class Index:
         *,
         where: str | None = None,
         task: str | None = None,
-        hybrid: bool = False,
+        by: By = "both",
         highlight: bool = False,
         exact: bool = False,
         weight: float = WEIGHT,
@@ -220,17 +220,21 @@ class Index:
         """The `k` passages that answer a question best, best first.
 
         `where` is a filter over the columns of `Hit` (`language = 'de' AND source LIKE '%.pdf'`, see docs/search.md).
-        `task` as in `Embedder.encode_query`. `hybrid` also looks the words up in the full text; vectors have this
-        `weight` there, words the rest of 1. `highlight` finds the best sentence of each passage. `exact` goes past the
+        `task` as in `Embedder.encode_query`. `by` is what ranks: `both`, where vectors have this `weight` and words the
+        rest of 1, or `vectors` or `words` alone. `highlight` finds the best sentence of each passage. `exact` goes past the
         index over the vectors. `group="document"` gives the best passage of each document only. `fold` leaves out
         passages that say what a better one says, and names them in its `also`. Raises `InputError` for an empty
         question and a filter that cannot be used.
         """
-        asked = Question(question, k, None if where is None else parse(where), hybrid, exact, weight, group, fold)
-        (vector,) = self.embedder.encode_query([question], task=task)
+        asked = Question(question, k, None if where is None else parse(where), by, exact, weight, group, fold)
+        vector = None
+        if highlight or by != "words":
+            (vector,) = self.embedder.encode_query([question], task=task)
         hits = find(self.store, asked, vector)
         texts = sentences_of(hits) if highlight else []
-        return highlighted(hits, (self.embedder.encode_document(texts) @ vector).tolist()) if texts else hits
+        if not texts or vector is None:
+            return hits
+        return highlighted(hits, (self.embedder.encode_document(texts) @ vector).tolist())
 
     def check(self) -> Recall | None:
         """Measure the index over the vectors against exact search; None where there is none and searches are exact."""

@@ -1,11 +1,12 @@
 """A question's vector and words → hits from the store, and the best sentence of each."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Any
+from typing import Any, Literal, get_args
 
-from me5.errors import InputError
+from me5.errors import InputError, Me5Warning, caller
 from me5.search import language
 from me5.search.conditions import Condition
 from me5.search.folding import Group, folded
@@ -16,6 +17,7 @@ from me5.search.splitting import sentences
 from me5.search.store import Store
 from me5.vectors import Float32
 
+By = Literal["both", "vectors", "words"]
 # What one search may ask for; LanceDB counts to 2^32.
 MOST_HITS = 100_000
 # Every term is looked up.
@@ -35,7 +37,7 @@ class Question:
     text: str
     k: int = 10
     where: Condition | None = None
-    hybrid: bool = False
+    by: By = "both"
     exact: bool = False
     weight: float = WEIGHT
     group: Group | None = None
@@ -46,10 +48,12 @@ class Question:
             raise InputError(f"a question is a string, got {type(self.text).__name__}")
         if not any(character.isprintable() and not character.isspace() for character in self.text):
             raise InputError(f"the question is empty ({self.text[:20]!r}): ask something")
-        if self.hybrid and len(self.text) > LONGEST_WORDS:
+        if self.by not in get_args(By):
+            raise InputError(f"a search is by 'both', 'vectors' or 'words', got {self.by!r}")
+        if self.by != "vectors" and len(self.text) > LONGEST_WORDS:
             raise InputError(
-                f"the question has {len(self.text):,} characters; a hybrid search looks up at most {LONGEST_WORDS:,}. "
-                "Shorten it, or search without hybrid"
+                f"the question has {len(self.text):,} characters; a search by words looks up at most "
+                f"{LONGEST_WORDS:,}. Shorten it, or search by vectors alone"
             )
         if not 1 <= self.k <= MOST_HITS:
             raise InputError(f"k must be from 1 to {MOST_HITS:,}, got {self.k}")
@@ -59,22 +63,46 @@ class Question:
             raise InputError(f"group must be 'document' or None, got {self.group!r}")
 
 
-def find(store: Store, question: Question, vector: Float32, *, seconds: float | None = None) -> list[Hit]:
-    """The hits for a question with this vector (dim,), best first.
+def find(store: Store, question: Question, vector: Float32 | None, *, seconds: float | None = None) -> list[Hit]:
+    """The hits for a question with this vector (dim,), which a search by words does without; best first.
 
     Raises `InputError`, and `TimeoutError` where the store takes longer than `seconds`.
     """
-    ranked = _by_both if question.hybrid else _by_vector
     deadline = None if seconds is None else monotonic() + seconds
     snapshot = store.snapshot()
+    by = _with_words(snapshot, question.by)
     count, hits = question.k, list[Hit]()
     for _ in range(_ROUNDS):
         count *= _SPARE
-        found = ranked(snapshot, question, vector, count, deadline)
+        found = _ranked(snapshot, question, by, vector, count, deadline)
         hits = folded(found, question.k, fold=question.fold, group=question.group)
         if len(hits) >= question.k or len(found) < count:
             break
     return hits
+
+
+def _with_words(snapshot: Snapshot, by: By) -> By:
+    """What can be searched by: a store of an older me5 has no words until it is indexed again."""
+    if by == "vectors" or snapshot.has_words:
+        return by
+    message = f"{snapshot.uri} has no index over its words yet; run `me5 index` over its files again (Index.finish)"
+    if by == "words":
+        raise InputError(f"{message}, or search by vectors")
+    warnings.warn(f"{message}. Until then it is searched by vectors alone", Me5Warning, stacklevel=caller())
+    return "vectors"
+
+
+def _ranked(
+    snapshot: Snapshot, question: Question, by: By, vector: Float32 | None, count: int, deadline: float | None
+) -> list[Hit]:
+    """The best passages, before copies are folded."""
+    if by == "words":
+        rows = snapshot.matching(question.text, count, where=question.where, seconds=_left(deadline))
+        return [Hit.of(row, float(row["_score"])) for row in rows]
+    if vector is None:
+        raise InputError(f"a search by {by} needs the vector of the question")
+    ranked = _by_both if by == "both" else _by_vector
+    return ranked(snapshot, question, vector, count, deadline)
 
 
 def _left(deadline: float | None) -> float | None:
@@ -90,11 +118,6 @@ def _by_vector(
 
 
 def _by_both(snapshot: Snapshot, question: Question, vector: Float32, count: int, deadline: float | None) -> list[Hit]:
-    if not snapshot.has_words:
-        raise InputError(
-            f"{snapshot.uri} has no index over its words yet; run `me5 index` over its files again (Index.finish), or "
-            "search by vectors alone"
-        )
     candidates, where = max(count, CANDIDATES), question.where
     # Texts are read of those that are shown or looked at, not of all candidates: each column costs.
     near = snapshot.nearest(vector, candidates, where=where, exact=question.exact, columns=(), seconds=_left(deadline))

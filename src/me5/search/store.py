@@ -111,7 +111,9 @@ class Store:
             connections = _connect(uri, storage_options)
             for name, schema in (("roots", ROOTS), ("files", FILES), ("passages", passages_of(settings))):
                 _make(connections[0], name, schema)
-            return cls(uri, connections, ("roots",))
+            made = cls(uri, connections, ("roots",))
+            made.index_words()  # an empty index: what is added later is found by its words at once
+            return made
         except Me5Error:
             raise
         except FAILURES as error:

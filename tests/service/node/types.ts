@@ -11,7 +11,9 @@ const documents: Float32Array[] = await client.encodeDocument("a", { signal: Abo
 const both: Float32Array[] = await client.encode(["a"], { task: "sts" });
 const cosines: number[][] = similarity(queries, [[0.6, 0.8]]);
 const dim: number = (await client.info()).dim;
-export default { queries, documents, both, cosines, dim };
+const places: string[] = (await client.search("a", { k: 3, by: "words", language: ["de"] })).hits.map((hit) => hit.place);
+const passages: number = (await client.store()).passages;
+export default { queries, documents, both, cosines, dim, places, passages };
 
 try {
   await client.encode("a");
@@ -27,6 +29,8 @@ try {
 await client.encodeDocument(["a"], { task: "bitext" });
 // @ts-expect-error no such policy
 new Me5Client({ truncation: "middle" });
+// @ts-expect-error no such ranking
+await client.search("a", { by: "hybrid" });
 // @ts-expect-error texts are strings
 await client.encodeQuery([7]);
 // @ts-expect-error set once

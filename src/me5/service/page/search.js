@@ -75,18 +75,18 @@ function read() {
   return {
     query: question.value.trim(),
     source: byId("source").value.trim() || null,
-    hybrid: byId("hybrid").checked,
+    by: byId("by").value,
     group: byId("group").checked ? "document" : null,
     language: chosen.size ? [...chosen] : null,
   };
 }
 
 /** The question stays in the address, behind the # sign, where no server sees it. */
-function remember({ query, source, hybrid, group, language }) {
+function remember({ query, source, by, group, language }) {
   const parts = new URLSearchParams();
   if (query) parts.set("q", query);
   if (source) parts.set("source", source);
-  if (hybrid) parts.set("hybrid", "1");
+  if (by !== "both") parts.set("by", by);
   if (group) parts.set("group", group);
   if (language) parts.set("in", language.join(","));
   history.replaceState(null, "", parts.size ? `#${parts}` : location.pathname + location.search);
@@ -96,7 +96,7 @@ function recall() {
   const parts = new URLSearchParams(location.hash.slice(1));
   question.value = parts.get("q") ?? "";
   byId("source").value = parts.get("source") ?? "";
-  byId("hybrid").checked = parts.has("hybrid");
+  byId("by").value = ["vectors", "words"].find((by) => by === parts.get("by")) ?? "both";
   byId("group").checked = parts.get("group") === "document";
   chosen.clear();
   for (const code of (parts.get("in") ?? "").split(",")) if (code) chosen.add(code);
@@ -199,7 +199,7 @@ for (const id of ["question", "source"]) {
   byId(id).addEventListener("input", (event) => event.isComposing || changed());
   byId(id).addEventListener("compositionend", changed);
 }
-for (const id of ["hybrid", "group"]) byId(id).addEventListener("change", start);
+for (const id of ["by", "group"]) byId(id).addEventListener("change", start);
 byId("form").addEventListener("submit", (event) => {
   event.preventDefault();
   start();

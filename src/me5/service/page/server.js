@@ -59,7 +59,7 @@ export async function fetchScore({ queries, documents, task, truncation }, signa
 
 export const fetchStore = () => call("v1/search");
 
-/** The passages that answer a question: {query, source, hybrid, language}. */
+/** The passages that answer a question: {query, source, by, language}. */
 export const fetchSearch = (asked, signal) =>
   call("v1/search", {
     method: "POST",

@@ -46,8 +46,10 @@ class SearchRequest(Fields):
     filter: str | None = Field(
         None, description="A filter over the columns, such as `kind = 'pdf'`; docs/search.md has its language."
     )
-    hybrid: bool = Field(False, description="Vectors and full text, joined by their scores.")
-    weight: float = Field(0.4, ge=0, le=1, description="The weight of the vectors where `hybrid`; words have the rest.")
+    by: Literal["both", "vectors", "words"] = Field(
+        "both", description="Vectors and words, joined by their scores, or one of them alone."
+    )
+    weight: float = Field(0.4, ge=0, le=1, description="The weight of the vectors beside words, which have the rest.")
     group: Literal["document"] | None = Field(None, description="`document`: the best passage of each document only.")
     fold: bool = Field(True, description="List near copies of a better passage in its `also`, not in `hits`.")
     highlight: bool = Field(True, description="Find the best sentence of each passage.")
@@ -179,7 +181,7 @@ def _question(body: SearchRequest) -> "Question":
         chosen = parse(body.filter) if body.filter else None
     with named("query"):
         where = all_of(languages, source, chosen)
-        return Question(body.query, body.k, where, body.hybrid, weight=body.weight, group=body.group, fold=body.fold)
+        return Question(body.query, body.k, where, body.by, weight=body.weight, group=body.group, fold=body.fold)
 
 
 def _fitting(hits: "Iterable[Hit]") -> list[orjson.Fragment]:
