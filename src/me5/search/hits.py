@@ -22,9 +22,9 @@ class Hit:
     """One passage that was found.
 
     `score` is what ranks it: the weighted mean of what vectors and words say, 0 to 1; by vectors alone the cosine with
-    the question (E5 models put even unrelated texts near 0.7), by words alone BM25. `start` and `end` count characters of the document's
-    text, `at` is the page, line or row of the document in `source`. `best` are the ends of the sentence within `text`
-    that answers best, where asked. `also` are the passages further down that say the same.
+    the question (E5 models put even unrelated texts near 0.7), by words alone BM25. `start` and `end` count characters
+    of the document's text, `at` is the page, line or row of the document in `source`. `best` are the ends of the
+    sentence within `text` that answers best, where asked. `also` are the passages further down that say the same.
     """
 
     score: float

@@ -221,8 +221,8 @@ class Index:
 
         `where` is a filter over the columns of `Hit` (`language = 'de' AND source LIKE '%.pdf'`, see docs/search.md).
         `task` as in `Embedder.encode_query`. `by` is what ranks: `both`, where vectors have this `weight` and words the
-        rest of 1, or `vectors` or `words` alone. `highlight` finds the best sentence of each passage. `exact` goes past the
-        index over the vectors. `group="document"` gives the best passage of each document only. `fold` leaves out
+        rest of 1, or `vectors` or `words` alone. `highlight` finds the best sentence of each passage. `exact` goes past
+        the index over the vectors. `group="document"` gives the best passage of each document only. `fold` leaves out
         passages that say what a better one says, and names them in its `also`. Raises `InputError` for an empty
         question and a filter that cannot be used.
         """
