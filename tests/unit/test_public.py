@@ -1,5 +1,6 @@
 """What users see: names, import cost, version, changelog, README."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,7 @@ def test_readme_commands_run_and_print_what_it_says(tmp_path):
     assert [block for block in commands if block.printed]
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HF_HUB_OFFLINE": "1"}
+    environment |= {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}  # of this checkout
     for block in commands:
         script = f"set -e\n{block.code}"
         result = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
