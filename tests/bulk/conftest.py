@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import shutil
+import tempfile
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from killing import command
+from killing import PATIENCE, command
 
 from me5 import Embedder
 from me5.checkpoint import resolve
@@ -74,5 +76,13 @@ def killable(tmp_path, xlmr):
         return ["t.txt", "--out", out, "--part-texts", "40", "-m", xlmr, "-p", "f32", "--threads", "1",
                 "--prompts", "none", "--quiet"]  # fmt: skip
 
-    assert command(tmp_path, *arguments("whole")).wait(120) == 0
+    assert command(tmp_path, *arguments("whole")).wait(PATIENCE) == 0
     return arguments
+
+
+@pytest.fixture
+def short():
+    """A folder with a short name, for Ray's sockets, and with a home for its token."""
+    folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
+    yield {"RAY_TMPDIR": folder, "HOME": folder, "RAY_USAGE_STATS_ENABLED": "0"}
+    shutil.rmtree(folder, ignore_errors=True)

@@ -8,6 +8,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+# Seconds after which something hangs, also on a machine that is very busy.
+PATIENCE = 900
+
 
 def command(folder, *arguments, **environment):
     """Start `me5 bulk` in a session of its own."""
@@ -24,7 +27,7 @@ def commits(out):
 
 def await_commits(process, out, wanted):
     """Wait until so many parts are done, or the process has ended."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while process.poll() is None and commits(out) < wanted and time.monotonic() < deadline:
         time.sleep(0.002)
 
@@ -36,7 +39,7 @@ def kill_at(process, out, wanted, delay=0.0):
     running = process.poll() is None
     if running:
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait(20)
+    process.wait(PATIENCE)
     return running
 
 

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from killing import command, commits, kill_at
+from killing import PATIENCE, command, commits, kill_at
 
 
 def test_a_killed_driver_resumes_to_the_same_table(tmp_path, killable, read):
@@ -11,7 +11,7 @@ def test_a_killed_driver_resumes_to_the_same_table(tmp_path, killable, read):
     assert kill_at(command(tmp_path, *killable(out)), out, 3)
     done = commits(out)
     assert 3 <= done < 15
-    assert command(tmp_path, "resume", "out", "--quiet").wait(120) == 0
+    assert command(tmp_path, "resume", "out", "--quiet").wait(PATIENCE) == 0
     assert read(out).table.equals(read(tmp_path / "whole").table)
     assert read(out).table.num_rows == 600
 

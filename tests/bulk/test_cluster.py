@@ -2,11 +2,9 @@
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from killing import await_commits, below, command, commits, kill, kill_at
+from killing import PATIENCE, await_commits, below, command, commits, kill, kill_at
 
 from me5 import InputError
 from me5.bulk import Model, cluster, run
@@ -25,14 +23,6 @@ from me5.bulk.ray import Embed
 pytest.importorskip("ray", reason="the extra ray is not installed")
 
 WORKER = "ray::RemoteWorker"
-
-
-@pytest.fixture
-def short():
-    """A folder with a short name, for Ray's sockets, and with a home for its token."""
-    folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
-    yield {"RAY_TMPDIR": folder, "HOME": folder, "RAY_USAGE_STATS_ENABLED": "0"}
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -47,7 +37,7 @@ def _two_nodes(environment):
         yield process, process.stdout.readline().strip()
     finally:
         process.stdin.close()
-        process.wait(60)
+        process.wait(PATIENCE)
         process.stdout.close()
 
 
@@ -56,7 +46,7 @@ def test_workers_on_ray_write_the_same_table_and_one_may_be_killed(tmp_path, kil
     driver = command(tmp_path, *killable(out), "--workers", 2, "--ray", "local", **short)
     await_commits(driver, out, 2)
     assert kill(below(driver.pid, WORKER)[0])
-    assert driver.wait(120) == 0
+    assert driver.wait(PATIENCE) == 0
     assert read(out).table.equals(read(tmp_path / "whole").table)
 
 
@@ -74,7 +64,7 @@ def test_twenty_kills_of_drivers_on_ray(tmp_path, killable, read, short):
                 killed += 1
             assert driver.returncode == 0
             assert read(out).table.equals(read(tmp_path / "whole").table)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while below(nodes.pid, WORKER) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not below(nodes.pid, WORKER)  # Ray has ended the workers of the drivers that were killed
@@ -94,7 +84,7 @@ def test_twenty_kills_of_workers_on_ray(tmp_path, killable, read, short):
                 if driver.poll() is None and (workers := below(nodes.pid, WORKER)):
                     killed += kill(draw.choice(workers))
             # A part may have failed three times; the same command tries it again.
-            while driver.wait(120) == 1:
+            while driver.wait(PATIENCE) == 1:
                 driver = command(tmp_path, *killable(out), "--ray", address, **short)
             assert driver.returncode == 0
             assert read(out).table.equals(read(tmp_path / "whole").table)
@@ -110,7 +100,7 @@ def test_a_job_outlives_one_of_two_nodes(tmp_path, killable, read, short):
         nodes.stdin.write("kill\n")
         nodes.stdin.flush()
         assert nodes.stdout.readline() == "killed\n"
-        assert driver.wait(120) == 0
+        assert driver.wait(PATIENCE) == 0
         assert len(workers) == 2
     assert read(out).table.equals(read(tmp_path / "whole").table)
 
@@ -123,9 +113,11 @@ def test_more_workers_than_there_is_room_for_and_ctrl_c(tmp_path, killable, read
         await_commits(driver, out, 2)
         assert nodes.poll() is None
         driver.send_signal(signal.SIGINT)
-        assert driver.wait(60) == 130
+        assert driver.wait(PATIENCE) == 130
         assert 2 <= commits(out) < 15
-        assert command(tmp_path, "resume", out, "--quiet", "--ray", address, "--workers", 4, **short).wait(120) == 0
+        assert (
+            command(tmp_path, "resume", out, "--quiet", "--ray", address, "--workers", 4, **short).wait(PATIENCE) == 0
+        )
     assert read(out).table.equals(read(tmp_path / "whole").table)
 
 

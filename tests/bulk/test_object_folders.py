@@ -5,11 +5,13 @@ import json
 import logging
 import socket
 import threading
+import time
 import uuid
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from killing import PATIENCE, below, command, kill
 
 from me5 import InputError
 from me5.bulk import commit, inputs, resume, run
@@ -122,6 +124,23 @@ def test_a_job_from_store_to_store_is_that_of_local_files(stored, bucket, tmp_pa
     found = status(open_job(folder_of(f"{bucket}/out")))
     assert (found.texts_done, found.finished) == (600, True)
     assert resume(f"{bucket}/out", model=embedder).parts == 0
+
+
+@pytest.mark.slow
+def test_a_job_from_store_to_store_on_ray_survives_the_kill_of_a_worker(stored, bucket, tmp_path, xlmr, short):
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+
+    def arguments(out):
+        return [stored, "--out", out, "--part-texts", 16, "-m", xlmr, "-p", "f32", "--prompts", "none", "--quiet"]
+
+    assert command(tmp_path, *arguments(f"{bucket}/whole")).wait(PATIENCE) == 0
+    driver = command(tmp_path, *arguments(f"{bucket}/out"), "--workers", 2, "--ray", "local", **short)
+    while driver.poll() is None and len(folder_of(f"{bucket}/out").names("commits")) < 2:
+        time.sleep(0.02)
+    assert kill(below(driver.pid, "ray::RemoteWorker")[0])
+    assert driver.wait(PATIENCE) == 0
+    assert _table(f"{bucket}/out").equals(_table(f"{bucket}/whole"))
+    assert _table(f"{bucket}/out").num_rows == 600
 
 
 def test_an_interrupted_job_resumes(stored, bucket, embedder, monkeypatch):

@@ -1,12 +1,19 @@
 """`me5 bulk` as a user meets it: what it says and returns."""
 
 import json
+import os
+import re
+import shlex
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
 from me5.cli import main
 
+DEPLOY = Path(__file__).parents[2] / "deploy" / "bulk"
 MODEL = ["-p", "f32", "--prompts", "none", "--threads", "1"]
 
 
@@ -94,3 +101,98 @@ def test_a_part_that_is_given_up_is_told_with_exit_1(run, tmp_path, monkeypatch,
     code, _, errors = run("t.txt", "--out", "out", "-m", str(xlmr), *MODEL)
     assert code == 1
     assert errors.endswith("error: part 0 was given up: t.txt cannot be read: Input/output error\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "address"),
+    [
+        (["t.txt", "--out", "o"], None), (["t.txt", "--out", "o", "--ray"], "auto"),
+        (["t.txt", "--ray", "--out", "o"], "auto"), (["t.txt", "--ray", "head:6379", "--out", "o"], "head:6379"),
+        (["run", "--ray=local", "t.txt", "--out", "o"], "local"), (["resume", "made", "--ray"], "auto"),
+        (["resume", "--ray", "local", "made"], "local"),
+    ],
+)  # fmt: skip
+def test_ray_stands_with_an_address_or_without(run, monkeypatch, xlmr, arguments, address):
+    model = [] if "resume" in arguments else ["-m", str(xlmr), *MODEL]
+    assert run("t.txt", "--out", "made", "-m", str(xlmr), *MODEL, "--plan-only")[0] == 0
+    asked = _asked(monkeypatch)
+    assert run(*arguments, *model)[0] == 0
+    assert [given["ray"] for given in asked] == [address]
+
+
+def _asked(monkeypatch):
+    """What `work` is asked for, from now on; it does nothing."""
+    from me5.bulk import driver
+    from me5.cli import bulk
+
+    def note(job, model, **given):
+        asked.append(given)
+        return driver.Result(job)
+
+    asked = []
+    monkeypatch.setattr(driver, "work", note)
+    monkeypatch.setattr(bulk, "work", note)
+    return asked
+
+
+def _pod(template):
+    """The one container of a pod; what it mounts is there."""
+    (container,) = template["spec"]["containers"]
+    volumes = {volume["name"] for volume in template["spec"].get("volumes", ())}
+    assert {mount["name"] for mount in container.get("volumeMounts", ())} == volumes
+    assert container["envFrom"] == [{"secretRef": {"name": "me5-store"}}]
+    assert container["resources"]["requests"] == container["resources"]["limits"]
+    return container
+
+
+def test_the_kubernetes_job_does_every_part_once(run, tmp_path, xlmr):
+    job = yaml.safe_load((DEPLOY / "job.yaml").read_text("utf-8"))
+    assert (job["apiVersion"], job["kind"], job["spec"]["completionMode"]) == ("batch/v1", "Job", "Indexed")
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+    container = _pod(job["spec"]["template"])
+    assert {name["name"] for name in container["env"]} == {"SHARD", "THREADS"}
+    done = []
+    for index in range(job["spec"]["completions"]):
+        values = {"$(SHARD)": str(index), "$(THREADS)": "1", "s3://bucket/corpus": "t.txt", "s3://bucket/": ""}
+        arguments = container["args"][1:]
+        for name, value in values.items():
+            arguments = [argument.replace(name, value) for argument in arguments]
+        options = ["-m", str(xlmr), "-p", "f32", "--prompts", "none", "--part-texts", "3", "--json"]
+        code, output, _ = run(*arguments, *options)
+        assert code == 0
+        done.append(json.loads(output))
+    assert [result["parts"] for result in done] == [1] * 10 + [0] * 6
+    assert done[-1]["finished"]
+    assert (tmp_path / "vectors" / "_SUCCESS").exists()
+
+
+def test_the_ray_job_asks_for_the_cluster_that_it_describes(run, monkeypatch, xlmr):
+    job = yaml.safe_load((DEPLOY / "rayjob.yaml").read_text("utf-8"))
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    cluster = job["spec"]["rayClusterSpec"]
+    (workers,) = cluster["workerGroupSpecs"]
+    assert workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
+    assert len({_pod(group["template"])["image"] for group in (cluster["headGroupSpec"], workers)}) == 1
+    pins = (DEPLOY.parents[1] / "constraints.txt").read_text("utf-8").splitlines()
+    assert f"ray=={cluster['rayVersion']}" in pins
+    command, name, *arguments = shlex.split(job["spec"]["entrypoint"])
+    assert (command, name) == ("me5", "bulk")
+    asked = _asked(monkeypatch)
+    local = [argument.replace("s3://bucket/corpus", "t.txt").replace("s3://bucket/", "") for argument in arguments]
+    assert run(*local, "-m", str(xlmr), *MODEL)[0] == 0
+    assert [(given["ray"], given["workers"]) for given in asked] == [("auto", None)]
+
+
+def test_the_slurm_script_does_every_part_once(run, tmp_path, xlmr):
+    script = DEPLOY / "slurm.sh"
+    (size,) = re.findall(r"^#SBATCH --array=0-(\d+)$", script.read_text("utf-8"), re.MULTILINE)
+    (shards,) = re.findall(r"^shards=(\d+)$", script.read_text("utf-8"), re.MULTILINE)
+    assert int(shards) == int(size) + 1
+    assert run("t.txt", "--out", "out", "-m", str(xlmr), *MODEL, "--part-texts", "15", "--plan-only")[0] == 0
+    for name, command in {"srun": "", "me5": f"{sys.executable} -m me5"}.items():
+        (tmp_path / name).write_text(f'#!/bin/bash\nexec {command} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    for task in ("0", "1"):
+        environment = os.environ | {"SLURM_ARRAY_TASK_ID": task, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        subprocess.run(["bash", script, "out", "--threads", "1", "--quiet"], env=environment, check=True)
+    assert (tmp_path / "out" / "_SUCCESS").exists()
