@@ -190,7 +190,7 @@ def test_bad_files_are_told_and_stop_nothing(index, docs):
 
 
 def test_a_file_that_breaks_after_a_batch_was_written_leaves_nothing(index, docs, monkeypatch):
-    monkeypatch.setattr("me5.search.indexing._FIRST_BATCH", 2)
+    monkeypatch.setattr("me5.search.planning._FIRST_BATCH", 2)
     rows = "".join(f'"row number {n}"\n' for n in range(20))
     (docs / "a.csv").write_text(f'text\n{rows}"never closed\n')
     summary = index.add([docs])

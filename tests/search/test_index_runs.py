@@ -346,7 +346,7 @@ def test_what_is_recorded_says_how_a_file_was_read(index, docs):
 
 def test_words_are_added_to_a_store_that_has_none(index, docs, tmp_path, embedder, monkeypatch):
     """An older me5 looked up pieces of two and three characters of title and text."""
-    monkeypatch.setattr("me5.search.store._UPGRADED", 2)
+    monkeypatch.setattr("me5.search.upgrading._AT_A_TIME", 2)
     for name, text in {"a": "Rivers flow.", "b": "富士山の雪", "c": "The error E-1042."}.items():
         (docs / f"{name}.txt").write_text(text, encoding="utf-8")
     index.add(docs)

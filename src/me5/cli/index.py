@@ -144,6 +144,42 @@ def check(
         output.print_facts(index_summary.facts_in_words(opened, recall))
 
 
+@options.with_model(without=("revision", "max_tokens", "truncation"))
+def migrate(
+    store: Store,
+    model: options.ModelOptions,
+    give_up: Annotated[
+        bool, typer.Option("--give-up", help="Drop what an unfinished migration has made, and keep the old model.")
+    ] = False,
+    storage_option: StorageOption = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Bring a store over to another model or precision, without its files.
+
+    Its passages are embedded anew; searches find what the old model finds until all are there. A run that was
+    interrupted resumes when started again. What has the store open, such as `me5 serve`, is to be started again at the
+    end.
+
+    \b
+    me5 index migrate my.lance --model intfloat/multilingual-e5-base
+    me5 index migrate my.lance --model intfloat/multilingual-e5-base --precision int8
+    me5 index migrate my.lance --give-up
+    """
+    opened = open_index(store, storage_option, model, quiet=quiet)
+    if give_up:
+        next_one = opened.store.successor()
+        if next_one is None:
+            raise typer.BadParameter("no migration is under way", param_hint="--give-up")
+        next_one.drop()
+        return
+    done = opened.migrate(model.open(quiet=quiet), show_progress_bar=not quiet)
+    if as_json:
+        output.print_json(asdict(done))
+    elif not quiet:
+        index_summary.tell_migration(done, opened)
+
+
 def remove(
     store: Store,
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE…", help="Files or folders, as they were indexed.")],
@@ -163,7 +199,7 @@ def remove(
 
 app = typer.Typer(cls=with_default("add"), no_args_is_help=True)
 app.callback(help=help_of(index))(index)
-register(app, add=add, check=check, remove=remove)
+register(app, add=add, check=check, migrate=migrate, remove=remove)
 
 
 def open_index(store: str, storage_option: list[str] | None, model: options.ModelOptions, *, quiet: bool) -> "Index":

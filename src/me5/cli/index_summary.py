@@ -9,6 +9,7 @@ from me5.cli import terminal
 
 if TYPE_CHECKING:
     from me5.search.index import Index
+    from me5.search.migration import Migration
     from me5.search.planning import BadFile, Summary
     from me5.search.recall import Recall
 
@@ -40,6 +41,24 @@ def tell(summary: "Summary", index: "Index", recall: "Recall | None") -> None:
     _list("could not be used", summary.bad)
 
 
+def tell_migration(done: "Migration", index: "Index") -> None:
+    """Print on standard error what a migration has done."""
+    kept = f", {done.kept:,} from an earlier run" if done.kept else ""
+    typer.echo(
+        f"{count(done.passages, 'passage')} embedded by {done.model} at {done.precision}{kept}, {done.tokens:,} tokens "
+        f"in {done.seconds:.1f} s; {index.store.uri} holds {count(len(index), 'passage')}",
+        err=True,
+    )
+    if done.truncated:
+        typer.echo(
+            f"{count(done.truncated, 'passage')} longer than the model reads: their ends are found by words only; "
+            "index the files into a new store to have them cut for it",
+            err=True,
+        )
+    if done.recall is not None:
+        typer.echo(f"index over the vectors: {done.recall}", err=True)
+
+
 def _passed_over(summary: "Summary") -> list[str]:
     kinds = ", ".join(f"{number:,} × {terminal.line(suffix)}" for suffix, number in summary.others.most_common(8))
     parts = [f"without a reader {kinds}"] if kinds else []
@@ -64,6 +83,8 @@ def _list(what: str, files: "list[BadFile]") -> None:
 def facts(index: "Index") -> "dict[str, str | int | dict[str, int] | dict[str, str]]":
     """What a store holds and how it was made."""
     settings = index.settings
+    new = index.store.successor()
+    moving = {} if new is None else {"migrating_to": f"{new.settings.model}, {new.count():,} of {len(index):,} there"}
     return {
         "store": index.store.uri,
         "model": settings.model,
@@ -77,6 +98,7 @@ def facts(index: "Index") -> "dict[str, str | int | dict[str, int] | dict[str, s
         "bytes": index.store.size(),
         "languages": index.store.counts("language"),
         "kinds": index.store.counts("kind"),
+        **moving,
     }
 
 

@@ -18,6 +18,9 @@ class _Located(Protocol):
     def uri(self) -> str:
         """Where the store is."""
 
+    def gone(self) -> str | None:
+        """Why what was opened is no longer there, where that is so."""
+
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,7 +37,8 @@ def reading(method: Callable[Concatenate[L, P], T]) -> Callable[Concatenate[L, P
         except (Me5Error, TimeoutError):
             raise
         except FAILURES as error:
-            raise StoreError(f"{store.uri} cannot be read: {reason(error)}. {MEND}") from error
+            told = store.gone() or f"{store.uri} cannot be read: {reason(error)}. {MEND}"
+            raise StoreError(told) from error
 
     return checked
 

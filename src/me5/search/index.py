@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from me5.embedder import Embedder
 from me5.errors import InputError
-from me5.search import files, recall
+from me5.search import files, migration, recall
 from me5.search.documents import Document
 from me5.search.files import Stamp
 from me5.search.filters import parse
@@ -19,6 +19,7 @@ from me5.search.folding import Group
 from me5.search.fusion import WEIGHT
 from me5.search.hits import Hit
 from me5.search.indexing import Indexing
+from me5.search.migration import Migration
 from me5.search.planning import Summary, Work, unwritable
 from me5.search.readers import VERSION
 from me5.search.readers.tables import Columns, plain
@@ -28,6 +29,7 @@ from me5.search.settings import LOSSY, Quantization, StoreSettings
 from me5.search.sources import Sources
 from me5.search.store import Store
 from me5.search.updating import update
+from me5.search.upgrading import add_words, upgrade
 
 # Long enough to hold an answer with what is around it, short enough to be about one thing.
 PASSAGE_TOKENS = 256
@@ -153,7 +155,7 @@ class Index:
         clock, self._unfinished = perf_counter(), True
         contents = {name: _content(name, document) for name, document in documents.items()}
         self._check_names(documents)
-        self.store.upgrade()
+        upgrade(self.store)
         known = self.store.known_files()
         with Indexing(self.store, self.embedder, self.store.versions()) as indexing:
             for name, document in documents.items():
@@ -184,10 +186,27 @@ class Index:
         self._unfinished = False
         if not len(self):
             return None
+        add_words(self.store)
         self.store.index_words()
         built = recall.train(self.store, self.embedder) if recall.pays(self.store, pays_from) else None
+        migration.settle(self.store)
         self.store.tidy()
         return built
+
+    def migrate(
+        self, model: Embedder | str | Path, *, show_progress_bar: bool = False, pays_from: int = recall.PAYS_FROM
+    ) -> Migration:
+        """Bring the store over to another model, or to the same at another precision; its passages stay as they are.
+
+        Searches find what the old model finds until all is there; then one commit changes to the new one, and what has
+        the store open must open it again. A run that was interrupted goes on where it was. Raises `InputError` for the
+        model that the store has.
+        """
+        embedder = _loader(model)(None)
+        self.store, done = migration.migrate(self.store, embedder, pays_from=pays_from, show=show_progress_bar)
+        with self._loading:
+            self._embedder = embedder
+        return done
 
     def remove(self, sources: Iterable[str | Path] | str | Path) -> int:
         """Drop sources, and everything under folders, by their names or paths, and tell how many passages that were."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ from me5.progress import Advance
 from me5.search import language
 from me5.search.conditions import quoted
 from me5.search.documents import Document, NoTextError
-from me5.search.planning import NOWHERE, BadFile, Forecast, Summary, Work, textless, told, unwritable
+from me5.search.planning import NOWHERE, BadFile, Forecast, Pace, Summary, Work, textless, told, unwritable
 from me5.search.readers import LINES
 from me5.search.readers.tables import plain
 from me5.search.schema import IndexedFile, Row
@@ -35,9 +35,6 @@ from me5.tokenizer import Prepared, Report
 from me5.vectors import Float32
 
 T = TypeVar("T")
-# A batch takes about this long, whatever the model and the machine: it is what a kill loses.
-_BATCH_SECONDS = 10.0
-_FIRST_BATCH, _LARGEST_BATCH = 64, 4096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_TEXT = "holds no text"
 
@@ -82,7 +79,7 @@ class Indexing:
         self,
         store: Store,
         embedder: Embedder,
-        versions: Mapping[str, set[str]] | None = None,
+        versions: Mapping[str, Collection[str]] | None = None,
         advance: Advance = lambda *_: None,
         forecast: Forecast | None = None,
     ) -> None:
@@ -95,7 +92,7 @@ class Indexing:
         self._versions = store.versions() if versions is None else versions
         self._next = _Batch()
         self._counts: Counter[str] = Counter()
-        self._size = _FIRST_BATCH
+        self._pace = Pace()
         self._worker = ThreadPoolExecutor(1, "me5-indexing")
         self._running: Future[None] | None = None
 
@@ -130,9 +127,9 @@ class Indexing:
         finally:
             self._next.bytes[work.kind] += work.stamp.size - credited
         self._next.ended[work.source] = work
-        if self._versions.get(work.source, set()) - {work.version}:
+        if set(self._versions.get(work.source, ())) - {work.version}:
             self._next.replaced[work.source] = work.version
-        if len(self._next.ended) >= self._size:
+        if len(self._next.ended) >= self._pace.size:
             self._flush()
 
     def _split(self, work: Work, document: Document) -> None:
@@ -150,7 +147,7 @@ class Indexing:
         origin = _Origin(work, replace(document, text="", sections=()), code, metadata)
         for passage in self._splitter.split(document, wrapped=work.kind not in LINES):
             self._next.pairs.append((origin, passage))
-            if len(self._next.pairs) >= self._size:
+            if len(self._next.pairs) >= self._pace.size:
                 self._flush()
 
     def touch(self, work: Work, known: IndexedFile) -> None:
@@ -213,11 +210,7 @@ class Indexing:
         for kind, size in batch.bytes.items():
             self._forecast.seen(kind, size, tokens[kind])
         self._advance(round(sum(batch.bytes.values())), 0)
-        seconds = perf_counter() - started
-        if seconds < _BATCH_SECONDS / 2:
-            self._size = min(self._size * 2, _LARGEST_BATCH)
-        elif seconds > _BATCH_SECONDS * 2:
-            self._size = max(self._size // 2, _FIRST_BATCH)
+        self._pace.took(perf_counter() - started)
 
     def _ended(self, work: Work) -> IndexedFile:
         """What is recorded of a file whose passages are all written, and told of it."""

@@ -11,6 +11,9 @@ from me5.search.readers import VERSION
 from me5.search.readers.tables import Columns
 from me5.search.schema import IndexedFile
 
+# A batch takes about this long, whatever the model and the machine: it is what a kill loses.
+_BATCH_SECONDS = 10.0
+_FIRST_BATCH, _LARGEST_BATCH = 64, 4096
 # Of the rows of one file that cannot be used so many are named, and the others counted.
 _NAMED = 100
 _LONGEST_REASON = 500
@@ -168,6 +171,20 @@ class Forecast:
     def _share(self, kind: str) -> float:
         prior = self._TOKENS_PER_BYTE.get(kind, self._ELSE)
         return (self._tokens[kind] + prior * self._BELIEF) / (self._bytes[kind] + self._BELIEF)
+
+
+class Pace:
+    """How many passages the next batch has."""
+
+    def __init__(self) -> None:
+        self.size = _FIRST_BATCH
+
+    def took(self, seconds: float) -> None:
+        """What the last one took."""
+        if seconds < _BATCH_SECONDS / 2:
+            self.size = min(self.size * 2, _LARGEST_BATCH)
+        elif seconds > _BATCH_SECONDS * 2:
+            self.size = max(self.size // 2, _FIRST_BATCH)
 
 
 def textless(file: IndexedFile) -> bool:

@@ -17,6 +17,8 @@ from me5.words import terms
 _SETTINGS_KEY = b"me5:settings"
 # In the metadata of the column of vectors.
 TUNING_KEY = b"me5:tuning"
+# In the metadata of the files' first column: which table has the passages.
+PASSAGES_KEY = "me5:passages"
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,18 @@ def read_settings(uri: str, passages: Any) -> StoreSettings:
     if kept is None:
         raise InputError(f"{uri} is a LanceDB database, but not a store that me5 made; choose another place")
     return StoreSettings.from_json(kept.decode("utf-8", "replace"))
+
+
+def named_passages(files: Any) -> str:
+    """Which table has the passages: another one after every migration."""
+    kept = files.schema.field(0).metadata or {}
+    return str(kept.get(PASSAGES_KEY.encode(), b"passages").decode())
+
+
+def number_of(table: str) -> int:
+    """Which of the tables of passages it is, from 1; 0 for another table."""
+    name, _, number = table.partition("-")
+    return int(number or 1) if name == "passages" and (number.isdecimal() or not number) else 0
 
 
 def check_tables(uri: str, passages: Any, files: Any, settings: StoreSettings) -> None:

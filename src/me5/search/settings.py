@@ -100,15 +100,19 @@ class StoreSettings:
         if came.fingerprint != self.fingerprint or came.dim != self.dim:
             raise InputError(
                 f"this store was made with {self.model} (weights {self.fingerprint[:12]}), got {came.model} (weights "
-                f"{came.fingerprint[:12]}); vectors of two models cannot be compared. Leave the model out, or index "
-                "again into another store"
+                f"{came.fingerprint[:12]}); vectors of two models cannot be compared. Leave the model out, or bring "
+                "the store over to it (`me5 index migrate`)"
             )
         if came.prompts != self.prompts:
             raise InputError(
-                f"this store was made with the prompts {dict(self.prompts)}, got {dict(came.prompts)}; use the same"
+                f"this store was made with the prompts {dict(self.prompts)}, got {dict(came.prompts)}; use the same, "
+                "or bring the store over (`me5 index migrate`)"
             )
         if came.precision != self.precision and {came.precision, self.precision} & LOSSY:
-            raise InputError(f"this store was made at precision {self.precision}, got {came.precision}; use the same")
+            raise InputError(
+                f"this store was made at precision {self.precision}, got {came.precision}; use the same, or bring the "
+                "store over (`me5 index migrate`)"
+            )
 
 
 def _loadable(checkpoint: Checkpoint) -> str:

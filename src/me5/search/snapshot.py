@@ -1,7 +1,7 @@
 """One version of a store, searched by vectors and by words: what writers commit meanwhile changes nothing in it."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -21,8 +21,9 @@ RowId = int
 class Snapshot:
     """A version of the passages. Rows have `_rowid`, which other versions may give to another passage."""
 
-    def __init__(self, uri: str, passages: Any) -> None:
+    def __init__(self, uri: str, passages: Any, gone: Callable[[], str | None]) -> None:
         self.uri = uri
+        self.gone = gone
         self._passages = passages
 
     @cached_property
@@ -87,12 +88,18 @@ class Snapshot:
         return sorted(_rows(query, where, None), key=lambda row: (row["source"], row["at"] or 0, row["start"]))
 
     @reading
-    def take(self, ids: Iterable[RowId]) -> dict[RowId, dict[str, Any]]:
+    def ids(self) -> dict[str, RowId]:
+        """Every passage's `_rowid` by its id."""
+        rows = self._passages.search().select(["id"]).with_row_id(True).to_arrow()
+        return dict(zip(rows["id"].to_pylist(), rows["_rowid"].to_pylist(), strict=True))
+
+    @reading
+    def take(self, ids: Iterable[RowId], columns: Sequence[str] = COLUMNS) -> dict[RowId, dict[str, Any]]:
         """Rows by their `_rowid`."""
         wanted = list(dict.fromkeys(ids))
         if not wanted:
             return {}
-        rows = self._passages.take_row_ids(wanted).select(list(COLUMNS)).with_row_id().to_list()
+        rows = self._passages.take_row_ids(wanted).select(list(columns)).with_row_id().to_list()
         return {row["_rowid"]: row for row in rows}
 
 

@@ -49,7 +49,12 @@ class Passage:
 
     def written(self, longest_title: int) -> str:
         """What the model reads: the title and the passage, as the E5 models were trained on them."""
-        return f"{self.title[:longest_title]} {self.text}".strip()
+        return written(self.title, self.text, longest_title)
+
+
+def written(title: str, text: str, longest_title: int) -> str:
+    """What the model reads of a passage."""
+    return f"{title[:longest_title]} {text}".strip()
 
 
 class Splitter:

@@ -1,6 +1,6 @@
 """The store: LanceDB tables in a folder or at an object-store URL. The only place that knows LanceDB.
 
-    passages   a row per passage: text, source, place, language, metadata, vector
+    passages   a row per passage: text, source, place, language, metadata, vector; `passages-2`, … after a migration
     files      a row per file that is completely indexed: what it looked like, the version of its passages, its problems
     roots      a row per folder or file that was indexed by name: where it was last seen
 
@@ -11,6 +11,7 @@ reader sees every commit whole or not at all.
 
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
@@ -29,15 +30,17 @@ from me5.search.conditions import quoted
 from me5.search.failures import FAILURES, MEND, reading, reason
 from me5.search.schema import (
     FILES,
+    PASSAGES_KEY,
     ROOTS,
     TUNING_KEY,
     WORDS,
-    WORDS_OF_ID,
     IndexedFile,
     Row,
     Tuning,
     check_tables,
     indexed_file,
+    named_passages,
+    number_of,
     passages_of,
     read_settings,
     words_of,
@@ -60,24 +63,34 @@ _WORDS = FTS(
     base_tokenizer="whitespace", max_token_length=None, lower_case=False, stem=False, remove_stop_words=False,
     ascii_folding=False,
 )  # fmt: skip
-# Passages of an older me5 whose words are added at a time.
-_UPGRADED = 10_000
 # A connection whose tables follow what is written, and one whose tables stay as they were opened.
 _Connections = tuple[Any, Any]
 
 
 class Store:
-    """An open store. `passages`, `files` and `roots` are its LanceDB tables; older stores have no `roots`."""
+    """An open store. `passages`, `files` and `roots` are its LanceDB tables; older stores have no `roots`.
 
-    def __init__(self, uri: str, connections: _Connections, tables: Iterable[str], freshness: float = 0.0) -> None:
+    `passages` is the name of the table of the passages, where it is not the one that the store says.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        connections: _Connections,
+        tables: Iterable[str],
+        freshness: float = 0.0,
+        *,
+        passages: str | None = None,
+    ) -> None:
         self.uri = uri
         self._connection, self._readers = connections
         self._freshness = freshness
         self._snapshot: tuple[Snapshot, float] | None = None
         connection = self._connection
-        self.passages = connection.open_table("passages")
-        self.settings = read_settings(uri, self.passages)
         self.files = connection.open_table("files")
+        self._name = passages or named_passages(self.files)
+        self.passages = connection.open_table(self._name)
+        self.settings = read_settings(uri, self.passages)
         check_tables(uri, self.passages, self.files, self.settings)
         self._roots = connection.open_table("roots") if "roots" in tables else None
 
@@ -96,7 +109,8 @@ class Store:
         try:
             connections = _connect(uri, storage_options)
             names = _tables(connections[0])
-            return cls(uri, connections, names, freshness) if {"passages", "files"} <= names else None
+            there = "files" in names and any(map(number_of, names))
+            return cls(uri, connections, names, freshness) if there else None
         except Me5Error:
             raise
         except FAILURES as error:
@@ -131,14 +145,19 @@ class Store:
         def write() -> int:
             return int(self.passages.merge_insert("id").when_not_matched_insert_all().execute(table).num_inserted_rows)
 
-        return self._committed(write)
+        return self.committed(write)
 
     def finish(self, done: Sequence[IndexedFile], replaced: Mapping[str, str]) -> None:
         """Record files as completely indexed, and drop the passages of other versions than those of `replaced`."""
         for source, version in replaced.items():
             self.delete_passages(f"source = {quoted(source)} AND version != {quoted(version)}")
-        if not done:
-            return
+        if done:
+            self._record(done)
+            if told := self.gone():  # the passages went into a table that nobody reads any more
+                self.forget([file.source for file in done])
+                raise StoreError(told)
+
+    def _record(self, done: Sequence[IndexedFile]) -> None:
         columns = {
             "source": [file.source for file in done],
             "size": [file.stamp.size for file in done],
@@ -152,7 +171,7 @@ class Store:
         def write() -> None:
             self.files.merge_insert("source").when_matched_update_all().when_not_matched_insert_all().execute(table)
 
-        self._committed(write)
+        self.committed(write)
 
     def remove(self, sources: Sequence[str]) -> int:
         """Drop files with all their passages, and tell how many passages that were."""
@@ -160,12 +179,16 @@ class Store:
         for at in range(0, len(sources), 500):
             listed = ", ".join(map(quoted, sources[at : at + 500]))
             dropped += self.delete_passages(f"source IN ({listed})")
-            self._committed(partial(self.files.delete, f"source IN ({listed})"))
+            self.forget(sources[at : at + 500])
         return dropped
+
+    def forget(self, sources: Sequence[str]) -> None:
+        """Let files be read again by the next run."""
+        self.committed(partial(self.files.delete, f"source IN ({', '.join(map(quoted, sources))})"))
 
     def delete_passages(self, where: str) -> int:
         """Drop passages by SQL of our own, and tell how many."""
-        return int(self._committed(lambda: self.passages.delete(where)).num_deleted_rows)
+        return int(self.committed(lambda: self.passages.delete(where)).num_deleted_rows)
 
     @reading
     def known_files(self) -> dict[str, IndexedFile]:
@@ -181,7 +204,7 @@ class Store:
     def add_roots(self, roots: Mapping[str, str], *, moved: bool = False) -> None:
         """Remember roots by name. Of two writers with the same new name the first one has it: look which it is."""
         if self._roots is None:
-            self._committed(lambda: _make(self._connection, "roots", ROOTS))
+            self.committed(lambda: _make(self._connection, "roots", ROOTS))
             self._roots = self._connection.open_table("roots")
         kept = self._roots
         table = pa.table({"name": list(roots), "path": list(roots.values())}, schema=ROOTS)
@@ -190,35 +213,16 @@ class Store:
             merge = kept.merge_insert("name").when_not_matched_insert_all()
             (merge.when_matched_update_all() if moved else merge).execute(table)
 
-        self._committed(write)
-
-    def relocate(self, path: str, name: str) -> None:
-        """Call files by their root where an older me5 called them by their absolute paths."""
-        where = f"source = {quoted(path)} OR starts_with(source, {quoted(path + '/')})"
-        values = {"source": f"concat({quoted(name)}, substr(source, {len(path) + 1}))"}
-        for table in (self.passages, self.files):
-            if table.count_rows(where):
-                self._committed(partial(table.update, where=where, values_sql=values))
-
-    def upgrade(self) -> None:
-        """Add to the tables of an older me5 the columns that they lack, before something is written."""
-        self._add_column(self.files, FILES.field("problems"))
-        self._add_column(self.passages, WORDS)
-
-    def _add_column(self, table: Any, column: pa.Field) -> None:
-        def write() -> None:
-            if column.name not in table.schema.names:  # another writer may have been faster
-                table.add_columns(column)
-
-        self._committed(write)
+        self.committed(write)
 
     @reading
-    def versions(self) -> dict[str, set[str]]:
-        """The versions of every source that passages are there of, files that are not complete among them."""
-        found: dict[str, set[str]] = {}
+    def versions(self) -> dict[str, Counter[str]]:
+        """The versions of every source, also of files that are not complete, and how many passages each has."""
+        found: dict[str, Counter[str]] = {}
         for batch in self.passages.search().select(["source", "version"]).to_batches():
-            for row in pa.Table.from_batches([batch]).group_by(["source", "version"]).aggregate([]).to_pylist():
-                found.setdefault(row["source"], set()).add(row["version"])
+            grouped = pa.Table.from_batches([batch]).group_by(["source", "version"]).aggregate([([], "count_all")])
+            for row in grouped.to_pylist():
+                found.setdefault(row["source"], Counter())[row["version"]] += row["count_all"]
         return found
 
     @reading
@@ -248,7 +252,7 @@ class Store:
         last, now = self._snapshot, monotonic()
         if last is not None and now < last[1] + self._freshness:
             return last[0]
-        newest = Snapshot(self.uri, self._readers.open_table("passages"))
+        newest = Snapshot(self.uri, self._readers.open_table(self._name), self.gone)
         self._snapshot = (newest, now)
         return newest
 
@@ -260,36 +264,25 @@ class Store:
     def index_vectors(self) -> None:
         """Build the index over the vectors anew, of the kind that the quantization asks for."""
         config = _INDEXES[self.settings.quantization](distance_type="cosine")
-        self._committed(lambda: self.passages.create_index("vector", config=config, replace=True))
+        self.committed(lambda: self.passages.create_index("vector", config=config, replace=True))
 
     def keep_tuning(self, tuning: "Tuning") -> None:
         """Remember how the index is to be searched."""
         metadata = {TUNING_KEY.decode(): json.dumps(asdict(tuning))}
-        self._committed(lambda: self.passages.update_field_metadata({"path": "vector", "metadata": metadata}))
+        self.committed(lambda: self.passages.update_field_metadata({"path": "vector", "metadata": metadata}))
 
     def index_words(self) -> None:
         """Build the index over the words where there is none; `tidy` keeps it up to date."""
-        self._add_words()
         if not indexed(self.passages, WORDS.name):
-            self._committed(partial(self.passages.create_index, WORDS.name, config=_WORDS))
+            self.committed(partial(self.passages.create_index, WORDS.name, config=_WORDS))
             for column in ("title", "text"):  # as an older me5 indexed them
                 if indexed(self.passages, column):
-                    self._committed(partial(self.passages.drop_index, f"{column}_idx"))
-
-    def _add_words(self) -> None:
-        """Add the words to passages that an older me5 stored without them."""
-        self._add_column(self.passages, WORDS)
-        while rows := self._without_words():
-            columns = {
-                "id": [row["id"] for row in rows],
-                "words": [words_of(row["title"], row["text"]) for row in rows],
-            }
-            table = pa.table(columns, schema=WORDS_OF_ID)
-            self._committed(partial(self.passages.merge_insert("id").when_matched_update_all().execute, table))
+                    self.committed(partial(self.passages.drop_index, f"{column}_idx"))
 
     @reading
-    def _without_words(self) -> list[dict[str, Any]]:
-        query = self.passages.search().where(f"{WORDS.name} IS NULL").limit(_UPGRADED)
+    def without_words(self, count: int) -> list[dict[str, Any]]:
+        """The id, title and text of passages that an older me5 stored without their words."""
+        query = self.passages.search().where(f"{WORDS.name} IS NULL").limit(count)
         rows: list[dict[str, Any]] = query.select(["id", "title", "text"]).to_list()
         return rows
 
@@ -311,16 +304,55 @@ class Store:
     def tidy(self) -> None:
         """Put the small pieces that were written together, bring indexes up to date, and let go of old versions."""
         for table in (self.files, self.passages):
-            self._committed(partial(table.optimize, cleanup_older_than=_KEEP_VERSIONS))
+            self.committed(partial(table.optimize, cleanup_older_than=_KEEP_VERSIONS))
 
-    def _committed(self, write: Callable[[], T]) -> T:
+    def drop_older(self) -> bool:
+        """Drop the passages of earlier models, and tell whether there were any."""
+        last = number_of(named_passages(self._readers.open_table("files")))
+        old = [name for name in _tables(self._connection) if 0 < number_of(name) < last]
+        for name in old:
+            self.committed(partial(self._connection.drop_table, name, ignore_missing=True))
+        return bool(old)
+
+    def gone(self) -> str | None:
+        """That the store has been brought over to another model since it was opened, in words; else None."""
+        try:
+            if named_passages(self._readers.open_table("files")) == self._name:
+                return None
+        except FAILURES:  # nothing can be read
+            return None
+        return f"{self.uri} has been brought over to another model since it was opened; open it again"
+
+    def successor(self, settings: StoreSettings | None = None) -> "Store | None":
+        """The store that is to take this one's place, with the same files and the passages of a model of its own.
+
+        With `settings` it is made where there is none.
+        """
+        name = f"passages-{number_of(self._name) + 1}"
+        if name not in _tables(self._connection):
+            if settings is None:
+                return None
+            self.committed(lambda: _make(self._connection, name, passages_of(settings)))
+        return Store(self.uri, (self._connection, self._readers), ("roots",), self._freshness, passages=name)
+
+    def take_over(self) -> None:
+        """Be what is opened from now on, in one commit."""
+        metadata = {PASSAGES_KEY: self._name}
+        self.committed(lambda: self.files.update_field_metadata({"path": "source", "metadata": metadata}))
+
+    def drop(self) -> None:
+        """Delete the passages, and what would be made of them next; the files stay."""
+        self.committed(lambda: self._connection.drop_table(self._name, ignore_missing=True))
+
+    def committed(self, write: Callable[[], T]) -> T:
         """The result of a write; one that another writer's commit has overtaken is done again on what is there now."""
         for attempt in range(_ATTEMPTS):
             try:
                 done = write()
             except FAILURES as error:
                 if "conflict" not in str(error).lower() or attempt == _ATTEMPTS - 1:
-                    raise StoreError(f"{self.uri} cannot be written to: {reason(error)}") from error
+                    told = self.gone() or f"{self.uri} cannot be written to: {reason(error)}"
+                    raise StoreError(told) from error
                 sleep(random.uniform(0, 0.1 * 2**attempt))
             else:
                 self._snapshot = None  # what this process wrote it finds at once

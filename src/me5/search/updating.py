@@ -1,7 +1,7 @@
 """A store brought up to date with files: what they are called there, which have changed, and which are gone."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from me5.search.readers.tables import Columns, rows_of
 from me5.search.schema import IndexedFile
 from me5.search.sources import Sources
 from me5.search.store import Store
+from me5.search.upgrading import relocate, upgrade
 
 
 def update(store: Store, load: Callable[[], Embedder], found: Found, columns: Columns, *, show: bool) -> Summary:
@@ -51,12 +52,12 @@ def _index(
     found: Found,
     columns: Columns,
     known: Mapping[str, IndexedFile],
-    versions: Mapping[str, set[str]],
+    versions: Mapping[str, Collection[str]],
     *,
     show: bool,
 ) -> Summary:
     """Read files, paths by source, unless their content is the same."""
-    store.upgrade()
+    upgrade(store)
     sizes: Counter[str] = Counter()
     for path in changed.values():
         sizes[_kind_name(path)] += found.files[path].size
@@ -99,7 +100,7 @@ def _sources(store: Store, found: Found, known: Mapping[str, IndexedFile]) -> tu
 def _relocate(store: Store, sources: Sources) -> None:
     """Rename the files of a store of an older me5, which named them by their absolute paths."""
     for name, path in sorted(sources.roots.items(), key=lambda root: -len(root[1])):
-        store.relocate(path, name)
+        relocate(store, path, name)
 
 
 def _work(source: str, path: str, stamp: Stamp, columns: Columns, confined: Confined) -> Work:
