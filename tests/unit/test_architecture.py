@@ -29,6 +29,7 @@ HOMES = {
         "search/store.py",
         "search/schema.py",
         "search/failures.py",
+        "search/upgrading.py",
         "data/",
         "training/tokens.py",
     ),
