@@ -7,7 +7,7 @@ FOLDER holds Parquet files with a field of texts. `share` and `ray` run the bund
 others have an engine that computes nothing, since what they measure is everything else: `memory` the peak of jobs of a
 fifth of --texts and of all, `jobs` what parts cost beside their texts, up to a job of 10⁹ texts (files that repeat one
 text), of which some parts are really embedded and the others only committed. Every figure of memory is of a process of
-its own; plain runs and those on Ray take turns.
+its own.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import date
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -48,6 +49,8 @@ from me5.bulk.status import status
 from me5.checkpoint import resolve
 from me5.engine.base import Engine
 
+# Repeats a command that ends with 2: a busy machine takes longer to start Ray than Ray waits.
+AGAIN = ["sh", "-c", 'for _ in 1 2 3 4 5; do "$@"; code=$?; [ $code = 2 ] || break; done; exit $code', "-"]
 STAGES = ("share", "ray", "memory", "jobs")
 # Rows of a file and of a part in the jobs that only count parts.
 FILE_ROWS, PART_ROWS = 1_000_000, 100_000
@@ -107,36 +110,53 @@ def share(work: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def on_ray(work: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """The same job in one process and by one worker on Ray, in turns: from the first part's start to the last's end."""
-    source, ways = _head(work, options.passages), {"plain": [], "ray": ["--ray", "local", "--workers", "1"]}
-    spans: dict[str, list[float]] = {way: [] for way in ways}
-    between: dict[str, list[float]] = {way: [] for way in ways}
-    whole: dict[str, list[float]] = {way: [] for way in ways}
+    """The same job in one process and by one worker on Ray, side by side, from the first part's start to the last end.
+
+    Each has half of the cores, with Ray's own processes, and they change halves every round: a busy machine slows both.
+    """
+    source, ways = _head(work, options.ray_passages), {"plain": [], "ray": ["--ray", "local", "--workers", "1"]}
+    cores = machine.cpus()
+    halves = [cores[: len(cores) // 2], cores[len(cores) // 2 :]]
+    figures: dict[str, dict[str, list[float]]] = {
+        name: {way: [] for way in ways} for name in ("seconds", "seconds_in_parts", "seconds_with_start")
+    }
     for number in range(options.rounds):
-        for way in list(ways)[:: 1 if number % 2 else -1]:
-            out = work / f"{way}-{number}"
-            command = [sys.executable, "-m", "me5", "bulk", str(source), "--out", str(out), "--quiet", *ways[way]]
-            command += ["--threads", str(options.threads)] if options.threads else []
-            started = perf_counter()
-            subprocess.run([*command, "--part-texts", str(options.part_texts)], check=True)
-            whole[way].append(perf_counter() - started)
-            done = commits(open_job(folder_of(str(out))))
-            spans[way].append(max(each.ended for each in done) - min(each.started for each in done))
-            between[way].append(spans[way][-1] - sum(each.seconds for each in done))
-            print(way, f"{spans[way][-1]:.1f} s of {whole[way][-1]:.1f} s", flush=True)
+        started, running = perf_counter(), {}
+        for way, half in zip(ways, halves[:: 1 if number % 2 else -1], strict=True):
+            command = [sys.executable, "-m", "me5", "bulk", str(source), "--out", str(work / f"{way}-{number}")]
+            command += [
+                *ways[way],
+                "--part-texts",
+                str(options.ray_passages // 10),
+                "--threads",
+                str(len(half)),
+                "--quiet",
+            ]
+            running[way] = subprocess.Popen([*AGAIN, *command], preexec_fn=partial(os.sched_setaffinity, 0, half))
+        while running:
+            time.sleep(0.1)
+            for way in [way for way, process in running.items() if process.poll() is not None]:
+                assert running.pop(way).returncode == 0, way
+                figures["seconds_with_start"][way].append(perf_counter() - started)
+        for way in ways:
+            done = commits(open_job(folder_of(str(work / f"{way}-{number}"))))
+            figures["seconds"][way].append(max(each.ended for each in done) - min(each.started for each in done))
+            figures["seconds_in_parts"][way].append(sum(each.seconds for each in done))
+        print(
+            {name: {way: round(value[-1], 1) for way, value in by.items()} for name, by in figures.items()}, flush=True
+        )
     tables = [pq.read_table(work / f"{way}-0" / "data", columns=["vector"]) for way in ways]
+    ratios = [ray / plain for ray, plain in zip(figures["seconds"]["ray"], figures["seconds"]["plain"], strict=True)]
+    pairs = {way: zip(figures["seconds"][way], figures["seconds_in_parts"][way], strict=True) for way in ways}
+    between = {way: median(whole - inside for whole, inside in pair) for way, pair in pairs.items()}
     return {
-        "passages": options.passages,
+        "passages": options.ray_passages,
         "parts": len(done),
-        "seconds": spans,
-        "seconds_with_start": whole,
-        "seconds_between_parts": between,
-        "overhead": median(spans["ray"]) / median(spans["plain"]) - 1,
-        "ms_between_parts": {way: 1000 * median(between[way]) / (len(done) - 1) for way in ways},
-        "seconds_more_to_start": median(whole["ray"]) - median(spans["ray"]) - median(whole["plain"])
-        + median(spans["plain"]),
+        **figures,
+        "overhead": float(np.exp(np.mean(np.log(ratios)))) - 1,
+        "ms_between_parts": {way: 1000 * seconds / (len(done) - 1) for way, seconds in between.items()},
         "vectors_equal": tables[0].equals(tables[1]),
-    }  # fmt: skip
+    }
 
 
 def memory(work: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -241,10 +261,11 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", metavar="FOLDER")
     parser.add_argument("--field", default="positive")
     parser.add_argument("--passages", type=int, default=500_000, help="texts that the model embeds")
+    parser.add_argument("--ray-passages", type=int, default=20_000, help="texts of a run on Ray, in ten parts")
     parser.add_argument("--texts", type=int, default=500_000, help="texts of the larger job without an engine")
-    parser.add_argument("--part-texts", type=int, default=100_000, help="of the jobs with the model")
-    parser.add_argument("--threads", type=int, help="of the engine; every core otherwise")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--part-texts", type=int, default=100_000, help="of the job with the model")
+    parser.add_argument("--threads", type=int, help="of the engine in `share`; every core otherwise")
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--real-parts", type=int, default=2, help="parts of the largest jobs that are really embedded")
     parser.add_argument("--stages", default=",".join(STAGES))
     parser.add_argument("--work", help="write the jobs here; a temporary folder otherwise")
@@ -253,7 +274,7 @@ def main() -> None:
     figures: dict[str, Any] = {"machine": machine.describe(), "date": str(date.today()), "load": os.getloadavg()}
     with tempfile.TemporaryDirectory(prefix="me5-bulk-", dir=options.work) as folder:
         work = Path(folder)
-        wanted = max(options.passages, options.texts)
+        wanted = max(options.passages, options.ray_passages, options.texts)
         pq.write_table(pa.table({"text": list(islice(texts(options.folders, options.field), wanted))}),
                        work / "texts.parquet", row_group_size=1000)  # fmt: skip
         stages = {"share": share, "ray": on_ray, "memory": memory, "jobs": jobs}

@@ -84,5 +84,5 @@ def killable(tmp_path, xlmr):
 def short():
     """A folder with a short name, for Ray's sockets, and with a home for its token."""
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
-    yield {"RAY_TMPDIR": folder, "HOME": folder, "RAY_USAGE_STATS_ENABLED": "0"}
+    yield {"RAY_TMPDIR": folder, "HOME": folder, "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     shutil.rmtree(folder, ignore_errors=True)

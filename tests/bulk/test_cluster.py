@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -43,8 +42,11 @@ def _two_nodes(environment):
 
 def test_workers_on_ray_write_the_same_table_and_one_may_be_killed(tmp_path, killable, read, short):
     out = tmp_path / "out"
-    driver = command(tmp_path, *killable(out), "--workers", 2, "--ray", "local", **short)
-    await_commits(driver, out, 2)
+    for _ in range(5):
+        driver = command(tmp_path, *killable(out), "--part-texts", 2, "--workers", 2, "--ray", "local", **short)
+        await_commits(driver, out, 2)
+        if driver.poll() != 2:  # on a busy machine Ray may give up its start
+            break
     assert kill(below(driver.pid, WORKER)[0])
     assert driver.wait(PATIENCE) == 0
     assert read(out).table.equals(read(tmp_path / "whole").table)
@@ -106,18 +108,16 @@ def test_a_job_outlives_one_of_two_nodes(tmp_path, killable, read, short):
 
 
 @pytest.mark.slow
-def test_more_workers_than_there_is_room_for_and_ctrl_c(tmp_path, killable, read, short):
+def test_more_workers_than_there_is_room_for_and_a_request_to_end(tmp_path, killable, read, short):
     out = tmp_path / "out"
-    with _two_nodes(short) as (nodes, address):
-        driver = command(tmp_path, *killable(out), "--ray", address, "--workers", 4, **short)
-        await_commits(driver, out, 2)
-        assert nodes.poll() is None
-        driver.send_signal(signal.SIGINT)
-        assert driver.wait(PATIENCE) == 130
-        assert 2 <= commits(out) < 15
-        assert (
-            command(tmp_path, "resume", out, "--quiet", "--ray", address, "--workers", 4, **short).wait(PATIENCE) == 0
-        )
+    with _two_nodes(short) as (_, address):
+        cluster = ["--ray", address, "--workers", 4]
+        driver = command(tmp_path, *killable(out), "--part-texts", 2, *cluster, **short)
+        await_commits(driver, out, 5)
+        driver.terminate()
+        assert driver.wait(PATIENCE) == 143  # as me5 ends, not as Ray does
+        assert 5 <= commits(out) < 300
+        assert command(tmp_path, "resume", out, "--quiet", *cluster, **short).wait(PATIENCE) == 0
     assert read(out).table.equals(read(tmp_path / "whole").table)
 
 

@@ -5,6 +5,7 @@ ends, however it does, Ray ends its actors.
 """
 
 import logging
+import os
 import signal
 import threading
 import warnings
@@ -232,13 +233,18 @@ def _connected(address: str) -> Iterator[None]:
             "start me5 in it: ray job submit -- me5 bulk …"
         )
     local: dict[str, Any] = {"object_store_memory": _STORE, "include_dashboard": False} if address == "local" else {}
+    if local:
+        # Ray starts its workers with the lowest priority but four: beside any other work they would hardly run.
+        os.environ.setdefault("RAY_worker_niceness", "0")
     ending = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **local)
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except Exception as error:  # that class itself too, where a start takes longer than Ray waits
         raise InputError(
-            f"no Ray cluster can be reached at {address}: {_why(error).rstrip('.')}. Start one with ray start --head, "
-            "or run it for this job alone with --ray local"
+            f"there is no Ray at {address}: {_why(error).rstrip('.')}. Start a cluster with ray start --head, or let "
+            "Ray run for this job alone with --ray local"
+            if address != "local"
+            else f"Ray cannot be started on this machine: {_why(error)}"
         ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, ending)  # Ray has put its own in place
