@@ -70,7 +70,7 @@ def test_from_a_folder_to_an_answer(run, monkeypatch):
 
 
 def test_check_tells_what_is_there_and_measures_the_index(run):
-    run("index", "docs", "--into", "my.lance", "--quantize", "int8", "--index-from", "2", "--passage-tokens", "16")
+    run("index", "docs", "--into", "my.lance", "--index-from", "2", "--passage-tokens", "16")
     code, output, _ = run("index", "check", "my.lance")
     assert code == 0
     assert "model           me5-mini\n" in output
@@ -80,7 +80,6 @@ def test_check_tells_what_is_there_and_measures_the_index(run):
     facts = json.loads(output)
     assert facts["files"] == 2
     assert facts["recall"]["recall"] == 1.0
-    assert facts["quantization"] == "int8"
     code, output, errors = run("index", "remove", "my.lance", "docs/bread.md")
     assert (code, output) == (0, "")
     assert "passages removed" in errors

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -64,14 +64,6 @@ def add(
         int | None,
         typer.Option("--passage-tokens", min=16, show_default="256", help="The longest passage; fixed at first."),
     ] = None,
-    quantize: Annotated[
-        Literal["none", "int8", "binary"] | None,
-        typer.Option(
-            "--quantize", show_default="none",
-            help="How an index over many vectors keeps them; the best hits are compared again in full. Fixed by the "
-            "first run.",
-        ),
-    ] = None,
     index_from: Annotated[
         int,
         typer.Option("--index-from", min=1, metavar="PASSAGES", help="Index the vectors when there are so many."),
@@ -108,7 +100,7 @@ def add(
     given = model.name is not None or model.prompts is not None or model.precision != "auto"
     with Index.open(
         into, model.open(quiet=quiet) if given else partial(_load, model, quiet=quiet), create=True,
-        passage_tokens=passage_tokens, quantization=quantize, storage_options=storage_options(storage_option),
+        passage_tokens=passage_tokens, storage_options=storage_options(storage_option),
     ) as opened:  # fmt: skip
         columns = Columns(tuple(field or ("text",)), title_field)
         summary = opened.add(

@@ -90,7 +90,6 @@ def facts(index: "Index") -> "dict[str, str | int | dict[str, int] | dict[str, s
         "model": settings.model,
         "weights": settings.fingerprint,
         "precision": settings.precision,
-        "quantization": settings.quantization,
         "passage_tokens": settings.passage_tokens,
         "passages": len(index),
         "files": len(index.store.known_files()),

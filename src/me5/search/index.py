@@ -25,7 +25,7 @@ from me5.search.readers import VERSION
 from me5.search.readers.tables import Columns, plain
 from me5.search.recall import Recall
 from me5.search.searching import By, Question, find, highlighted, sentences_of
-from me5.search.settings import LOSSY, Quantization, StoreSettings
+from me5.search.settings import LOSSY, StoreSettings
 from me5.search.sources import Sources
 from me5.search.store import Store
 from me5.search.updating import update
@@ -75,36 +75,34 @@ class Index:
         *,
         create: bool = False,
         passage_tokens: int | None = None,
-        quantization: Quantization | None = None,
         storage_options: Mapping[str, str] | None = None,
+        freshness: float = 0.0,
     ) -> "Index":
         """Open the store in a folder or at an object-store URL; with `create`, make one where there is none.
 
         `model` is an `Embedder`, a name that `Embedder.load` takes, or a function that loads one, given the settings of
         the store (None for a new one). Without it a new store gets the bundled model; an existing store loads the model
         that it was made with when it first needs it, if that is the bundled one, a local folder or one that me5 knows
-        (a store must not decide what is downloaded). `passage_tokens` (256, or what the model reads) and
-        `quantization` (`none`, `int8`, `binary`: how an index over many vectors keeps them) are fixed when a store is
-        made. `storage_options` are those of the object store, as LanceDB takes them. Raises `InputError` where there is
-        no store, or one that was made otherwise.
+        (a store must not decide what is downloaded). `passage_tokens` (256, or what the model reads) is fixed when a
+        store is made. `storage_options` are those of the object store, as LanceDB takes them. Searches see what other
+        processes wrote more than `freshness` seconds ago; looking at each search costs a read of the store. Raises
+        `InputError` where there is no store, or one that was made otherwise.
         """
         load = _loader(model)
         embedder = model if isinstance(model, Embedder) else None
-        store = Store.open(str(uri), storage_options)
+        store = Store.open(str(uri), storage_options, freshness=freshness)
         if store is not None:
             if embedder is not None:
                 store.settings.check(embedder, embedder.precision)
         elif create:
             embedder = load(None)
             tokens = passage_tokens or min(PASSAGE_TOKENS, embedder.max_seq_length)
-            settings = StoreSettings.of(
-                embedder, embedder.precision, passage_tokens=tokens, quantization=quantization or "none"
-            )
+            settings = StoreSettings.of(embedder, embedder.precision, passage_tokens=tokens)
             store = Store.create(str(uri), settings, storage_options)
             store.settings.check_same(settings)  # another writer may have been faster
         else:
             raise InputError(f"{uri} holds no store; make one with `me5 index PATH… --into {uri}`")
-        _check_wanted(store.settings, passage_tokens, quantization)
+        _check_wanted(store.settings, passage_tokens)
         return cls(store, partial(load, store.settings), embedder)
 
     def __enter__(self) -> Self:
@@ -269,17 +267,13 @@ def _loader(model: Embedder | str | Path | Load | None) -> Load:
     return lambda settings: Embedder.load(model) if settings is None else load(settings, model)
 
 
-def _check_wanted(settings: StoreSettings, passage_tokens: int | None, quantization: str | None) -> None:
+def _check_wanted(settings: StoreSettings, passage_tokens: int | None) -> None:
     """Raise `InputError` where the store was made otherwise than is wanted; None is for whatever it has."""
-    for name, wanted, kept in (
-        ("passages of at most N tokens", passage_tokens, settings.passage_tokens),
-        ("the quantization", quantization, settings.quantization),
-    ):
-        if wanted is not None and wanted != kept:
-            raise InputError(
-                f"this store was made with {name.replace('N', str(kept))}"
-                f"{f' {kept}' if 'N' not in name else ''}, got {wanted}; leave it out, or index into another store"
-            )
+    if passage_tokens is not None and passage_tokens != settings.passage_tokens:
+        raise InputError(
+            f"this store was made with passages of at most {settings.passage_tokens} tokens, got {passage_tokens}; "
+            "leave it out, or index into another store"
+        )
 
 
 def load(

@@ -91,9 +91,7 @@ def settle(store: Store) -> None:
 
 def _wanted(old: StoreSettings, embedder: Embedder) -> StoreSettings:
     """How the store is to be made."""
-    wanted = StoreSettings.of(
-        embedder, embedder.precision, passage_tokens=old.passage_tokens, quantization=old.quantization
-    )
+    wanted = StoreSettings.of(embedder, embedder.precision, passage_tokens=old.passage_tokens)
     if _same(old, wanted):
         raise InputError(f"this store was made with {wanted.model} at {wanted.precision}; there is nothing to change")
     Splitter(embedder, old.passage_tokens)  # refuses a model that reads less than the passages have

@@ -15,6 +15,8 @@ from me5.search.settings import StoreSettings
 from me5.words import terms
 
 _SETTINGS_KEY = b"me5:settings"
+# The index over the vectors is tuned for so many hits.
+K = 10
 # In the metadata of the column of vectors.
 TUNING_KEY = b"me5:tuning"
 # In the metadata of the files' first column: which table has the passages.
@@ -44,8 +46,8 @@ class Row:
 class Tuning:
     """How the index over the vectors is searched.
 
-    Of the partitions that `rows` were divided into, the nearest `probes` are read; `refine` times as many candidates as
-    asked for are compared again by their full vectors.
+    Of the partitions that `rows` were divided into, the nearest `probes` are read; `refine` × `K` candidates, or as
+    many as are asked for, are compared again by their full vectors.
     """
 
     probes: int

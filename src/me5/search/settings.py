@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from me5 import catalog, fingerprint
 from me5.checkpoint import Checkpoint
@@ -12,8 +12,6 @@ from me5.errors import InputError, StoreError
 from me5.preprocessor import Preprocessor
 from me5.prompts import Side
 
-Quantization = Literal["none", "int8", "binary"]
-QUANTIZATIONS: tuple[Quantization, ...] = ("none", "int8", "binary")
 # 1 called files by their absolute paths, 1 and 2 had no column of words; the next run of `me5 index` mends both.
 FORMAT, _FORMATS = 3, (1, 2, 3)
 # Vectors at the other precisions agree to a cosine of 0.9999, and may be compared with each other.
@@ -27,8 +25,7 @@ class StoreSettings:
     """How a store was made.
 
     `model` is a name that `Embedder.load` takes, `fingerprint` the hash of its files, `prompts` the texts in front of
-    queries and documents. `passage_tokens` is the longest passage, `quantization` how an index over many rows keeps
-    vectors.
+    queries and documents. `passage_tokens` is the longest passage.
     """
 
     model: str
@@ -37,16 +34,11 @@ class StoreSettings:
     precision: str
     dim: int
     passage_tokens: int
-    quantization: Quantization = "none"
     format: int = FORMAT
 
     @classmethod
-    def of(
-        cls, model: Preprocessor, precision: str, *, passage_tokens: int, quantization: Quantization
-    ) -> "StoreSettings":
+    def of(cls, model: Preprocessor, precision: str, *, passage_tokens: int) -> "StoreSettings":
         """The settings of a new store for the vectors of a model; `precision` is what its engine computes in."""
-        if quantization not in QUANTIZATIONS:
-            raise InputError(f"unknown quantization {quantization!r}; expected one of {', '.join(QUANTIZATIONS)}")
         return cls(
             model=_loadable(model.checkpoint),
             fingerprint=fingerprint.of_checkpoint(model.checkpoint),
@@ -54,7 +46,6 @@ class StoreSettings:
             precision=precision,
             dim=model.dim,
             passage_tokens=passage_tokens,
-            quantization=quantization,
         )
 
     def to_json(self) -> str:
@@ -70,6 +61,8 @@ class StoreSettings:
             raise StoreError(f"the settings of this store are damaged ({error})") from error
         if isinstance(content, dict) and content.get("format") not in _FORMATS:
             raise InputError(f"a store of format {content.get('format')}, this me5 reads {FORMAT}; update me5")
+        if isinstance(content, dict):
+            content.pop("quantization", None)  # of stores from before there was one kind of index
         kinds = {field.name: _TYPES.get(field.name, str) for field in fields(cls)}
         wrong = [
             name for name, kind in kinds.items() if not isinstance(content, dict) or type(content.get(name)) is not kind
@@ -78,8 +71,8 @@ class StoreSettings:
             odd = ", ".join(wrong or sorted(set(content) - set(kinds)))
             raise StoreError(f"the settings of this store are damaged ({odd})")
         settings = cls(**content)
-        if not (settings.dim > 0 and settings.passage_tokens > 0 and settings.quantization in QUANTIZATIONS):
-            raise StoreError("the settings of this store are damaged (dim, passage_tokens or quantization)")
+        if not (settings.dim > 0 and settings.passage_tokens > 0):
+            raise StoreError("the settings of this store are damaged (dim or passage_tokens)")
         return settings
 
     @property
@@ -92,8 +85,7 @@ class StoreSettings:
 
     def check(self, model: Preprocessor, precision: str) -> None:
         """Raise `InputError` unless vectors of this model at this precision can be compared with those in the store."""
-        tokens, quantization = self.passage_tokens, self.quantization
-        self.check_same(StoreSettings.of(model, precision, passage_tokens=tokens, quantization=quantization))
+        self.check_same(StoreSettings.of(model, precision, passage_tokens=self.passage_tokens))
 
     def check_same(self, came: "StoreSettings") -> None:
         """Raise `InputError` unless the model of these settings makes vectors that compare with those in the store."""

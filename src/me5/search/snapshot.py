@@ -4,13 +4,14 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import cached_property
+from math import ceil
 from typing import Any
 
 from me5.errors import InputError
 from me5.search.conditions import Condition
 from me5.search.failures import reading
 from me5.search.hits import COLUMNS
-from me5.search.schema import TUNING_KEY, WORDS, Tuning
+from me5.search.schema import TUNING_KEY, WORDS, K, Tuning
 from me5.vectors import Float32
 from me5.words import terms
 
@@ -61,7 +62,7 @@ class Snapshot:
         if exact:
             query = query.bypass_vector_index()
         elif tuning is not None:
-            query = query.nprobes(tuning.probes).refine_factor(tuning.refine)
+            query = query.nprobes(tuning.probes).refine_factor(max(ceil(tuning.refine * K / k), 1))
         return _rows(query.limit(k).select([*columns, "_distance"]), where, seconds)
 
     @reading
