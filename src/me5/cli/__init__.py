@@ -23,6 +23,7 @@ from me5.cli import (
     export,
     index,
     info,
+    mcp,
     models,
     options,
     output,
@@ -50,7 +51,7 @@ app = typer.Typer(
 register(
     app, demo=demo.demo, embed=embed.embed, score=score.score, tokens=tokens.tokens, models=models.models,
     info=info.info, export=export.export, trim=trim.trim, verify=verify.verify, search=search.search, serve=serve.serve,
-    train=train.train,
+    mcp=mcp.mcp, train=train.train,
 )  # fmt: skip
 app.add_typer(index.app, name="index")
 app.add_typer(bulk.app, name="bulk")

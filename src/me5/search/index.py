@@ -253,6 +253,13 @@ class Index:
             return hits
         return highlighted(hits, (self.embedder.encode_document(texts) @ vector).tolist())
 
+    def around(self, passage: str, *, before: int = 2, after: int = 2) -> list[Hit]:
+        """A passage by the id of its hit, with those before and after it in its document, in order; scores are 0.
+
+        Raises `InputError` where there is no such passage, such as after its file has changed.
+        """
+        return [Hit.of(row, 0.0) for row in self.store.snapshot().around(passage, before, after)]
+
     def check(self) -> Recall | None:
         """Measure the index over the vectors against exact search; None where there is none and searches are exact."""
         return None if self.store.tuning is None else recall.measure(self.store, self.embedder)

@@ -8,7 +8,8 @@ from math import ceil
 from typing import Any
 
 from me5.errors import InputError
-from me5.search.conditions import Condition
+from me5.search.conditions import Column, Compare, Condition, all_of, any_of
+from me5.search.documents import TABLES
 from me5.search.failures import reading
 from me5.search.hits import COLUMNS
 from me5.search.schema import TUNING_KEY, WORDS, K, Tuning
@@ -87,6 +88,25 @@ class Snapshot:
         """All passages that a filter lets through, by source and in their order; with their vectors where asked."""
         query = self._passages.search().select([*COLUMNS, "vector"] if vectors else [*COLUMNS])
         return sorted(_rows(query, where, None), key=lambda row: (row["source"], row["at"] or 0, row["start"]))
+
+    @reading
+    def around(self, passage: str, before: int, after: int) -> list[dict[str, Any]]:
+        """A passage by its id, with those before and after it in its document; a row of a table is a document."""
+        query = self._passages.search().where(str(any_of("id", [passage]))).select(["source", "kind", "at", "version"])
+        found = query.to_list()
+        if not found:
+            raise InputError(f"there is no passage {passage!r}; its file may have changed, search again")
+        (row,) = found
+        where = all_of(
+            any_of("source", [row["source"]]),
+            Compare(Column("at"), "=", row["at"]) if row["kind"] in TABLES and row["at"] is not None else None,
+        )
+        places = self._passages.search().where(str(where)).select(["id", "at", "start"]).with_row_id(True).to_list()
+        places.sort(key=lambda place: (place["at"] or 0, place["start"]))
+        here = next(number for number, place in enumerate(places) if place["id"] == passage)
+        near = [place["_rowid"] for place in places[max(here - before, 0) : here + after + 1]]
+        rows = self.take(near)
+        return [rows[at] for at in near]
 
     @reading
     def ids(self) -> dict[str, RowId]:
