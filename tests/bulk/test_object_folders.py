@@ -165,6 +165,14 @@ def test_an_interrupted_job_resumes(stored, bucket, embedder, monkeypatch):
     assert _table(f"{bucket}/out").num_rows == 600
 
 
+def test_a_dataset_of_lance_lies_in_a_store_too(stored, bucket, embedder):
+    lance = pytest.importorskip("lance", reason="the extra lance is not installed")
+    assert run(stored, f"{bucket}/out.lance", model=embedder, part_texts=64, output="lance").finished
+    run(stored, f"{bucket}/out", model=embedder, part_texts=64)
+    dataset = lance.dataset(f"{bucket}/out.lance")
+    assert dataset.to_table().replace_schema_metadata().equals(_table(f"{bucket}/out").replace_schema_metadata())
+
+
 def test_an_object_that_changes_is_refused(stored, bucket, embedder):
     run(stored, f"{bucket}/out", model=embedder)
     _put(f"{stored}/a.jsonl", b'{"text": "other"}\n')

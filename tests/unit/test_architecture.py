@@ -40,6 +40,7 @@ HOMES = {
     "yaml": ("evaluation/readers/dataset.py", "search/readers/markdown.py"),
     "langcodes": ("evaluation/languages.py", "search/language.py"),
     "pathspec": ("search/files.py",),
+    "lance": ("bulk/dataset.py",),
     "lancedb": ("search/store.py", "adapters/lancedb.py"),
     "chromadb": ("adapters/chroma.py",),
     "txtai": ("adapters/txtai.py",),

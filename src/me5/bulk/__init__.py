@@ -16,6 +16,7 @@ Any number of files (`me5 bulk`), as a job in a folder that is resumed where it 
     folders     where it lies: in a file system or an object store
     embedding   records → vectors; equal texts once, a bad text costs itself
     part, commit            one attempt at a part; the first that is committed counts
+    dataset     parts as one Lance dataset
     worker, dispatch        attempts one after another; which worker does what next
     processes   workers as processes of this machine
     cluster     workers on a Ray cluster

@@ -15,7 +15,7 @@ COMMITS, FAILURES = "commits", "failures"
 class Commit:
     """A finished part: its files, and what it took. `texts` counts rows, `unique` the different texts among them.
 
-    `memory` is the largest size of the process so far, in bytes.
+    `memory` is the largest size of the process so far, in bytes; `fragment` describes the file to Lance.
     """
 
     part: int
@@ -33,6 +33,7 @@ class Commit:
     seconds: float
     host: str
     memory: int
+    fragment: Any = None
 
 
 def commit(job: Job, done: Commit) -> bool:

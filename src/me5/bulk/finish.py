@@ -3,6 +3,7 @@
 import json
 import re
 
+from me5.bulk import dataset
 from me5.bulk.commit import Commit, commits
 from me5.bulk.job import Job
 from me5.bulk.part import DATA, ERRORS
@@ -34,6 +35,8 @@ def finish(job: Job) -> list[Commit]:
     ]
     job.folder.write(FILES, json.dumps({"rows": rows, "files": listed}, indent=1).encode())
     clean(job, done)
+    if job.settings.output == "lance":
+        dataset.commit(job, done)
     job.folder.write(SUCCESS, b"")
     return done
 

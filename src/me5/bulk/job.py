@@ -11,6 +11,7 @@ files.json      the files that count, when all is done; then _SUCCESS
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import islice
 from typing import Any
 
@@ -21,7 +22,7 @@ from me5.bulk.model import Model, fingerprint_of
 from me5.bulk.plan import Plan
 from me5.bulk.read import Record, entries
 from me5.bulk.source import Source
-from me5.errors import InputError
+from me5.errors import InputError, MissingExtraError
 from me5.files import parquet
 from me5.preprocessor import Preprocessor
 
@@ -65,6 +66,8 @@ def describe(folder: Folder, settings: Settings, model: Model, preprocessor: Pre
     prompt = preprocessor.prompts.prefix(settings.side, settings.task)  # a task that does not fit is refused first
     dim = model.truncate_dim or preprocessor.dim
     table.vector_types(settings.vectors, dim)
+    if settings.output == "lance" and find_spec("lance") is None:
+        raise MissingExtraError("Lance is not installed: pip install 'me5[lance]'")
     found = inputs.find(settings.inputs)
     planned = plan.make(found, settings.source, settings.part_texts)
     schema = _schema(settings, planned, dim)

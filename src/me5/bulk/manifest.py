@@ -4,7 +4,7 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from me5._version import __version__
 from me5.bulk.inputs import absolute
@@ -15,6 +15,7 @@ from me5.prompts import Side
 
 FORMAT = 1
 PART_TEXTS = 100_000
+Output = Literal["parquet", "lance"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Settings:
     keep: tuple[str, ...] = ()
     keep_text: bool = False
     vectors: Numbers = "f32"
+    output: Output = "parquet"
     part_texts: int = PART_TEXTS
 
     def __post_init__(self) -> None:
@@ -37,6 +39,8 @@ class Settings:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.vectors not in NUMBERS:
             raise InputError(f"unknown vectors {self.vectors!r}; expected one of {', '.join(NUMBERS)}")
+        if self.output not in get_args(Output):
+            raise InputError(f"unknown output {self.output!r}; expected one of {', '.join(get_args(Output))}")
         if self.part_texts < 1:
             raise InputError(f"a part has at least one text, got part_texts={self.part_texts}")
 

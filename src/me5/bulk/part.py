@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice, repeat
-from typing import Any
+from typing import IO, Any
 
-from me5.bulk import inputs, table
+from me5.bulk import dataset, inputs, table
 from me5.bulk.commit import Commit, commit
 from me5.bulk.embedding import Entry, Rows, Tally, TextEmbedder
 from me5.bulk.folders import attempt_id
@@ -18,6 +18,7 @@ from me5.bulk.job import Job
 from me5.bulk.plan import Part, Piece
 from me5.bulk.read import Record, entries
 from me5.errors import InputError
+from me5.files.atomic import explained, scratch
 from me5.files.place import FileError
 from me5.flow import ahead
 from me5.progress import Advance
@@ -66,14 +67,16 @@ def attempt(job: Job, part: Part, reader: Reader, embedder: TextEmbedder, advanc
     Raises `OutputError`, `ChangedError`, `EngineError`, or `FileError` for an input that cannot be read.
     """
     started, clock = time.time(), time.perf_counter()
-    name = f"{job.part_name(part.number)}.{attempt_id()}.parquet"
+    name = f"{job.part_name(part.number)}.{attempt_id()}"
+    data, errors = f"{DATA}/{name}.{job.settings.output}", f"{ERRORS}/{name}.parquet"
     tally, writer = Tally(), _Writer(job)
-    _write(job, f"{DATA}/{name}", _blocks(part, reader, embedder, tally, advance), writer)
+    write = _write_lance if job.settings.output == "lance" else _write
+    fragment = write(job, data, _blocks(part, reader, embedder, tally, advance), writer)
     if writer.errors:
-        _write_errors(job, f"{ERRORS}/{name}", part, writer.errors)
+        _write_errors(job, errors, part, writer.errors)
     done = Commit(
-        part=part.number, data=f"{DATA}/{name}", errors=f"{ERRORS}/{name}" if writer.errors else None,
-        texts=writer.rows, refused=writer.refused, bytes=_checked_size(job, f"{DATA}/{name}", part.rows),
+        part=part.number, data=data, errors=errors if writer.errors else None, fragment=fragment,
+        texts=writer.rows, refused=writer.refused, bytes=_checked_size(job, data, part.rows),
         started=started, ended=time.time(), seconds=time.perf_counter() - clock, host=socket.gethostname(),
         memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, **asdict(tally),
     )  # fmt: skip
@@ -143,7 +146,21 @@ def _blocks(
 
 def _write(job: Job, name: str, blocks: Iterator[tuple[list[str], Rows]], writer: _Writer) -> None:
     """Write a file while the next block is embedded."""
-    with _output(), job.folder.writing(name) as file, table.parquet_writer(file, writer.schema, ["file"]) as parquet:
+    with _output(), job.folder.writing(name) as file:
+        _write_rows(file, blocks, writer)
+
+
+def _write_lance(job: Job, name: str, blocks: Iterator[tuple[list[str], Rows]], writer: _Writer) -> Any:
+    """The same as a Lance file; Lance pulls rows where we push them, so they wait in a file on the local disk."""
+    with _output(), scratch("me5-bulk") as folder, explained(str(folder)):
+        rows = folder / "rows.parquet"
+        with rows.open("wb") as file:
+            _write_rows(file, blocks, writer)
+        return dataset.add(job.folder, name, rows)
+
+
+def _write_rows(file: IO[bytes], blocks: Iterator[tuple[list[str], Rows]], writer: _Writer) -> None:
+    with table.parquet_writer(file, writer.schema, ["file"]) as parquet:
         for _ in ahead(lambda block: parquet.write_table(writer.table(block)), blocks, 1):
             pass
 
@@ -168,7 +185,8 @@ def _checked_size(job: Job, name: str, rows: int) -> int:
 
     try:
         with _output(), job.folder.reading(name) as file:
-            found = pq.read_metadata(file).num_rows
+            lance = job.settings.output == "lance"
+            found = dataset.rows_in(job.folder, name) if lance else pq.read_metadata(file).num_rows
             size = file.seek(0, os.SEEK_END)
     except (pa.ArrowException, OSError) as error:
         raise OutputError(f"{job.folder.url}/{name} cannot be read back: {error}; check the disk") from error

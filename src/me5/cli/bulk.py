@@ -84,6 +84,10 @@ def run(
         Literal["f32", "f16", "int8", "binary"],
         typer.Option("--vectors", help="The numbers of the vectors; int8 and binary have a column scale."),
     ] = "f32",
+    output_format: Annotated[
+        Literal["parquet", "lance"],
+        typer.Option("--output-format", help="Parquet files, or a Lance dataset (extra lance) in DIR."),
+    ] = "parquet",
     part_texts: Annotated[
         int, typer.Option("--part-texts", min=1, metavar="TEXTS", help="The size of a part: what a kill may cost.")
     ] = PART_TEXTS,
@@ -117,7 +121,7 @@ def run(
     share = _shard(shard)
     settings = Settings(
         inputs=tuple(inputs), side=side, task=task, format=format, fields=tuple(field or ()), id_field=id_field,
-        keep=tuple(keep or ()), keep_text=keep_text, vectors=vectors, part_texts=part_texts,
+        keep=tuple(keep or ()), keep_text=keep_text, vectors=vectors, output=output_format, part_texts=part_texts,
     ).absolute()  # fmt: skip
     chosen = _model(model)
     if dry_run:
