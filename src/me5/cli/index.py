@@ -137,6 +137,54 @@ def check(
 
 
 @options.with_model(without=("revision", "max_tokens", "truncation"))
+def attach(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A Parquet file, or a LanceDB database.")],
+    into: Annotated[str, typer.Option("--into", metavar="STORE", help="The store: a folder, or an object-store URL.")],
+    model: options.ModelOptions,
+    table: Annotated[
+        str | None, typer.Option("--table", metavar="NAME", show_default="the only one", help="The table in LanceDB.")
+    ] = None,
+    field: Annotated[str, typer.Option("--field", metavar="NAME", help="The column of the text.")] = "text",
+    vector_field: Annotated[
+        str, typer.Option("--vector-field", metavar="NAME", help="The column of the vectors.")
+    ] = "vector",
+    title_field: Annotated[
+        str, typer.Option("--title-field", metavar="NAME", help="The column of the title.")
+    ] = "title",
+    storage_option: StorageOption = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Take a table of texts and vectors into a store, without embedding the texts again.
+
+    The vectors must be those of the store's model; some are made again and compared. Every row becomes a passage, and
+    its other columns metadata.
+
+    \b
+    me5 index attach vectors.parquet --into my.lance --model intfloat/multilingual-e5-base
+    me5 index attach lancedb/ --table notes --field body --vector-field embedding --into my.lance
+    """
+    from me5.search.attaching import AttachedColumns
+    from me5.search.index import Index
+
+    given = model.name is not None or model.prompts is not None or model.precision != "auto"
+    load = model.open(quiet=quiet) if given else partial(_load, model, quiet=quiet)
+    options_of_store = storage_options(storage_option)
+    with Index.open(into, load, create=True, storage_options=options_of_store) as opened:
+        columns = AttachedColumns(field, vector_field, title_field)
+        summary = opened.attach(
+            source, table=table, columns=columns, storage_options=options_of_store, show_progress_bar=not quiet
+        )
+        recall = opened.finish()
+    if as_json:
+        output.print_json(index_summary.as_json(summary, opened, recall))
+    elif not quiet:
+        index_summary.tell(summary, opened, recall)
+    if summary.bad:
+        raise typer.Exit(1)
+
+
+@options.with_model(without=("revision", "max_tokens", "truncation"))
 def migrate(
     store: Store,
     model: options.ModelOptions,
@@ -191,7 +239,7 @@ def remove(
 
 app = typer.Typer(cls=with_default("add"), no_args_is_help=True)
 app.callback(help=help_of(index))(index)
-register(app, add=add, check=check, migrate=migrate, remove=remove)
+register(app, add=add, attach=attach, check=check, migrate=migrate, remove=remove)
 
 
 def open_index(store: str, storage_option: list[str] | None, model: options.ModelOptions, *, quiet: bool) -> "Index":

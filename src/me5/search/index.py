@@ -12,10 +12,12 @@ from typing import Any, Self
 from me5.embedder import Embedder
 from me5.errors import InputError
 from me5.search import files, migration, recall
+from me5.search.attaching import AttachedColumns, attach
 from me5.search.documents import Document
 from me5.search.files import Stamp
 from me5.search.filters import parse
 from me5.search.folding import Group
+from me5.search.foreign import opened
 from me5.search.fusion import WEIGHT
 from me5.search.hits import Hit
 from me5.search.indexing import Indexing
@@ -165,6 +167,29 @@ class Index:
                     indexing.add(Work(name, "text", version, stamp, [document]))
         indexing.summary.seconds = perf_counter() - clock
         return indexing.summary
+
+    def attach(
+        self,
+        source: str | Path,
+        *,
+        table: str | None = None,
+        columns: AttachedColumns | None = None,
+        storage_options: Mapping[str, str] | None = None,
+        show_progress_bar: bool = False,
+    ) -> Summary:
+        """Take in a table of texts and vectors: a Parquet file, or a LanceDB database and the name of a `table` in it.
+
+        Every row becomes a passage with its vector, scaled to length 1, and the other columns as its metadata. The same
+        table again replaces; one that has not changed costs nothing. Raises `InputError` where the vectors are not
+        those of the store's model.
+        """
+        self._unfinished, started = True, perf_counter()
+        found = opened(str(source), table, storage_options)
+        self._check_names([found.name])
+        upgrade(self.store)
+        summary = attach(self.store, self.embedder, found, columns or AttachedColumns(), show=show_progress_bar)
+        summary.seconds = perf_counter() - started
+        return summary
 
     def _check_names(self, names: Iterable[str]) -> None:
         roots = self.store.roots()

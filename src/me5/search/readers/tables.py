@@ -38,12 +38,13 @@ def read(path: Path, columns: Columns, complain: Complain) -> Iterator[Document]
     rows = Records(path, wanted=wanted, refuse=lambda place, reason: complain(place.at, reason))
     try:
         for place, row in rows:
-            yield from _document(row, place.at, columns, complain)
+            yield from document_of(row, place.at, columns, complain)
     except FileError as error:
         raise InputError(error.reason) from error
 
 
-def _document(row: Mapping[str, Any], at: int, columns: Columns, complain: Complain) -> Iterator[Document]:
+def document_of(row: Mapping[str, Any], at: int, columns: Columns, complain: Complain) -> Iterator[Document]:
+    """A row as a document; one that cannot be used goes to `complain`."""
     for name in columns.text:
         if not isinstance(row[name], str):
             complain(at, f"{no_string(name, row[name])}; the fields are {listed(list(row))}")

@@ -1,0 +1,146 @@
+"""Texts with vectors that people have, taken into a store as they are: every row is a passage and keeps its vector.
+
+A store never compares the vectors of two models, so a few rows of every batch are embedded again and compared.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from me5.embedder import Embedder
+from me5.errors import InputError
+from me5.progress import track
+from me5.search import language
+from me5.search.conditions import quoted
+from me5.search.documents import Document
+from me5.search.foreign import ForeignTable
+from me5.search.planning import Summary, Work, told, unwritable
+from me5.search.readers import VERSION
+from me5.search.readers.tables import Columns, document_of, plain
+from me5.search.schema import IndexedFile, Row
+from me5.search.splitting import written
+from me5.search.store import Store
+from me5.vectors import Float32
+
+_BATCH = 4096
+# Rows of a batch that are embedded again, and what half of them have to reach at least: another precision, and texts
+# that were cut elsewhere, cost little; another model, or other prompts, cost more.
+_COMPARED, _ALIKE = 32, 0.98
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_KIND = "parquet"  # whatever it was: a table, whose rows are documents
+
+
+@dataclass(frozen=True)
+class AttachedColumns:
+    """The names of the columns of a table with vectors; a missing title is no error."""
+
+    text: str = "text"
+    vector: str = "vector"
+    title: str = "title"
+
+
+def attach(store: Store, embedder: Embedder, table: ForeignTable, columns: AttachedColumns, *, show: bool) -> Summary:
+    """Take the rows of a table into a store, and tell what was done; a table that has not changed costs nothing.
+
+    Raises `InputError` for missing columns, and for vectors that are not what the store's model makes of the texts.
+    """
+    for name, flag in ((columns.text, "--field"), (columns.vector, "--vector-field")):
+        if name not in table.columns:
+            raise InputError(f"{table.name} has no column {name!r} ({flag}); it has {', '.join(table.columns)}")
+    summary = Summary()
+    version = hashlib.blake2b(f"{table.version} {columns} {VERSION}".encode(), digest_size=16).hexdigest()
+    known = store.known_files().get(table.name)
+    if known is not None and known.version == version:
+        summary.recall(table.name, known)
+        return summary
+    work = Work(table.name, _KIND, version, table.stamp, ())
+    numbered, count = enumerate(table.rows), 0
+    with track(table.count, show=show, description="Attaching", unit="rows") as advance:
+        while batch := list(islice(numbered, _BATCH)):
+            passages = list(_passages(batch, work, columns, store.settings.dim))
+            if passages:
+                try:
+                    _compare(passages, embedder, columns)
+                except InputError:
+                    store.delete_passages(f"source = {quoted(table.name)} AND version = {quoted(version)}")
+                    raise
+                vectors = np.stack([vector for _, vector in passages])
+                rows = [_row(document, work) for document, _ in passages]
+                summary.passages += store.add(rows, vectors)
+                count += len(rows)
+            advance(len(batch), 0)
+    problems = tuple(work.problems)
+    store.finish([IndexedFile(table.name, table.stamp, version, count, problems)], {table.name: version})
+    summary.indexed, summary.bad = int(count > 0), told(table.name, problems)
+    return summary
+
+
+def _passages(
+    batch: Sequence[tuple[int, dict[str, Any]]], work: Work, columns: AttachedColumns, dim: int
+) -> Iterator[tuple[Document, Float32]]:
+    """The rows that can be used, and their vectors as unit vectors; the others are told."""
+    for at, row in batch:
+        vector = _unit(row.pop(columns.vector), dim)
+        if isinstance(vector, str):
+            work.complain(at, f"its {columns.vector!r} {vector}")
+            continue
+        for document in document_of(row, at, Columns((columns.text,), columns.title), work.complain):
+            fault = unwritable(document, json.dumps(document.metadata, ensure_ascii=False))
+            if fault is None and document.text.strip():
+                yield document, vector
+            else:
+                work.complain(at, fault or "holds no text")
+
+
+def _unit(value: Any, dim: int) -> Float32 | str:
+    """A vector of length 1, or what is wrong with it."""
+    try:
+        vector = np.asarray(value, np.float32)
+    except (TypeError, ValueError):
+        return "is no list of numbers"
+    if vector.shape != (dim,):
+        return f"is no vector of {dim} numbers, as the model of the store makes them, but of shape {vector.shape}"
+    length = float(np.linalg.norm(vector))
+    if not np.isfinite(length) or length == 0:
+        return f"has the length {length}"
+    return vector / np.float32(length)
+
+
+def _compare(passages: Sequence[tuple[Document, Float32]], embedder: Embedder, columns: AttachedColumns) -> None:
+    step = max(len(passages) // _COMPARED, 1)
+    some = passages[::step]
+    own = embedder.run(embedder.prepare([document.text for document, _ in some], "document", truncation="end"))
+    middle = float(np.median(np.sum(own * np.stack([vector for _, vector in some]), axis=1)))
+    if middle < _ALIKE:
+        raise InputError(
+            f"the vectors in {columns.vector!r} are not what {embedder.checkpoint.name} makes of the texts in "
+            f"{columns.text!r}: their cosine is {middle:.2f} in the middle of {len(some)} rows, expected {_ALIKE} or "
+            "more. Name the model that made them (--model; --prompts none where it was given bare texts), or embed the "
+            "texts anew with `me5 index`"
+        )
+
+
+def _row(document: Document, work: Work) -> Row:
+    declared = language.declared(document.language)
+    place = f"{work.source}\0{work.version}\0{document.at}"
+    return Row(
+        id=hashlib.blake2b(place.encode(), digest_size=16).hexdigest(),
+        key=hashlib.blake2b(written("", document.text, 0).encode(), digest_size=16).hexdigest(),
+        source=work.source,
+        version=work.version,
+        title=document.title,
+        text=document.text,
+        start=0,
+        end=len(document.text),
+        at=document.at,
+        language=declared or language.detect(document.text),
+        kind=work.kind,
+        metadata=json.dumps(plain(dict(document.metadata)), ensure_ascii=False),
+        modified=_EPOCH + timedelta(microseconds=work.stamp.mtime_ns // 1000),
+    )
