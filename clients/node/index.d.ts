@@ -66,9 +66,16 @@ export interface SearchOptions extends TaskOptions {
   fold?: boolean;
   /** Find the best sentence of each passage. Default true. */
   highlight?: boolean;
+  /** Only passages that answer at least so probably, 0 to 1; the store or its model needs a calibration. */
+  min_probability?: number;
+  /** Only passages above the cut that keeps the share of irrelevant ones at this. */
+  max_risk?: number;
 }
 
-/** A passage; `best` are the ends of its best sentence within `text`, in code points. */
+/**
+ * A passage; `best` are the ends of its best sentence within `text`, in code points. `probability` is what a calibration
+ * makes of `cosine`, `percentile` the per cent of random pairs that lie below it; null where there is none.
+ */
 export interface Hit {
   score: number;
   source: string;
@@ -82,6 +89,9 @@ export interface Hit {
   metadata: Record<string, unknown>;
   id: string;
   best: [number, number] | null;
+  cosine: number | null;
+  probability: number | null;
+  percentile: number | null;
   also: { source: string; place: string }[];
   place: string;
 }
@@ -95,12 +105,23 @@ export interface Found {
   [field: string]: unknown;
 }
 
+/** A row for each query; `ranking` lists the documents, best first. */
+export interface Scored {
+  scores: number[][];
+  ranking: number[][];
+  /** There where the model has a calibration for this task. */
+  probabilities?: number[][];
+  [field: string]: unknown;
+}
+
 /** What the store of a service holds. */
 export interface Stored {
   model: string;
   passages: number;
   languages: Record<string, number>;
   kinds: Record<string, number>;
+  /** Whether searches tell probabilities, and take `min_probability`. */
+  calibrated: boolean;
   [field: string]: unknown;
 }
 
@@ -121,6 +142,8 @@ export class Me5Client {
   info(options?: CallOptions): Promise<Info>;
   /** The passages that answer a question best, of a service started with `--search`. */
   search(question: string, options?: SearchOptions): Promise<Found>;
+  /** Every query beside every document: scores × 100, and their probabilities where the model has a calibration. */
+  score(queries: Texts, documents: Texts, options?: TaskOptions): Promise<Scored>;
   /** What the store of such a service holds. */
   store(options?: CallOptions): Promise<Stored>;
 }

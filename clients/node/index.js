@@ -104,6 +104,12 @@ export class Me5Client {
     return this.#object({ method: "GET", path: "/v1/search" }, signal);
   }
 
+  score(queries, documents, { task, signal } = {}) {
+    const texts = (given) => (typeof given === "string" ? [given] : [...given]);
+    const body = JSON.stringify({ queries: texts(queries), documents: texts(documents), task, model: this.#fields.model });
+    return this.#object({ method: "POST", path: "/v1/score", body }, signal);
+  }
+
   async #object(request, signal) {
     const reply = await this.#send(request, signal);
     try {

@@ -14,6 +14,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from me5.calibration import stored
+from me5.calibration.applied import Calibration
+from me5.calibration.bound import Sides, Vectors
+from me5.calibration.curve import Floats
 from me5.checkpoint import Checkpoint, resolve
 from me5.engine import Precision, open_engine
 from me5.engine.base import Engine
@@ -43,6 +47,9 @@ class Embedder(Preprocessor):
 
     # The arguments of `load`, for a pickle; None where the engine came from elsewhere.
     _loaded: Mapping[str, Any] | None = None
+    # One that was given; else that beside the checkpoint, with what it was looked up for.
+    _calibration: Calibration | None = None
+    _beside: tuple[tuple[str, int], Calibration | None] | None = None
 
     def __init__(
         self,
@@ -122,11 +129,13 @@ class Embedder(Preprocessor):
             )
         return {
             **self._loaded, "max_tokens": self.max_seq_length, "truncation": self.truncation, "prompts": self.prompts,
-            "truncate_dim": self.truncate_dim,
+            "truncate_dim": self.truncate_dim, "calibration": self._calibration,
         }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(type(self).load(**state).__dict__)
+        given = {**state}
+        calibration = given.pop("calibration", None)
+        self.__dict__.update(type(self).load(**given).__dict__, _calibration=calibration)
 
     def __copy__(self) -> Self:
         copied = object.__new__(type(self))
@@ -247,7 +256,8 @@ class Embedder(Preprocessor):
     def similarity(a: npt.ArrayLike, b: npt.ArrayLike) -> Float32:
         """Cosines of every vector of `a` (n, dim) with every one of `b` (m, dim): float32 (n, m).
 
-        E5 models put them between about 0.7 and 1 (temperature 0.01 in training): only their order means something.
+        E5 models put them between about 0.7 and 1 (temperature 0.01 in training): only their order means something,
+        until `probability` says what a cosine means.
         """
         return cosines(a, b)
 
@@ -255,6 +265,43 @@ class Embedder(Preprocessor):
     def similarity_pairwise(a: npt.ArrayLike, b: npt.ArrayLike) -> Float32:
         """Cosines of each vector of `a` (n, dim) with the one of `b` (n, dim) in the same place: float32 (n,)."""
         return paired_cosines(a, b)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What `probability` goes by: the one beside the checkpoint, unless another is set; None where there is none.
+
+        Raises `CalibrationError` for one of another model, of other vectors of this one, and where such a one is set.
+        """
+        if self._calibration is not None:
+            return self._calibration
+        wanted = (self.precision, self.dim)
+        if self._beside is None or self._beside[0] != wanted:
+            self._beside = (wanted, stored.beside(self.checkpoint, *wanted))
+        return self._beside[1]
+
+    @calibration.setter
+    def calibration(self, calibration: Calibration | str | Path | None) -> None:
+        if isinstance(calibration, str | Path):
+            calibration = Calibration.read(calibration)
+        if calibration is not None:
+            calibration.vectors.check(Vectors.of(self.checkpoint, self.precision, self.dim))
+        self._calibration = calibration
+
+    def probability(
+        self, scores: npt.ArrayLike, *, task: str | None = None, symmetric: bool = False, prior: float | None = None
+    ) -> Floats:
+        """The probability that each pair belongs together, from its cosine: float64 in the shape of `scores`.
+
+        It is that of pairs like those which `calibration` was made of, and never falls as scores rise. `task` is the
+        one of the queries, `symmetric` says that both texts are from `encode`. `prior` is the share of relevant pairs
+        among those that are looked at, None that of the calibration. Raises `InputError` where there is no calibration,
+        `CalibrationError` where it is for another model, task or side.
+        """
+        calibration = self.calibration
+        if calibration is None:
+            raise stored.none_there(self.checkpoint)
+        calibration.sides.check(Sides.of(self.prompts, task, symmetric=symmetric))
+        return (calibration if prior is None else calibration.with_prior(prior)).probability(scores)
 
     def check_dim(self, dim: int | None) -> None:
         """Raise `InputError` for vectors that this model cannot be cut to; warn where it was not trained for them."""

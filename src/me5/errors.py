@@ -3,7 +3,8 @@
 Me5Error
 ├── InputError (ValueError)       a text, file or argument that cannot be used; names the item
 │   ├── PromptError               a task or side that this model has no prompt for
-│   └── StoreError                a store of passages that is damaged, or cannot be written to
+│   ├── StoreError                a store of passages that is damaged, or cannot be written to
+│   └── CalibrationError          a calibration that is another model's, or for other prompts or another risk
 ├── CheckpointError               a model folder or hub id that cannot be loaded
 │   └── DownloadError             the hub could not be reached or refused
 ├── EngineError (RuntimeError)    the engine cannot run here, or produced something that is not a number
@@ -34,6 +35,10 @@ class PromptError(InputError):
 
 class StoreError(InputError):
     """A store of passages that is damaged, or cannot be written to."""
+
+
+class CalibrationError(InputError):
+    """A calibration that is another model's, or does not apply to these prompts, or keeps to no such risk."""
 
 
 class CheckpointError(Me5Error):

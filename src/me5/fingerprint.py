@@ -19,6 +19,8 @@ from me5.prompts import Prompts
 _BLOCKS, _BLOCK = 64, 4096
 # Raised when me5 itself computes other vectors from the same files and settings.
 _COMPUTATION = 1
+# Vectors at the other precisions agree to a cosine of 0.9999, and may be compared with each other.
+LOSSY = frozenset({"int8", "fp8"})
 # Fields of `ModelConfig` that no vector depends on; the limit in tokens has an argument of its own.
 _NO_MATTER = frozenset({"hidden_dropout", "attention_dropout", "max_tokens", "matryoshka"})
 

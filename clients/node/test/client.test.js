@@ -58,6 +58,13 @@ describe("requests", () => {
     await assert.rejects(client.search("K2", { signal: stop }), /enough/);
   });
 
+  it("score sends both sides, and resolves to what came", async () => {
+    const reply = { scores: [[74]], ranking: [[0]], probabilities: [[0.9]] };
+    service.answer = () => ({ status: 200, headers: {}, body: JSON.stringify(reply) });
+    assert.deepEqual(await client.score("K2?", new Set(["8,611 m"]), { task: "sts" }), reply);
+    assert.deepEqual(service.seen[0].fields, { queries: ["K2?"], documents: ["8,611 m"], task: "sts" });
+  });
+
   it("carry model, truncation and key", async () => {
     client = connect({ model: "mine", truncation: "chunk", apiKey: "k-1" });
     await client.encodeDocument(["ü \u2028 😀"]);

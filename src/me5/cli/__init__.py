@@ -16,6 +16,7 @@ import typer
 from me5._version import __version__
 from me5.cli import (
     bulk,
+    calibrate,
     data,
     demo,
     embed,
@@ -51,7 +52,7 @@ app = typer.Typer(
 register(
     app, demo=demo.demo, embed=embed.embed, score=score.score, tokens=tokens.tokens, models=models.models,
     info=info.info, export=export.export, trim=trim.trim, verify=verify.verify, search=search.search, serve=serve.serve,
-    mcp=mcp.mcp, train=train.train,
+    mcp=mcp.mcp, train=train.train, calibrate=calibrate.calibrate,
 )  # fmt: skip
 app.add_typer(index.app, name="index")
 app.add_typer(bulk.app, name="bulk")

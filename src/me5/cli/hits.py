@@ -18,17 +18,20 @@ _COPIES, _LANGUAGES = 3, 12
 Languages = Callable[[], Mapping[str, int]]
 
 
-def print_hits(hits: Sequence[Mapping[str, Any]], languages: Languages) -> None:
-    """Print hits, the best first, or which languages there are where there is none."""
+def print_hits(hits: Sequence[Mapping[str, Any]], languages: Languages, *, strict: bool = False) -> None:
+    """Print hits, the best first. Where there is none: that nothing fits, or which languages there are."""
     from rich.padding import Padding
     from rich.text import Text
 
     console = output.console()
-    if not hits:
+    if not hits and strict:
+        output.print_line("nothing here fits: no passage answers as probably as was asked for")
+    elif not hits:
         output.print_line(f"nothing found{_there(languages())}")
     for number, hit in enumerate(hits, 1):
         head = Text(f"{number}. ", style="bold")
         head.append(f"{hit['score']:.3f}", style="green")
+        head.append(_meaning(hit), style="green")
         head.append(f"  {hit['language'] or '?'}  ", style="magenta")
         head.append(_near(hit["place"]), style="cyan")
         if hit["title"]:
@@ -41,6 +44,14 @@ def print_hits(hits: Sequence[Mapping[str, Any]], languages: Languages) -> None:
         if hit["also"]:
             console.print(Padding(Text(_copies(hit["also"]), style="dim"), (0, 0, 0, 3), expand=False))
         console.print()
+
+
+def _meaning(hit: Mapping[str, Any]) -> str:
+    """The probability of a hit, or else where it lies among random pairs; nothing where nobody knows."""
+    if (probability := hit.get("probability")) is not None:
+        return f"  {100 * probability:.0f} %"
+    percentile = hit.get("percentile")  # a service of an older me5 sends neither
+    return "" if percentile is None else f"  above {percentile:.4g} % of random pairs"
 
 
 def _there(languages: Mapping[str, int]) -> str:

@@ -32,6 +32,7 @@ def _shown(key: str, value: Any) -> str:
 
 def describe(model: str) -> dict[str, Any]:
     """What is known of a model, in the order in which it is shown."""
+    from me5.calibration.stored import path_of
     from me5.checkpoint import resolve
     from me5.weights import Weights
 
@@ -55,6 +56,7 @@ def describe(model: str) -> dict[str, Any]:
         "query_prompt": prompts.prefix("query") if prompts else unknown,
         "document_prompt": prompts.prefix("document") if prompts else unknown,
         "symmetric_prompt": prompts.prefix("both") if prompts else unknown,
+        "calibration": str(beside) if (beside := path_of(checkpoint)).is_file() else "none",
         "licence": known.licence if known else "see its card",
         "pinned_revision": known.revision if known and known.revision else "none",
     }

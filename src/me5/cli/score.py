@@ -1,13 +1,15 @@
 """`me5 score`: every query against every document, as dot products × 100."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from me5.cli import options, output
+from me5.errors import CalibrationError
 
 if TYPE_CHECKING:
+    from me5.embedder import Embedder
     from me5.vectors import Float32
 
 # Of a score such as "-12.34 ←" with the lines of its column; what is left for queries on a narrow terminal.
@@ -42,10 +44,21 @@ def score(
             "queries": queries,
             "documents": documents,
             "scores": [[round(float(value), 4) for value in row] for row in scores],
+            **_probabilities(embedder, scores, task),
         }
         output.print_json(result)
     else:
         print_table(queries, documents, scores)
+
+
+def _probabilities(embedder: "Embedder", scores: "Float32", task: str | None) -> dict[str, Any]:
+    """What a calibration makes of the scores; nothing where there is none for this model and task."""
+    try:
+        if embedder.calibration is None:
+            return {}
+        return {"probabilities": embedder.probability(scores / 100, task=task).round(4).tolist()}
+    except CalibrationError:
+        return {}
 
 
 def print_table(queries: Sequence[str], documents: Sequence[str], scores: "Float32") -> None:

@@ -16,6 +16,28 @@ from me5.errors import InputError, ServiceError
 if TYPE_CHECKING:
     from me5.search import Index
 
+Weight = Annotated[float, typer.Option("--weight", min=0, max=1, help="Weight of vectors; words have the rest.")]
+Group = Annotated[
+    Literal["document"] | None,
+    typer.Option("--group", show_default="none", help="document: only the best passage of each document."),
+]
+Fold = Annotated[
+    bool, typer.Option("--fold/--no-fold", help="Show passages of equal content once, and name the others.")
+]
+MinProbability = Annotated[
+    float | None,
+    typer.Option(
+        "--min-probability", metavar="P", show_default="none",
+        help="Only passages that answer at least so probably, 0 to 1; the store or its model needs a calibration.",
+    ),
+]  # fmt: skip
+MaxRisk = Annotated[
+    float | None,
+    typer.Option(
+        "--max-risk", metavar="SHARE", show_default="none",
+        help="Only passages above the cut of the calibration that keeps the share of irrelevant ones at this.",
+    ),
+]  # fmt: skip
 # A question → hits.
 Ask = Callable[[str], list[dict[str, Any]]]
 
@@ -41,16 +63,11 @@ def search(
     task: options.Task = None,
     vectors: Annotated[bool, typer.Option("--vectors", help="Rank by vectors alone, not by words too.")] = False,
     words: Annotated[bool, typer.Option("--words", help="Rank by words alone (BM25).")] = False,
-    weight: Annotated[
-        float, typer.Option("--weight", min=0, max=1, help="Weight of vectors; words have the rest.")
-    ] = 0.4,
-    group: Annotated[
-        Literal["document"] | None,
-        typer.Option("--group", show_default="none", help="document: only the best passage of each document."),
-    ] = None,
-    fold: Annotated[
-        bool, typer.Option("--fold/--no-fold", help="Show passages of equal content once, and name the others.")
-    ] = True,
+    weight: Weight = 0.4,
+    group: Group = None,
+    fold: Fold = True,
+    min_probability: MinProbability = None,
+    max_risk: MaxRisk = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="Compare with every vector, even if there is an index.")
     ] = False,
@@ -70,6 +87,7 @@ def search(
     me5 search my.lance "wie hoch ist der K2?" --filter "language = 'ja'" --k 3
     me5 search my.lance "error E1042" --words --filter "source LIKE '%.pdf'"
     me5 search my.lance "K2" --filter "json_get_string(metadata, 'author') = 'Ann'" --json
+    me5 search my.lance "how tall is K2?" --min-probability 0.5
     me5 search my.lance
     me5 search http://127.0.0.1:8080 "how tall is K2?"
     """
@@ -77,6 +95,8 @@ def search(
         raise typer.BadParameter("one of them, or neither for both together", param_hint="--vectors, --words")
     by = "vectors" if vectors else "words" if words else "both"
     asking = {"task": task, "by": by, "weight": weight, "group": group, "fold": fold, "highlight": True}
+    fit = {"min_probability": min_probability, "max_risk": max_risk}
+    asking |= {name: value for name, value in fit.items() if value is not None}
     with ExitStack() as opened:
         if store.startswith(("http://", "https://")):
             local = {
@@ -91,7 +111,8 @@ def search(
         else:
             index = open_index(store, storage_option, model, quiet=quiet)
             ask, languages = _opened(index, {**asking, "k": k, "where": where, "exact": exact})
-        _answer(question, ask, languages, as_json=as_json)
+        strict = min_probability is not None or max_risk is not None
+        _answer(question, ask, languages, as_json=as_json, strict=strict)
 
 
 def _opened(index: "Index", fields: dict[str, Any]) -> tuple[Ask, Languages]:
@@ -122,7 +143,7 @@ def _service(url: str, fields: dict[str, Any]) -> Iterator[tuple[Ask, Languages]
         yield ask, lambda: client.store()["languages"]
 
 
-def _answer(question: str | None, ask: Ask, languages: Languages, *, as_json: bool) -> None:
+def _answer(question: str | None, ask: Ask, languages: Languages, *, as_json: bool, strict: bool) -> None:
     """Ask one question, or those that are typed or piped in, and show the hits."""
     interactive = question is None and sys.stdin.isatty()
     for one in [question] if question is not None else _questions(interactive):
@@ -137,7 +158,7 @@ def _answer(question: str | None, ask: Ask, languages: Languages, *, as_json: bo
             answer = {"question": one, "hits": [{**hit, "best_sentence": _best_sentence(hit)} for hit in hits]}
             output.print_json(answer, indent=2 if question is not None else None)
         else:
-            print_hits(hits, languages)
+            print_hits(hits, languages, strict=strict)
 
 
 def _best_sentence(hit: Mapping[str, Any]) -> str:

@@ -20,7 +20,10 @@ from typing import Any, Generic, Self, TypeVar
 
 import httpx2
 import numpy as np
+import numpy.typing as npt
 
+from me5.calibration.applied import Calibration
+from me5.calibration.curve import Floats
 from me5.client.exchange import (
     BATCH_SIZE,
     INFO,
@@ -30,6 +33,8 @@ from me5.client.exchange import (
     Request,
     Texts,
     Tries,
+    calibration_request,
+    read_calibration,
     read_object,
     search_request,
 )
@@ -73,6 +78,7 @@ class _Service(ABC, Generic[Vectors]):
         self.base_url = base_url.rstrip("/").removesuffix("/v1")
         self._batch_size = batch_size
         self._retries = retries
+        self._calibrations: dict[tuple[str | None, bool], Calibration] = {}  # by task, and whether both sides are alike
         self._options = {name: value for name, value in (("model", model), ("truncation", truncation)) if value}
         key = os.environ.get("ME5_API_KEY") if api_key is None else api_key
         headers = {"authorization": f"Bearer {key}"} if key else {}
@@ -170,6 +176,19 @@ class Client(_Service[Rows]):
         """
         return read_object(self._send(self._question(question, k, options)))
 
+    def probability(
+        self, scores: npt.ArrayLike, *, task: str | None = None, symmetric: bool = False, prior: float | None = None
+    ) -> Floats:
+        """The probability that each pair belongs together, from its cosine, as `Embedder.probability` has it.
+
+        Asks the service for its calibration once for each task and side. Raises `ServiceError` (status 404) where its
+        model has none.
+        """
+        if (asked := (task, symmetric)) not in self._calibrations:
+            reply = self._send(calibration_request(task, symmetric=symmetric))
+            self._calibrations[asked] = read_calibration(reply)
+        return _probability(self._calibrations[asked], scores, prior)
+
     def store(self) -> dict[str, Any]:
         """What the store of a service started with `--search` holds: passages, languages, kinds."""
         return read_object(self._send(STORE))
@@ -234,6 +253,15 @@ class AsyncClient(_Service[Coroutine[Any, Any, Rows]]):
         """What a service started with `--search` answers, as `Client.search` does."""
         return read_object(await self._send(self._question(question, k, options)))
 
+    async def probability(
+        self, scores: npt.ArrayLike, *, task: str | None = None, symmetric: bool = False, prior: float | None = None
+    ) -> Floats:
+        """The probability that each pair belongs together, as `Client.probability` tells it."""
+        if (asked := (task, symmetric)) not in self._calibrations:
+            reply = await self._send(calibration_request(task, symmetric=symmetric))
+            self._calibrations[asked] = read_calibration(reply)
+        return _probability(self._calibrations[asked], scores, prior)
+
     async def store(self) -> dict[str, Any]:
         """What the store of a service started with `--search` holds: passages, languages, kinds."""
         return read_object(await self._send(STORE))
@@ -287,6 +315,10 @@ class AsyncClient(_Service[Coroutine[Any, Any, Rows]]):
             return await self._http.request(request.method, request.path, content=request.body, headers=request.headers)
         except httpx2.TransportError as error:
             return error
+
+
+def _probability(calibration: Calibration, scores: npt.ArrayLike, prior: float | None) -> Floats:
+    return (calibration if prior is None else calibration.with_prior(prior)).probability(scores)
 
 
 def _count(texts: Texts) -> int | None:

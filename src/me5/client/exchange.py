@@ -16,12 +16,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlencode
 
 import httpx2
 import numpy as np
 import numpy.typing as npt
 
+from me5.calibration.applied import Calibration
 from me5.errors import InputError, Me5Error, Me5Warning, ServiceError, TruncationWarning
 from me5.quantization import Form, Rows, check_form, quantized
 from me5.texts import check_text, texts_of
@@ -60,6 +61,20 @@ class Request:
 
 INFO = Request("GET", "/info", {"accept": "application/json"})
 STORE = Request("GET", "/v1/search", {"accept": "application/json"})
+
+
+def calibration_request(task: str | None, *, symmetric: bool) -> Request:
+    """What the cosines of a task and side mean."""
+    asked = {"symmetric": "true" if symmetric else "false"} | ({} if task is None else {"task": task})
+    return Request("GET", f"/v1/calibration?{urlencode(asked)}", {"accept": "application/json"})
+
+
+def read_calibration(reply: httpx2.Response) -> Calibration:
+    """A calibration that a service sent."""
+    try:
+        return Calibration.from_json(reply.text, str(reply.url))
+    except InputError as error:
+        raise ServiceError(str(error), status=reply.status_code) from error
 
 
 def search_request(fields: Mapping[str, Any]) -> Request:

@@ -25,6 +25,10 @@ class Hit:
     the question (E5 models put even unrelated texts near 0.7), by words alone BM25. `start` and `end` count characters
     of the document's text, `at` is the page, line or row of the document in `source`. `best` are the ends of the
     sentence within `text` that answers best, where asked. `also` are the passages further down that say the same.
+
+    `cosine` is that of passage and question, where the search looked at it. `probability` is what a calibration makes
+    of it, `percentile` the per cent of random pairs in these languages that lie below it, each where the store or its
+    model has one (docs/calibration.md).
     """
 
     score: float
@@ -40,12 +44,15 @@ class Hit:
     id: str
     best: tuple[int, int] | None = None
     also: tuple[Copy, ...] = ()
+    cosine: float | None = None
+    probability: float | None = None
+    percentile: float | None = None
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], score: float) -> "Hit":
+    def of(cls, row: Mapping[str, Any], score: float, cosine: float | None = None) -> "Hit":
         """A row of the store, with `COLUMNS`."""
         stored = {name: row[name] for name in COLUMNS}
-        return cls(score=score, **{**stored, "metadata": json.loads(row["metadata"] or "{}")})
+        return cls(score=score, cosine=cosine, **{**stored, "metadata": json.loads(row["metadata"] or "{}")})
 
     @property
     def place(self) -> str:
@@ -63,4 +70,5 @@ class Hit:
 
 
 # What a store keeps of a hit; the others are of the search.
-COLUMNS = tuple(field.name for field in fields(Hit) if field.name not in ("score", "best", "also"))
+_OF_THE_SEARCH = ("score", "best", "also", "cosine", "probability", "percentile")
+COLUMNS = tuple(field.name for field in fields(Hit) if field.name not in _OF_THE_SEARCH)

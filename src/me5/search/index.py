@@ -9,8 +9,10 @@ from threading import Lock
 from time import perf_counter, time_ns
 from typing import Any, Self
 
+from me5.calibration.bound import Sides
 from me5.embedder import Embedder
 from me5.errors import InputError
+from me5.fingerprint import LOSSY
 from me5.search import files, migration, recall
 from me5.search.attaching import AttachedColumns, attach
 from me5.search.documents import Document
@@ -26,8 +28,9 @@ from me5.search.planning import Summary, Work, unwritable
 from me5.search.readers import VERSION
 from me5.search.readers.tables import Columns, plain
 from me5.search.recall import Recall
+from me5.search.scale import Cosines, Fit
 from me5.search.searching import By, Question, find, highlighted, sentences_of
-from me5.search.settings import LOSSY, StoreSettings
+from me5.search.settings import StoreSettings
 from me5.search.sources import Sources
 from me5.search.store import Store
 from me5.search.updating import update
@@ -258,6 +261,8 @@ class Index:
         weight: float = WEIGHT,
         group: Group | None = None,
         fold: bool = True,
+        min_probability: float | None = None,
+        max_risk: float | None = None,
     ) -> list[Hit]:
         """The `k` passages that answer a question best, best first.
 
@@ -265,14 +270,26 @@ class Index:
         `task` as in `Embedder.encode_query`. `by` is what ranks: `both`, where vectors have this `weight` and words the
         rest of 1, or `vectors` or `words` alone. `highlight` finds the best sentence of each passage. `exact` goes past
         the index over the vectors. `group="document"` gives the best passage of each document only. `fold` leaves out
-        passages that say what a better one says, and names them in its `also`. Raises `InputError` for an empty
-        question and a filter that cannot be used.
+        passages that say what a better one says, and names them in its `also`. `min_probability` leaves out passages
+        that answer the question less probably, by the calibration of the store or its model, `max_risk` those below the
+        cut that keeps the share of irrelevant ones there (docs/calibration.md); nothing may be left. Raises
+        `InputError` for an empty question, a filter that cannot be used, and a probability where there is none.
         """
-        asked = Question(question, k, None if where is None else parse(where), by, exact, weight, group, fold)
+        asked = Question(
+            question,
+            k,
+            None if where is None else parse(where),
+            by,
+            exact,
+            weight,
+            group,
+            fold,
+            Fit(min_probability, max_risk),
+        )
         vector = None
         if highlight or by != "words":
             (vector,) = self.embedder.encode_query([question], task=task)
-        hits = find(self.store, asked, vector)
+        hits = find(self.store, asked, vector, cosines=None if vector is None else self._cosines(task))
         texts = sentences_of(hits) if highlight else []
         if not texts or vector is None:
             return hits
@@ -284,6 +301,11 @@ class Index:
         Raises `InputError` where there is no such passage, such as after its file has changed.
         """
         return [Hit.of(row, 0.0) for row in self.store.snapshot().around(passage, before, after)]
+
+    def _cosines(self, task: str | None) -> Cosines:
+        """Whose cosines a search looks at."""
+        embedder = self.embedder
+        return Cosines(Sides.of(embedder.prompts, task), lambda: embedder.calibration)
 
     def check(self) -> Recall | None:
         """Measure the index over the vectors against exact search; None where there is none and searches are exact."""

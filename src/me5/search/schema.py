@@ -19,6 +19,7 @@ _SETTINGS_KEY = b"me5:settings"
 K = 10
 # In the metadata of the column of vectors.
 TUNING_KEY = b"me5:tuning"
+CALIBRATION_KEY, BACKGROUND_KEY = b"me5:calibration", b"me5:background"
 # In the metadata of the files' first column: which table has the passages.
 PASSAGES_KEY = "me5:passages"
 

@@ -11,11 +11,12 @@ from me5.search import language
 from me5.search.conditions import Condition
 from me5.search.folding import Group, folded
 from me5.search.fusion import CANDIDATES, WEIGHT, covered, fused
-from me5.search.hits import Hit
+from me5.search.hits import COLUMNS, Hit
+from me5.search.scale import ANYTHING, Cosines, Fit
 from me5.search.snapshot import Snapshot
 from me5.search.splitting import sentences
 from me5.search.store import Store
-from me5.vectors import Float32
+from me5.vectors import Float32, paired_cosines
 
 By = Literal["both", "vectors", "words"]
 # What one search may ask for; LanceDB counts to 2^32.
@@ -42,6 +43,7 @@ class Question:
     weight: float = WEIGHT
     group: Group | None = None
     fold: bool = True
+    fit: Fit = ANYTHING
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
@@ -59,23 +61,41 @@ class Question:
             raise InputError(f"k must be from 1 to {MOST_HITS:,}, got {self.k}")
         if not 0 <= self.weight <= 1:
             raise InputError(f"the weight of the vectors must be from 0 to 1, got {self.weight}")
+        if self.by == "words" and self.fit.asked:
+            raise InputError(
+                "a search by words alone looks at no vectors, which probabilities are made of; search by both, or by "
+                "vectors"
+            )
         if self.group not in (None, "document"):
             raise InputError(f"group must be 'document' or None, got {self.group!r}")
 
 
-def find(store: Store, question: Question, vector: Float32 | None, *, seconds: float | None = None) -> list[Hit]:
+def find(
+    store: Store,
+    question: Question,
+    vector: Float32 | None,
+    *,
+    cosines: Cosines | None = None,
+    seconds: float | None = None,
+) -> list[Hit]:
     """The hits for a question with this vector (dim,), which a search by words does without; best first.
 
-    Raises `InputError`, and `TimeoutError` where the store takes longer than `seconds`.
+    `cosines` is what says what theirs mean; without it, or by words, nobody does.
+
+    Raises `InputError`, `CalibrationError` where nothing says which hits fit, and `TimeoutError` where the store takes
+    longer than `seconds`.
     """
     deadline = None if seconds is None else monotonic() + seconds
     snapshot = store.snapshot()
     by = _with_words(snapshot, question.by)
+    known = None if cosines is None or by == "words" else cosines
+    scale = None if known is None else known.scale(snapshot, question.text, question.fit)
     count, hits = question.k, list[Hit]()
     for _ in range(_ROUNDS):
         count *= _SPARE
-        found = _ranked(snapshot, question, by, vector, count, deadline)
-        hits = folded(found, question.k, fold=question.fold, group=question.group)
+        found = _ranked(snapshot, question, by, vector, count, deadline, told=scale is not None)
+        fitting = found if scale is None else scale.of(found)
+        hits = folded(fitting, question.k, fold=question.fold, group=question.group)
         if len(hits) >= question.k or len(found) < count:
             break
     return hits
@@ -93,16 +113,24 @@ def _with_words(snapshot: Snapshot, by: By) -> By:
 
 
 def _ranked(
-    snapshot: Snapshot, question: Question, by: By, vector: Float32 | None, count: int, deadline: float | None
+    snapshot: Snapshot,
+    question: Question,
+    by: By,
+    vector: Float32 | None,
+    count: int,
+    deadline: float | None,
+    *,
+    told: bool,
 ) -> list[Hit]:
-    """The best passages, before copies are folded."""
+    """The best passages, before copies are folded; where cosines are to be `told`, all have theirs."""
     if by == "words":
         rows = snapshot.matching(question.text, count, where=question.where, seconds=_left(deadline))
         return [Hit.of(row, float(row["_score"])) for row in rows]
     if vector is None:
         raise InputError(f"a search by {by} needs the vector of the question")
-    ranked = _by_both if by == "both" else _by_vector
-    return ranked(snapshot, question, vector, count, deadline)
+    if by == "vectors":
+        return _by_vector(snapshot, question, vector, count, deadline)
+    return _by_both(snapshot, question, vector, count, deadline, told=told)
 
 
 def _left(deadline: float | None) -> float | None:
@@ -114,10 +142,12 @@ def _by_vector(
     snapshot: Snapshot, question: Question, vector: Float32, count: int, deadline: float | None
 ) -> list[Hit]:
     rows = snapshot.nearest(vector, count, where=question.where, exact=question.exact, seconds=_left(deadline))
-    return [Hit.of(row, _cosine(row)) for row in rows]
+    return [Hit.of(row, _cosine(row), _cosine(row)) for row in rows]
 
 
-def _by_both(snapshot: Snapshot, question: Question, vector: Float32, count: int, deadline: float | None) -> list[Hit]:
+def _by_both(
+    snapshot: Snapshot, question: Question, vector: Float32, count: int, deadline: float | None, *, told: bool
+) -> list[Hit]:
     candidates, where = max(count, CANDIDATES), question.where
     # Texts are read of those that are shown or looked at, not of all candidates: each column costs.
     near = snapshot.nearest(vector, candidates, where=where, exact=question.exact, columns=(), seconds=_left(deadline))
@@ -134,8 +164,12 @@ def _by_both(snapshot: Snapshot, question: Question, vector: Float32, count: int
         foreign=is_foreign(question.text, [rows[at] for at in nearest]),
     )
     first = list(scores)[:count]
-    rows |= snapshot.take(at for at in first if at not in rows)
-    return [Hit.of(rows[at], scores[at]) for at in first]
+    # What was found by its words alone is not among the nearest: its cosine is still to be computed.
+    missing = [at for at in first if at not in cosines] if told else []
+    heard = snapshot.take(missing, [*COLUMNS, "vector"])
+    rows |= heard | snapshot.take(at for at in first if at not in rows and at not in heard)
+    cosines |= {at: float(paired_cosines(vector, row["vector"])[0]) for at, row in heard.items()}
+    return [Hit.of(rows[at], scores[at], cosines.get(at)) for at in first]
 
 
 def is_foreign(question: str, near: Sequence[Mapping[str, Any]]) -> bool:

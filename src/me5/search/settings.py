@@ -9,13 +9,12 @@ from typing import Any
 from me5 import catalog, fingerprint
 from me5.checkpoint import Checkpoint
 from me5.errors import InputError, StoreError
+from me5.fingerprint import LOSSY
 from me5.preprocessor import Preprocessor
 from me5.prompts import Side
 
 # 1 called files by their absolute paths, 1 and 2 had no column of words; the next run of `me5 index` mends both.
 FORMAT, _FORMATS = 3, (1, 2, 3)
-# Vectors at the other precisions agree to a cosine of 0.9999, and may be compared with each other.
-LOSSY = frozenset({"int8", "fp8"})
 _TYPES: Mapping[str, type] = {"prompts": dict, "dim": int, "passage_tokens": int, "format": int}
 _SIDES: tuple[Side, ...] = ("query", "document")
 

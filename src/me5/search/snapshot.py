@@ -3,16 +3,18 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import ceil
 from typing import Any
 
+from me5.calibration.applied import Calibration
+from me5.calibration.background import Background
 from me5.errors import InputError
 from me5.search.conditions import Column, Compare, Condition, all_of, any_of
 from me5.search.documents import TABLES
 from me5.search.failures import reading
 from me5.search.hits import COLUMNS
-from me5.search.schema import TUNING_KEY, WORDS, K, Tuning
+from me5.search.schema import BACKGROUND_KEY, CALIBRATION_KEY, TUNING_KEY, WORDS, K, Tuning
 from me5.vectors import Float32
 from me5.words import terms
 
@@ -32,8 +34,26 @@ class Snapshot:
     @reading
     def tuning(self) -> Tuning | None:
         """How the index over the vectors is searched; None where there is none."""
-        kept = self._passages.schema.field("vector").metadata or {}
-        return Tuning(**json.loads(kept[TUNING_KEY])) if TUNING_KEY in kept else None
+        kept = self._kept(TUNING_KEY)
+        return None if kept is None else Tuning(**json.loads(kept))
+
+    @cached_property
+    @reading
+    def calibration(self) -> Calibration | None:
+        """What cosines mean here; None where nobody calibrated the store itself."""
+        kept = self._kept(CALIBRATION_KEY)
+        return None if kept is None else _calibration(kept, self.uri)
+
+    @cached_property
+    @reading
+    def background(self) -> Background | None:
+        """Where random pairs of the store's own texts lie; None where nobody measured it."""
+        kept = self._kept(BACKGROUND_KEY)
+        return None if kept is None else _background(kept, self.uri)
+
+    def _kept(self, key: bytes) -> str | None:
+        """What stands in the metadata of the vectors, nothing counting as not there."""
+        return (self._passages.schema.field("vector").metadata or {}).get(key, b"").decode() or None
 
     @cached_property
     @reading
@@ -122,6 +142,16 @@ class Snapshot:
             return {}
         rows = self._passages.take_row_ids(wanted).select(list(columns)).with_row_id().to_list()
         return {row["_rowid"]: row for row in rows}
+
+
+@lru_cache(8)  # every search opens a snapshot of its own
+def _calibration(kept: str, uri: str) -> Calibration:
+    return Calibration.from_json(kept, f"the calibration of {uri}")
+
+
+@lru_cache(8)
+def _background(kept: str, uri: str) -> Background:
+    return Background.from_json(kept, f"the background of {uri}")
 
 
 def indexed(table: Any, column: str) -> bool:

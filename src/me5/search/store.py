@@ -273,8 +273,12 @@ class Store:
 
     def keep_tuning(self, tuning: "Tuning") -> None:
         """Remember how the index is to be searched."""
-        metadata = {TUNING_KEY.decode(): json.dumps(asdict(tuning))}
-        self.committed(lambda: self.passages.update_field_metadata({"path": "vector", "metadata": metadata}))
+        self.keep(TUNING_KEY, json.dumps(asdict(tuning)))
+
+    def keep(self, key: bytes, value: str) -> None:
+        """Keep something in the metadata of the vectors, which leaves the other things there as they are."""
+        change = {"path": "vector", "metadata": {key.decode(): value}}
+        self.committed(lambda: self.passages.update_field_metadata(change))
 
     def index_words(self) -> None:
         """Build the index over the words where there is none; `tidy` keeps it up to date."""
@@ -297,12 +301,12 @@ class Store:
         return sum(index.size_bytes or 0 for index in self.passages.list_indices() if index.columns == [column])
 
     @reading
-    def sample(self, count: int, seed: int = 0) -> list[dict[str, Any]]:
-        """Passages drawn at random: rows of title and text."""
+    def sample(self, count: int, seed: int = 0, *, columns: Sequence[str] = ("title", "text")) -> list[dict[str, Any]]:
+        """Passages drawn at random: rows of title and text, or of other columns."""
         rows = self.count()
         offsets = np.random.default_rng(seed).choice(rows, min(count, rows), replace=False)
         drawn: list[dict[str, Any]] = (
-            self.passages.take_offsets(sorted(offsets.tolist())).select(["title", "text"]).to_list()
+            self.passages.take_offsets(sorted(offsets.tolist())).select(list(columns)).to_list()
         )
         return drawn
 

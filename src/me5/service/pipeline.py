@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from me5.calibration import stored
+from me5.calibration.applied import Calibration
 from me5.checkpoint import Checkpoint, resolve
 from me5.errors import InputError
 from me5.notices import Notices
@@ -81,6 +83,7 @@ class Pipeline:
             options, max_tokens=settings.max_queue_tokens, batch_tokens=settings.max_batch_tokens, observer=observer
         )
         self._preprocessor: Preprocessor | None = None
+        self.calibration: Calibration | None = None  # of its cosines; known once it has started
         self._chars: Counter[str] = Counter()  # being tokenized, by caller
         # A query must not wait for the tokenization of bulk. The tokenizer itself uses every core.
         self._query_threads = ThreadPoolExecutor(QUERY_THREADS, "me5-query")
@@ -93,6 +96,8 @@ class Pipeline:
                 _beside(self._query_threads, self._open_preprocessor),
                 _beside(self._bulk_threads, self._dispatcher.start),
             )
+            looked = (self._checkpoint, self.precision, self.dim)
+            self.calibration = await _beside(self._query_threads, stored.applying, *looked)
         except BaseException:
             await self._end(0)
             raise

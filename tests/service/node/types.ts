@@ -13,7 +13,9 @@ const cosines: number[][] = similarity(queries, [[0.6, 0.8]]);
 const dim: number = (await client.info()).dim;
 const places: string[] = (await client.search("a", { k: 3, by: "words", language: ["de"] })).hits.map((hit) => hit.place);
 const passages: number = (await client.store()).passages;
-export default { queries, documents, both, cosines, dim, places, passages };
+const likely: number[][] | undefined = (await client.score("a", ["b"])).probabilities;
+const fits: (number | null)[] = (await client.search("a", { min_probability: 0.5 })).hits.map((hit) => hit.probability);
+export default { likely, fits, queries, documents, both, cosines, dim, places, passages };
 
 try {
   await client.encode("a");

@@ -34,7 +34,9 @@ export function heatMap(reply, state) {
       "tr",
       {},
       el("th", { scope: "row", "data-ref": ref("query", index) }, named("query", index, text)),
-      ...documents.map((_, at) => cell([index, at], scores[at], ranks[at], place(scores[at], scores))),
+      ...documents.map((_, at) =>
+        cell([index, at], scores[at], ranks[at], place(scores[at], scores), reply.probabilities?.[index][at]),
+      ),
     );
   });
   const caption = el("caption", { class: "unseen" }, "Scores × 100: a row for each query, a column for each document");
@@ -56,7 +58,7 @@ function named(side, index, text) {
   );
 }
 
-function cell([query, document], score, rank, shade) {
+function cell([query, document], score, rank, shade, probability) {
   return el(
     "td",
     {
@@ -65,6 +67,7 @@ function cell([query, document], score, rank, shade) {
     },
     el("span", { class: "score" }, score.toFixed(2)),
     el("small", {}, el("span", { class: "unseen" }, ", rank "), el("span", { "aria-hidden": true }, "#"), String(rank)),
+    ...(probability === undefined ? [] : [el("span", { class: "probability" }, `${Math.round(100 * probability)} %`)]),
   );
 }
 

@@ -7,6 +7,7 @@ import { fetchSearch, fetchStore } from "./server.js";
 const QUIET = 200; // milliseconds after the last key
 const LANGUAGES_SHOWN = 16;
 const COPIES_SHOWN = 3;
+const FITS = 0.5; // the least probability of what probably fits
 
 const names = new Intl.DisplayNames(["en"], { type: "language", fallback: "code" });
 const chosen = new Set();
@@ -58,7 +59,7 @@ async function start() {
     const asked = read();
     remember(asked);
     if (!asked.query) return nothingAsked();
-    show(await fetchSearch(asked, mine.signal));
+    show(await fetchSearch(asked, mine.signal), asked);
     problems.clear();
   } catch (problem) {
     if (problem.name === "AbortError" || mine.signal.aborted) return;
@@ -72,7 +73,9 @@ async function start() {
 }
 
 function read() {
+  const fitting = byId("fitting").checked && byId("by").value !== "words";
   return {
+    min_probability: fitting ? FITS : null,
     query: question.value.trim(),
     source: byId("source").value.trim() || null,
     by: byId("by").value,
@@ -82,10 +85,11 @@ function read() {
 }
 
 /** The question stays in the address, behind the # sign, where no server sees it. */
-function remember({ query, source, by, group, language }) {
+function remember({ min_probability, query, source, by, group, language }) {
   const parts = new URLSearchParams();
   if (query) parts.set("q", query);
   if (source) parts.set("source", source);
+  if (min_probability) parts.set("fits", "1");
   if (by !== "both") parts.set("by", by);
   if (group) parts.set("group", group);
   if (language) parts.set("in", language.join(","));
@@ -97,6 +101,7 @@ function recall() {
   question.value = parts.get("q") ?? "";
   byId("source").value = parts.get("source") ?? "";
   byId("by").value = ["vectors", "words"].find((by) => by === parts.get("by")) ?? "both";
+  byId("fitting").checked = parts.has("fits");
   byId("group").checked = parts.get("group") === "document";
   chosen.clear();
   for (const code of (parts.get("in") ?? "").split(",")) if (code) chosen.add(code);
@@ -137,6 +142,9 @@ async function meet() {
       return chip;
     }),
   );
+  // Without a calibration there are no probabilities.
+  byId("fitting").closest("label").hidden = !store.calibrated;
+  if (!store.calibrated) byId("fitting").checked = false;
   known = true;
 }
 
@@ -146,11 +154,11 @@ function nothingAsked() {
   byId("hits").replaceChildren();
 }
 
-function show(reply) {
+function show(reply, { min_probability }) {
   const hits = byId("hits");
   hits.classList.remove("outdated");
   hits.replaceChildren(...reply.hits.map((hit) => view(hit, reply.language)));
-  const found = reply.hits.length ? plural(reply.hits.length, "passage") : "Nothing found";
+  const found = reply.hits.length ? plural(reply.hits.length, "passage") : min_probability ? "Nothing here fits" : "Nothing found";
   const more = reply.left_out ? ` ${plural(reply.left_out, "more passage")} had no room in the reply.` : "";
   const there = reply.hits.length || more ? "" : advice();
   byId("status").textContent = `${found} in ${Math.round(reply.total_ms)} ms.${more}${there}`;
@@ -170,6 +178,7 @@ function view(hit, asked) {
       "header",
       {},
       el("h3", { dir: "auto" }, linked(title, hit.source)),
+      ...meaning(hit),
       el("span", { class: "score soft", title: "Only the order means something." }, hit.score.toFixed(3)),
     ),
     el("p", { dir: "auto", lang: hit.language || null }, part(0, start), el("mark", {}, part(start, end)), part(end)),
@@ -187,6 +196,16 @@ function view(hit, asked) {
   );
 }
 
+/** How probable a passage is, or else where it lies among random pairs; nothing where nobody knows. */
+function meaning({ probability, percentile }) {
+  if (probability !== null) {
+    const title = "How probably this answers the question, by the calibration of the store or its model.";
+    return [el("span", { class: "probability", title }, `${Math.round(100 * probability)} %`)];
+  }
+  if (percentile === null) return [];
+  return [el("span", { class: "probability soft" }, `above ${Number(percentile.toFixed(2))} % of random pairs`)];
+}
+
 /** Where the same passage stands as well: the first few places, and how many more there are. */
 function copies(also) {
   if (!also.length) return [];
@@ -199,7 +218,7 @@ for (const id of ["question", "source"]) {
   byId(id).addEventListener("input", (event) => event.isComposing || changed());
   byId(id).addEventListener("compositionend", changed);
 }
-for (const id of ["by", "group"]) byId(id).addEventListener("change", start);
+for (const id of ["by", "group", "fitting"]) byId(id).addEventListener("change", start);
 byId("form").addEventListener("submit", (event) => {
   event.preventDefault();
   start();

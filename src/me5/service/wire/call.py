@@ -12,6 +12,7 @@ from urllib.parse import quote
 from fastapi import Depends, Request
 from starlette.datastructures import MutableHeaders
 
+from me5.calibration import bound
 from me5.errors import InputError
 from me5.prompts import Side
 from me5.service.auth import Keys
@@ -105,6 +106,10 @@ class Call:
             texts, side, prompt, param=param, caller=self._caller, allowance=self._allowance, warnings=warnings,
             **options,
         )  # fmt: skip
+
+    def sides(self, asking: Inputs) -> bound.Sides:
+        """The prompts of these queries, and of documents."""
+        return bound.Sides(asking.prompt, self.service.pipeline.prompts.prefix("document"))
 
     async def embed(self, *inputs: Inputs) -> list[Answer]:
         """An answer to each, computed side by side until the caller hangs up; what they cost is recorded."""

@@ -5,19 +5,21 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from me5.calibration import bound
 from me5.prompts import TASKS
-from me5.service.errors import FieldError
+from me5.service.errors import FieldError, NotFound
 from me5.service.inputs import Answer
 from me5.service.record import STAGES
 from me5.service.wire import writing
-from me5.service.wire.call import Call, CurrentCall
+from me5.service.wire.call import Call, CurrentCall, named
 from me5.service.wire.dialects import OPENAI
 from me5.service.wire.reading import Fields, SideFields, TaskWords, read_texts
 from me5.service.wire.routing import speaking
 from me5.tokenizer import Token, Truncation
+from me5.vectors import Float32
 
 router = APIRouter(route_class=speaking(OPENAI), tags=["me5"])
 
@@ -110,13 +112,17 @@ class MapPoint(BaseModel):
 
 
 class ScoreReply(BaseModel):
-    """Dot products × 100, queries × documents; and the documents of each query, best first."""
+    """Dot products × 100, queries × documents; and the documents of each query, best first.
+
+    `probabilities` are what a calibration makes of the scores; they are there where the model has one for this task.
+    """
 
     object: Literal["score"]
     model: str
     precision: str
     scores: list[list[float]]
     ranking: list[list[int]]
+    probabilities: list[list[float]] | None = None
     prompt: Prompt
     usage: ScoreUsage
     timings: ScoreTimings
@@ -170,6 +176,21 @@ async def score(body: ScoreRequest, call: CurrentCall) -> Response:
     return await writing.json_reply(content, call.headers(*answers), call.record, numbers=numbers)
 
 
+@router.get("/v1/calibration", response_model=dict[str, Any], responses=OPENAI.responses())
+async def calibration(
+    call: CurrentCall,
+    task: Annotated[TaskWords | None, Query(description="What the queries are for, as in /v1/score.")] = None,
+    symmetric: Annotated[bool, Query(description="Both texts are of the side `both`.")] = False,
+) -> Response:
+    """What the model's cosines mean, for whoever computes cosines, as `me5 calibrate` wrote it; 404 without one."""
+    found, prompts = call.service.pipeline.calibration, call.service.pipeline.prompts
+    if found is None:
+        raise NotFound("the model has no calibration; make one with `me5 calibrate`, and start the service again")
+    with named("task"):
+        found.sides.check(bound.Sides.of(prompts, task, symmetric=symmetric))
+    return await writing.json_reply(found.content, {}, call.record)
+
+
 @router.get("/v1/tasks", response_model=TaskList, responses=OPENAI.responses())
 async def tasks(call: CurrentCall) -> Response:
     """What queries can be for, by name; an instruct model also takes a sentence of one's own."""
@@ -188,7 +209,8 @@ def _scores(call: Call, answers: Sequence[Answer]) -> dict[str, Any]:
     usage = [answer.usage for answer in answers]
     read = sum(side.tokens_read for side in usage)
     slowest = {stage: max(getattr(side, stage) for side in usage) for stage in STAGES}
-    return {
+    told = _probabilities(call, queries, scores)
+    return ({} if told is None else {"probabilities": told}) | {
         "object": "score",
         "model": call.service.names.served,
         "precision": call.service.pipeline.precision,
@@ -206,6 +228,14 @@ def _scores(call: Call, answers: Sequence[Answer]) -> dict[str, Any]:
             "total_ms": round(call.milliseconds, 3),
         },
     }
+
+
+def _probabilities(call: Call, queries: Answer, scores: Float32) -> Float32 | None:
+    """What scores mean; None where the model has no calibration, or none for this task."""
+    calibration = call.service.pipeline.calibration
+    if calibration is None or calibration.sides != call.sides(queries.inputs):
+        return None
+    return calibration.probability(scores / 100).astype(np.float32)
 
 
 def _detailed(answer: Answer, tokens_of: list[list[Token]]) -> list[dict[str, Any]]:

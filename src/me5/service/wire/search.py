@@ -7,7 +7,7 @@ import orjson
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from me5.errors import InputError
+from me5.errors import CalibrationError, InputError
 from me5.service.errors import FieldError
 from me5.service.wire import writing
 from me5.service.wire.call import CurrentCall, named
@@ -51,6 +51,12 @@ class SearchRequest(Fields):
     )
     weight: float = Field(0.4, ge=0, le=1, description="The weight of the vectors beside words, which have the rest.")
     group: Literal["document"] | None = Field(None, description="`document`: the best passage of each document only.")
+    min_probability: float | None = Field(
+        None, gt=0, lt=1, description="Only passages that answer at least so probably; needs a calibration."
+    )
+    max_risk: float | None = Field(
+        None, gt=0, lt=1, description="Only passages above the cut that keeps the share of irrelevant ones at this."
+    )
     fold: bool = Field(True, description="List near copies of a better passage in its `also`, not in `hits`.")
     highlight: bool = Field(True, description="Find the best sentence of each passage.")
 
@@ -63,7 +69,10 @@ class PassageCopy(BaseModel):
 
 
 class FoundPassage(BaseModel):
-    """A passage; `best` are the ends of its best sentence within `text`, in characters."""
+    """A passage; `best` are the ends of its best sentence within `text`, in characters.
+
+    `probability` is what a calibration makes of `cosine`, `percentile` the per cent of random pairs that lie below.
+    """
 
     score: float
     source: str
@@ -78,6 +87,9 @@ class FoundPassage(BaseModel):
     id: str
     best: tuple[int, int] | None
     also: list[PassageCopy]
+    cosine: float | None
+    probability: float | None
+    percentile: float | None
     place: str
 
 
@@ -97,13 +109,14 @@ class SearchReply(BaseModel):
 
 
 class StoreReply(BaseModel):
-    """What the store holds."""
+    """What the store holds; `calibrated`: searches tell probabilities, and take `min_probability`."""
 
     object: str
     model: str
     passages: int
     languages: dict[str, int]
     kinds: dict[str, int]
+    calibrated: bool
 
 
 def open_store(uri: str) -> "Store":
@@ -120,15 +133,22 @@ def open_store(uri: str) -> "Store":
 async def search(body: SearchRequest, call: CurrentCall) -> Response:
     """The passages that answer a question best, in whatever language they are."""
     from me5.search import language
+    from me5.search.scale import Cosines
     from me5.search.searching import find, highlighted, sentences_of
 
     question, store = _question(body), call.searches.store
     fields = SideFields(model=body.model, side="query", task=body.task)
     answers = await call.embed(call.inputs("query", [question.text], fields, ignored=body.ignored))
     vector = answers[0].vectors[0]
+    calibration = call.service.pipeline.calibration
+    cosines = Cosines(call.sides(answers[0].inputs), lambda: calibration)
 
     def work(seconds: float) -> "tuple[list[Hit], list[str], int]":
-        hits = find(store, question, vector, seconds=seconds)
+        try:
+            hits = find(store, question, vector, cosines=cosines, seconds=seconds)
+        except CalibrationError as error:
+            param = "min_probability" if body.max_risk is None else "max_risk"
+            raise FieldError(f"`{param}`: {error}", param) from error
         return hits, sentences_of(hits) if body.highlight else [], store.count()
 
     hits, sentences, passages = await call.search(work)
@@ -153,14 +173,14 @@ async def search(body: SearchRequest, call: CurrentCall) -> Response:
 @router.get("/v1/search", response_model=StoreReply, responses=OPENAI.responses())
 async def stored(call: CurrentCall) -> Response:
     """What there is to search: how many passages, in which languages, of which kinds."""
-    store = call.searches.store
+    store, calibration = call.searches.store, call.service.pipeline.calibration
 
     def work(_: float) -> dict[str, Any]:
         languages, kinds = store.counts("language"), store.counts("kind")
         passages = sum(kinds.values())
         return {
             "object": "store", "model": call.service.names.served, "passages": passages, "languages": languages,
-            "kinds": kinds,
+            "kinds": kinds, "calibrated": (store.snapshot().calibration or calibration) is not None,
         }  # fmt: skip
 
     counts = await call.search(work)
@@ -171,6 +191,7 @@ def _question(body: SearchRequest) -> "Question":
     """What the fields ask together; each of them always holds."""
     from me5.search.conditions import all_of, any_of, contains
     from me5.search.filters import parse
+    from me5.search.scale import Fit
     from me5.search.searching import Question
 
     if body.language == []:
@@ -181,7 +202,10 @@ def _question(body: SearchRequest) -> "Question":
         chosen = parse(body.filter) if body.filter else None
     with named("query"):
         where = all_of(languages, source, chosen)
-        return Question(body.query, body.k, where, body.by, weight=body.weight, group=body.group, fold=body.fold)
+        return Question(
+            body.query, body.k, where, body.by, weight=body.weight, group=body.group, fold=body.fold,
+            fit=Fit(body.min_probability, body.max_risk),
+        )  # fmt: skip
 
 
 def _fitting(hits: "Iterable[Hit]") -> list[orjson.Fragment]:

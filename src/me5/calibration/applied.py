@@ -1,0 +1,155 @@
+"""Calibration: the probability that a pair of texts with this cosine belongs together, and where to cut."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy.typing as npt
+
+from me5.calibration import bound
+from me5.calibration.bound import Sides, Vectors
+from me5.calibration.curve import Curve, Floats, moved
+from me5.errors import CalibrationError, InputError
+from me5.files.atomic import replacing
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where to cut so that at most the share `risk` of what is shown is irrelevant; `cosine` None: nowhere.
+
+    True with probability `confidence` over the draw of the questions it was made with, for questions drawn like them.
+    """
+
+    risk: float
+    confidence: float
+    cosine: float | None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A curve from cosine to probability, and the vectors and prompts that it is for.
+
+    `labelled` is the share of relevant pairs among those that it was made with, `prior` the one that its probabilities
+    are for. `figures` are how good it was on held-out pairs, `made` what it was made of.
+    """
+
+    vectors: Vectors
+    sides: Sides
+    curve: Curve
+    labelled: float
+    prior: float
+    cuts: tuple[Cut, ...] = ()
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_share("prior", self.prior)
+        check_share("labelled", self.labelled)
+
+    def probability(self, cosines: npt.ArrayLike) -> Floats:
+        """The probability that each pair belongs together, in the shape of the cosines; a higher cosine has no less."""
+        return moved(self.curve(cosines), self.labelled, self.prior)
+
+    def with_prior(self, prior: float) -> Self:
+        """The same where another share of the pairs that are looked at is relevant.
+
+        By Bayes' rule: it holds as far as relevant pairs have the cosines of the labelled ones that were relevant, and
+        irrelevant pairs those of the others. Cuts are for the old share, and are left out.
+        """
+        check_share("prior", prior)
+        return self if prior == self.prior else replace(self, prior=prior, cuts=())
+
+    def cut(self, risk: float) -> float:
+        """The cosine of a cut. Raises `CalibrationError` where it was not made, or none keeps to the risk."""
+        found = next((cut for cut in self.cuts if math.isclose(cut.risk, risk)), None)
+        if found is None:
+            known = ", ".join(f"{cut.risk:g}" for cut in self.cuts) or "none"
+            raise CalibrationError(
+                f"this calibration has no cut for a risk of {risk:g}, only for {known}; calibrate with --risk {risk:g}"
+            )
+        if found.cosine is None:
+            raise CalibrationError(
+                f"no cosine keeps the share of irrelevant passages at {risk:g} or below in the data of this "
+                f"calibration ({self.vectors.model}); allow a higher risk, or calibrate with more questions"
+            )
+        return found.cosine
+
+    def content(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "format": FORMAT,
+            "kind": "probability",
+            "vectors": bound.written(self.vectors),
+            "sides": bound.written(self.sides),
+            "labelled": self.labelled,
+            "prior": self.prior,
+            "cuts": [{"risk": cut.risk, "confidence": cut.confidence, "cosine": cut.cosine} for cut in self.cuts],
+            "figures": dict(self.figures),
+            "made": dict(self.made),
+            "curve": self.curve.as_dict(),
+        }
+
+    def to_json(self) -> str:
+        """As it is kept; `from_json` is the reverse."""
+        return json.dumps(self.content(), ensure_ascii=False, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> "Calibration":
+        """Raises `InputError` naming `where` for what is none, is damaged, or is of a newer me5."""
+        content = content_of(text, where, "probability")
+        try:
+            return cls(
+                bound.read(Vectors, content["vectors"], where), bound.read(Sides, content["sides"], where),
+                Curve.from_dict(content["curve"], where), float(content["labelled"]), float(content["prior"]),
+                _cuts(content["cuts"]), dict(content["figures"]), dict(content["made"]),
+            )  # fmt: skip
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{where} is a damaged calibration ({error!r}); calibrate again") from error
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Calibration":
+        """A calibration in a file. Raises `InputError` naming it."""
+        try:
+            text = Path(path).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} cannot be read as a calibration: {error}") from error
+        return cls.from_json(text, str(path))
+
+    def write(self, path: str | Path) -> None:
+        """Write it, whole or not at all. Raises `InputError` where the file cannot be written."""
+        with replacing(Path(path)) as file:
+            file.write(self.to_json().encode())
+
+
+def content_of(text: str, where: str, kind: str) -> dict[str, Any]:
+    """The content of a calibration's JSON. Raises `InputError` for another kind or format."""
+    try:
+        content: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where} is no calibration: {error}") from error
+    if not isinstance(content, dict) or content.get("kind") != kind:
+        found = content.get("kind") if isinstance(content, dict) else type(content).__name__
+        raise InputError(f"{where} is no calibration of kind {kind!r}, got {found!r:.60}")
+    if content.get("format") != FORMAT:
+        raise InputError(
+            f"{where} is a calibration of format {content.get('format')!r:.60}, this me5 reads {FORMAT}; update me5"
+        )
+    return content
+
+
+def check_share(name: str, value: float) -> None:
+    """Raise `InputError` unless a share lies between 0 and 1."""
+    if not 0 < value < 1:
+        raise InputError(f"{name} must lie between 0 and 1, got {value}")
+
+
+def _cuts(listed: Sequence[Mapping[str, Any]]) -> tuple[Cut, ...]:
+    return tuple(
+        Cut(float(one["risk"]), float(one["confidence"]), None if one["cosine"] is None else float(one["cosine"]))
+        for one in listed
+    )

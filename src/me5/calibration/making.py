@@ -1,0 +1,137 @@
+"""Labelled pairs → a calibration with its figures; or the figures of one that is there, on other pairs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from me5._version import __version__
+from me5.calibration import fitting, risk
+from me5.calibration.applied import Calibration, Cut, check_share
+from me5.calibration.bound import Sides, Vectors
+from me5.calibration.curve import Floats
+from me5.calibration.judging import Judged, judge, shown_from
+from me5.calibration.pairs import Set, together
+from me5.calibration.scored import Scored
+from me5.errors import CalibrationError
+from me5.evaluation.protocols.shown import histogram
+
+NOTHING = (
+    "the cosines do not tell relevant pairs from irrelevant ones (AUC {auc.value:.3f}, 95 % interval {auc.low:.3f} to "
+    "{auc.high:.3f}): there is no calibration, and no threshold"
+)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came out; `calibration` is None, and `verdict` says why, where cosines tell nothing about these pairs."""
+
+    calibration: Calibration | None
+    verdict: str
+    figures: Mapping[str, Any]
+
+
+def calibrate(
+    sets: Sequence[Set],
+    vectors: Vectors,
+    sides: Sides,
+    *,
+    prior: float | None = None,
+    risks: Sequence[float] = risk.RISKS,
+    confidence: float = risk.CONFIDENCE,
+    about: Mapping[str, Any] | None = None,
+) -> Made:
+    """A calibration of the pairs of all sets together.
+
+    `prior` is the share of the pairs that are relevant in use, None the labelled one; cuts hold for that one alone.
+    Raises `InputError` for too few pairs.
+    """
+    for name, value in (("prior", prior), ("confidence", confidence), *(("risk", one) for one in risks)):
+        if value is not None:
+            check_share(name, value)
+    pairs = together(sets)
+    method = fitting.method_for(pairs.relevant)
+    said = fitting.held_out(pairs, method)
+    judged = judge(pairs, said, prior or pairs.share)
+    if judged.auc.low <= 0.5:
+        return Made(None, NOTHING.format(auc=judged.auc), _figures(pairs, judged, sets, said))
+    try:
+        curve = fitting.fit(pairs.cosine, pairs.relevant, method)
+    except CalibrationError as error:
+        return Made(None, str(error), _figures(pairs, judged, sets, said))
+    cuts = () if prior is not None else tuple(risk.cut(pairs, one, confidence) for one in sorted(risks, reverse=True))
+    figures = _figures(pairs, judged, sets, said) | _cuts(pairs, cuts)
+    made = {"me5": __version__, "method": method, **(about or {}), **_counts(pairs)}
+    found = Calibration(vectors, sides, curve, pairs.share, prior or pairs.share, cuts, figures, made)
+    return Made(found, verdict_of(found), figures)
+
+
+def judge_on(calibration: Calibration, sets: Sequence[Set]) -> Mapping[str, Any]:
+    """The figures of a calibration on pairs that it was not made of, at the share of relevant pairs that it is for."""
+    pairs = together(sets)
+    said = calibration.probability(pairs.cosine)
+    return _figures(pairs, judge(pairs, said, pairs.share), sets, said) | _cuts(pairs, calibration.cuts)
+
+
+def verdict_of(calibration: Calibration) -> str:
+    """Where to cut, in a sentence; that there is nowhere, where there is nowhere."""
+    kept = [cut for cut in calibration.cuts if cut.cosine is not None]
+    lost = [cut for cut in calibration.cuts if cut.cosine is None]
+    if not calibration.cuts:
+        return "no cuts were made: they hold for the share of relevant pairs among the labelled ones alone"
+    told = [
+        f"from cosine {cut.cosine:.4f} on at most {100 * cut.risk:g} % of what a question is shown is irrelevant, in "
+        "the mean over questions"
+        for cut in kept
+    ]
+    if lost:
+        risks = ", ".join(f"{100 * cut.risk:g} %" for cut in lost)
+        told.append(
+            f"no threshold keeps that at {risks}" if kept else
+            f"no threshold works: none keeps irrelevant passages at {risks} or below"
+        )  # fmt: skip
+    return "; ".join(told)
+
+
+def _counts(pairs: Scored) -> dict[str, Any]:
+    return {"pairs": len(pairs), "questions": pairs.questions, "relevant": int(pairs.relevant.sum())}
+
+
+def _figures(pairs: Scored, judged: Judged, sets: Sequence[Set], said: Floats) -> dict[str, Any]:
+    """As JSON, figures with four digits."""
+    content = {
+        **_counts(pairs),
+        **asdict(judged),
+        "histogram": histogram(pairs.cosine[pairs.relevant].tolist(), pairs.cosine[~pairs.relevant].tolist()),
+        "sets": _by_set(sets, said),
+    }
+    rounded: dict[str, Any] = _rounded(content)
+    return rounded
+
+
+def _cuts(pairs: Scored, cuts: Sequence[Cut]) -> dict[str, Any]:
+    """What each cut means for these pairs."""
+    told = [{"risk": cut.risk, **asdict(shown_from(pairs, cut.cosine))} for cut in cuts if cut.cosine is not None]
+    return {"cuts": _rounded(told)}
+
+
+def _by_set(sets: Sequence[Set], said: Floats) -> list[dict[str, Any]]:
+    """Of each set the share of relevant pairs, and what was said of them in the mean: how far one curve fits all."""
+    told, start = [], 0
+    for one in sets:
+        mine = said[start : start + len(one.cosine)]
+        start += len(one.cosine)
+        told.append({
+            "name": one.name, "languages": list(one.languages), "questions": len(np.unique(one.question)),
+            "pairs": len(mine), "said": float(mine.mean()), "found": float(one.relevant.mean()),
+        })  # fmt: skip
+    return told
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, Mapping):
+        return {key: _rounded(one) for key, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list | tuple) else value

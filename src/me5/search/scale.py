@@ -1,0 +1,124 @@
+"""What the cosines of hits mean: their probability and their percentile; and which hits fit at all."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from me5.calibration.applied import Calibration, check_share
+from me5.calibration.background import Background
+from me5.calibration.bound import Sides, Vectors
+from me5.errors import CalibrationError
+from me5.search import language
+from me5.search.hits import Hit
+from me5.search.schema import BACKGROUND_KEY, CALIBRATION_KEY
+from me5.search.snapshot import Snapshot
+from me5.search.store import Store
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a hit must keep to: a probability, or a risk that the calibration has a cut for. None: anything.
+
+    Raises `InputError` for what is no share.
+    """
+
+    min_probability: float | None = None
+    max_risk: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("min_probability", self.min_probability), ("max_risk", self.max_risk)):
+            if value is not None:
+                check_share(name, value)
+
+    @property
+    def asked(self) -> bool:
+        """Whether anything is."""
+        return self.min_probability is not None or self.max_risk is not None
+
+
+ANYTHING = Fit()
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A calibration and a background, as far as there are any, for questions in a language."""
+
+    calibration: Calibration | None
+    background: Background | None
+    language: str
+    fit: Fit
+
+    def of(self, hits: Sequence[Hit]) -> list[Hit]:
+        """The hits that fit, with what their cosines mean."""
+        cosines = np.array([np.nan if hit.cosine is None else hit.cosine for hit in hits])
+        told: list[float | None] = [None] * len(hits)
+        if self.calibration is not None:
+            told = self.calibration.probability(cosines).tolist()
+        return [
+            replace(hit, probability=probability, percentile=self._percentile(hit))
+            for hit, probability in zip(hits, told, strict=True) if self._fits(hit, probability)
+        ]  # fmt: skip
+
+    def _percentile(self, hit: Hit) -> float | None:
+        if self.background is None or hit.cosine is None:
+            return None
+        return self.background.percentile(hit.cosine, self.language, hit.language)
+
+    def _fits(self, hit: Hit, probability: float | None) -> bool:
+        if not self.fit.asked:
+            return True
+        assert self.calibration is not None
+        assert hit.cosine is not None
+        least, risk = self.fit.min_probability, self.fit.max_risk
+        enough = least is None or (probability is not None and probability >= least)
+        return enough and (risk is None or hit.cosine >= self.calibration.cut(risk))
+
+
+def keep(store: Store, found: Calibration | Background) -> None:
+    """Keep a calibration or a background in a store. Raises `CalibrationError` for another model's."""
+    settings = store.settings
+    found.vectors.check(Vectors(settings.model, settings.fingerprint, settings.precision, settings.dim))
+    store.keep(CALIBRATION_KEY if isinstance(found, Calibration) else BACKGROUND_KEY, found.to_json())
+
+
+@dataclass(frozen=True)
+class Cosines:
+    """Whose cosines a search looks at: the prompts of both sides, and the calibration of the model (None: none)."""
+
+    sides: Sides
+    own: Callable[[], Calibration | None]
+
+    def scale(self, store: Snapshot, question: str, fit: Fit) -> Scale | None:
+        """What they mean in a store: by its own calibration, else by that of the model; None where nothing tells.
+
+        Raises `CalibrationError` where a fit is asked for and there is no calibration, one for other prompts only, or
+        none that keeps the risk.
+        """
+        calibration = self._calibration(store, needed=fit.asked)
+        if fit.max_risk is not None and calibration is not None:
+            calibration.cut(fit.max_risk)
+        background = store.background
+        if background is not None and background.sides != self.sides:
+            background = None
+        if calibration is None and background is None:
+            return None
+        return Scale(calibration, background, language.detect_question(question) if background else "", fit)
+
+    def _calibration(self, store: Snapshot, *, needed: bool) -> Calibration | None:
+        """The first that is for these prompts. Raises `CalibrationError` where there is none and one is needed."""
+        refused: CalibrationError | None = None
+        looks: tuple[Callable[[], Calibration | None], ...] = (lambda: store.calibration, self.own)
+        for look in looks:
+            try:
+                if (found := look()) is not None:
+                    found.sides.check(self.sides)
+                    return found
+            except CalibrationError as error:
+                refused = refused or error
+        if needed:
+            raise refused or CalibrationError(
+                f"{store.uri} has no calibration, nor has its model, so that nothing says which passages fit; make one "
+                f"from labelled pairs: `me5 calibrate {store.uri} PAIRS`"
+            )
+        return None
