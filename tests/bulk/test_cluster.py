@@ -232,3 +232,30 @@ def test_what_is_no_address_is_refused(address):
     message = r"is no address of a Ray cluster; expected auto, local or HOST:PORT"
     with pytest.raises(InputError, match=message), cluster._connected(address):
         pass
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        (
+            "auto",
+            r"there is no Ray at auto: none is running. Start a cluster with ray start --head, or let Ray run for",
+        ),
+        ("local", r"Ray cannot be started on this machine: none is running\."),
+    ],
+)
+def test_a_ray_that_is_not_there_is_one_sentence(monkeypatch, address, message):
+    def fail(*arguments, **options):
+        raise Exception("none\n is running.")  # as Ray itself does
+
+    import ray
+
+    monkeypatch.setattr(ray, "init", fail)
+    with pytest.raises(InputError, match=message), cluster._connected(address):
+        pass
+
+
+def test_a_worker_of_another_kind_is_needed(tmp_path, embedder):
+    (tmp_path / "t.txt").write_text("x\ny\n")
+    with pytest.raises(InputError, match="workers load the model themselves; pass a Model"):
+        run(tmp_path / "t.txt", tmp_path / "out", model=embedder, ray="local")
