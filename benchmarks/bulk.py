@@ -118,20 +118,15 @@ def on_ray(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     cores = machine.cpus()
     halves = [cores[: len(cores) // 2], cores[len(cores) // 2 :]]
     figures: dict[str, dict[str, list[float]]] = {
-        name: {way: [] for way in ways} for name in ("seconds", "seconds_in_parts", "seconds_with_start")
+        name: {way: [] for way in ways} for name in ("seconds", "seconds_between_parts", "seconds_with_start")
     }
+    ends: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(options.rounds):
         started, running = perf_counter(), {}
         for way, half in zip(ways, halves[:: 1 if number % 2 else -1], strict=True):
             command = [sys.executable, "-m", "me5", "bulk", str(source), "--out", str(work / f"{way}-{number}")]
-            command += [
-                *ways[way],
-                "--part-texts",
-                str(options.ray_passages // 10),
-                "--threads",
-                str(len(half)),
-                "--quiet",
-            ]
+            command += ["--part-texts", str(options.ray_passages // 10), "--threads", str(len(half)), "--quiet"]
+            command += ways[way]
             running[way] = subprocess.Popen([*AGAIN, *command], preexec_fn=partial(os.sched_setaffinity, 0, half))
         while running:
             time.sleep(0.1)
@@ -140,21 +135,18 @@ def on_ray(work: Path, options: argparse.Namespace) -> dict[str, Any]:
                 figures["seconds_with_start"][way].append(perf_counter() - started)
         for way in ways:
             done = commits(open_job(folder_of(str(work / f"{way}-{number}"))))
-            figures["seconds"][way].append(max(each.ended for each in done) - min(each.started for each in done))
-            figures["seconds_in_parts"][way].append(sum(each.seconds for each in done))
-        print(
-            {name: {way: round(value[-1], 1) for way, value in by.items()} for name, by in figures.items()}, flush=True
-        )
+            whole = max(each.ended for each in done) - min(each.started for each in done)
+            figures["seconds"][way].append(whole)
+            figures["seconds_between_parts"][way].append(whole - sum(each.seconds for each in done))
+            ends[way] += np.diff(sorted(each.ended for each in done)).tolist()
+        print("round", number, json.dumps(figures), flush=True)
     tables = [pq.read_table(work / f"{way}-0" / "data", columns=["vector"]) for way in ways]
-    ratios = [ray / plain for ray, plain in zip(figures["seconds"]["ray"], figures["seconds"]["plain"], strict=True)]
-    pairs = {way: zip(figures["seconds"][way], figures["seconds_in_parts"][way], strict=True) for way in ways}
-    between = {way: median(whole - inside for whole, inside in pair) for way, pair in pairs.items()}
     return {
         "passages": options.ray_passages,
         "parts": len(done),
         **figures,
-        "overhead": float(np.exp(np.mean(np.log(ratios)))) - 1,
-        "ms_between_parts": {way: 1000 * seconds / (len(done) - 1) for way, seconds in between.items()},
+        # Of each part, from the end of the one before: while the first is at work, Ray's own processes still start.
+        "overhead": median(ray / plain for ray, plain in zip(ends["ray"], ends["plain"], strict=True)) - 1,
         "vectors_equal": tables[0].equals(tables[1]),
     }
 

@@ -5,8 +5,9 @@ import random
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -259,3 +260,23 @@ def test_a_worker_of_another_kind_is_needed(tmp_path, embedder):
     (tmp_path / "t.txt").write_text("x\ny\n")
     with pytest.raises(InputError, match="workers load the model themselves; pass a Model"):
         run(tmp_path / "t.txt", tmp_path / "out", model=embedder, ray="local")
+
+
+def test_a_cluster_that_is_lost_is_one_sentence(monkeypatch):
+    class Lost:
+        error = LookupError
+
+        def __init__(self, *arguments):
+            pass
+
+        def close(self):
+            closed.append(True)
+
+    closed = []
+    monkeypatch.setattr(cluster, "_connected", lambda address: nullcontext())
+    monkeypatch.setattr(cluster, "Cluster", Lost)
+    job = SimpleNamespace(folder=SimpleNamespace(url="s3://b/out"))
+    message = "the Ray cluster is lost: no head. What is committed is done; me5 bulk resume s3://b/out does the rest"
+    with pytest.raises(InputError, match=message), cluster.cluster(job, Model(), "auto", 1, 1, print):
+        raise LookupError("no\nhead")
+    assert closed

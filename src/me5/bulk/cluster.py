@@ -52,6 +52,7 @@ class Cluster:
         import ray
 
         self._ray: Any = ray
+        self.error: type[Exception] = self._ray.exceptions.RayError
         self._shape = _shape(model, workers, _rooms(self._ray.nodes(), "CPU" if _on_cpu(model) else "GPU"))
         self.size = min(self._shape.size, parts)
         self._given = job.folder.url, job.manifest.plan, model.device, self._shape.threads
@@ -86,8 +87,9 @@ class Cluster:
 
     def close(self) -> None:
         """End all workers at once, whatever they are doing."""
-        for worker in [*self._idle, *(worker for worker, _ in self._calls.values())]:
-            self._ray.kill(worker)
+        with suppress(self.error):  # where Ray itself has ended
+            for worker in [*self._idle, *(worker for worker, _ in self._calls.values())]:
+                self._ray.kill(worker)
 
     def _start(self) -> None:
         memory = {"memory": int(self._memory * _HEADROOM)} if self._memory else {}
@@ -107,7 +109,7 @@ class Cluster:
         worker, number = self._calls.pop(reference)
         try:
             said = self._ray.get(reference)
-        except self._ray.exceptions.RayError as error:
+        except self.error as error:
             return self._died(worker, number, error)
         if number is None and said is not None:
             raise InputError(said)
@@ -155,7 +157,7 @@ class Cluster:
             )  # fmt: skip
 
     def _hear(self, reference: Any) -> None:
-        with suppress(self._ray.exceptions.RayError):  # the worker has died, which the end of its attempt tells
+        with suppress(self.error):  # the worker has died, which the end of its attempt tells
             self._advance(*self._ray.get(reference))
 
 
@@ -214,6 +216,11 @@ def cluster(
         pool = Cluster(job, model, workers, parts, advance)
         try:
             yield pool
+        except pool.error as error:
+            raise InputError(
+                f"the Ray cluster is lost: {_why(error)}. What is committed is done; me5 bulk resume {job.folder.url} "
+                "does the rest"
+            ) from error
         finally:
             pool.close()
 
