@@ -81,6 +81,8 @@ def test_an_empty_question_is_an_error(filled, question):
     for by in ("both", "vectors", "words"):
         with pytest.raises(InputError, match=r"the question is empty .*: ask something"):
             filled.search(question, by=by)
+    with pytest.raises(InputError, match="has 10,001 characters; a search by words looks up at most 10,000"):
+        filled.search("x" * 10_001)
     with pytest.raises(InputError, match="a question is a string, got list"):
         filled.search([question])
 

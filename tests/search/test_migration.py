@@ -29,6 +29,7 @@ Store.add = counted
 sys.argv[:1] = ["me5", "index"]
 main()
 """
+CHECK = "import sys; from me5.cli import main; sys.argv[1:] = ['index', 'check', sys.argv[2], '--json']; main()"
 QUESTION = "what is bread made of?"
 
 
@@ -169,6 +170,8 @@ def test_given_up_nothing_is_left_of_it(docs, index, tmp_path):
         index.add_documents({f"{n}": Document(f"{n} loaves of bread.") for n in range(300)})
     assert migrate(tmp_path / "my.lance", "-p", "int8", program=KILLED).returncode == -signal.SIGKILL
     assert "passages-2" in tables(index)
+    told = migrate(tmp_path / "my.lance", program=CHECK)
+    assert "192 of 300 there" in json.loads(told.stdout)["migrating_to"], told.stderr
     assert migrate(tmp_path / "my.lance", "--give-up").returncode == 0
     assert tables(index) == {"files", "roots", "passages"}
     nothing = migrate(tmp_path / "my.lance", "--give-up")
