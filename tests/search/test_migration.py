@@ -1,6 +1,7 @@
 """A store brought over to another model: what is the same after it, what is served meanwhile, and what a kill costs."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -157,7 +158,7 @@ def test_killed_it_serves_the_old_model_and_goes_on_where_it_was(docs, index, em
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout)
     assert (told["precision"], told["passages"] + told["kept"]) == ("int8", 300)
-    assert told["kept"] == 64 + 128
+    assert 2 * 64 <= told["kept"] < 300, "two batches, of a size that depends on how long they take"
     small = Index.open(tmp_path / "my.lance")
     assert small.settings.precision == "int8"
     whole = Index.open(tmp_path / "whole.lance", Embedder.load(precision="int8"), create=True)
@@ -171,7 +172,7 @@ def test_given_up_nothing_is_left_of_it(docs, index, tmp_path):
     assert migrate(tmp_path / "my.lance", "-p", "int8", program=KILLED).returncode == -signal.SIGKILL
     assert "passages-2" in tables(index)
     told = migrate(tmp_path / "my.lance", program=CHECK)
-    assert "192 of 300 there" in json.loads(told.stdout)["migrating_to"], told.stderr
+    assert re.search(r"1(28|92) of 300 there", json.loads(told.stdout)["migrating_to"]), told.stderr
     assert migrate(tmp_path / "my.lance", "--give-up").returncode == 0
     assert tables(index) == {"files", "roots", "passages"}
     nothing = migrate(tmp_path / "my.lance", "--give-up")
