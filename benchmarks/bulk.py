@@ -273,13 +273,13 @@ def main() -> None:
         for name in options.stages.split(","):
             figures[name] = stages[name](work, options)
             print(name, json.dumps(figures[name]), flush=True)
+            figures["load_at_end"] = os.getloadavg()
+            if options.out:
+                path = Path(options.out) / f"bulk_{machine.slug()}_{figures['date']}.json"
+                path.write_text(json.dumps(figures, indent=1) + "\n")
             for left in work.iterdir():
                 if left.is_dir():
                     shutil.rmtree(left)
-    figures["load_at_end"] = os.getloadavg()
-    if options.out:
-        path = Path(options.out) / f"bulk_{machine.slug()}_{figures['date']}.json"
-        path.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":
