@@ -13,7 +13,6 @@ its own.
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -45,6 +44,7 @@ from me5.bulk.finish import finish
 from me5.bulk.folders import folder_of
 from me5.bulk.job import Job, open_job
 from me5.bulk.manifest import Settings
+from me5.bulk.part import peak_memory
 from me5.bulk.status import status
 from me5.checkpoint import resolve
 from me5.engine.base import Engine
@@ -169,8 +169,7 @@ def one_job(source: str, out: str) -> None:
     """A job without an engine; prints what it took."""
     started = perf_counter()
     result = run(source, out, model=Embedder(resolve(None), NoEngine()))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-    print(json.dumps({"parts": result.parts, "peak_mb": peak, "seconds": perf_counter() - started}))
+    print(json.dumps({"parts": result.parts, "peak_mb": peak_memory() / 1e6, "seconds": perf_counter() - started}))
 
 
 def jobs(work: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -204,7 +203,7 @@ def _job(work: Path, one: Path, rows: int, real: int) -> dict[str, Any]:
         status(job)
     with _timed(figures, "finish"):
         finish(job)
-    figures["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    figures["peak_mb"] = peak_memory() / 1e6
     return figures
 
 

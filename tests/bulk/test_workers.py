@@ -3,6 +3,8 @@
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 
@@ -100,3 +102,10 @@ def test_an_embedder_cannot_be_shared_with_workers(tmp_path, embedder):
     (tmp_path / "t.txt").write_text("x\ny\n")
     with pytest.raises(InputError, match="workers load the model themselves; pass a Model"):
         run(tmp_path / "t.txt", tmp_path / "out", model=embedder, workers=2, part_texts=1)
+
+
+def test_the_memory_of_a_worker_is_not_that_of_its_driver():
+    held = b"x" * (600 << 20)
+    code = "from me5.bulk.part import peak_memory; print(peak_memory())"
+    told = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    assert 10 << 20 < told < len(held)

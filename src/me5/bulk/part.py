@@ -1,13 +1,14 @@
 """One attempt at a part: reader thread → embedder → writer thread, joined by short queues; then the commit."""
 
 import os
-import resource
+import re
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice, repeat
+from pathlib import Path
 from typing import IO, Any
 
 from me5.bulk import dataset, inputs, table
@@ -78,10 +79,17 @@ def attempt(job: Job, part: Part, reader: Reader, embedder: TextEmbedder, advanc
         part=part.number, data=data, errors=errors if writer.errors else None, fragment=fragment,
         texts=writer.rows, refused=writer.refused, bytes=_checked_size(job, data, part.rows),
         started=started, ended=time.time(), seconds=time.perf_counter() - clock, host=socket.gethostname(),
-        memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, **asdict(tally),
+        memory=peak_memory(), **asdict(tally),
     )  # fmt: skip
     commit(job, done)
     return done
+
+
+def peak_memory() -> int:
+    """The most memory that this process has had, in bytes."""
+    # Not ru_maxrss, which Linux starts at what the parent held.
+    found = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 class _Writer:
