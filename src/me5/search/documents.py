@@ -29,10 +29,10 @@ class Section:
 class Document:
     """A text with its title.
 
-    `at` is its place where a file holds several: the page of a PDF (from 1), the line of JSONL or CSV (from 1), the row
-    of Parquet (from 0). `sections` cover what is to be searched; without any it is the whole text. `metadata` is kept
-    as JSON; dates become strings in ISO form. `language` is what the file states: a code such as `de` or `de-AT`, or a
-    name such as `German`.
+    `at` is its place where a file holds several: the page of a PDF and the chapter of an EPUB (from 1), the line of
+    JSONL or CSV (from 1), the row of Parquet (from 0). `sections` cover what is to be searched; without any it is the
+    whole text. `metadata` is kept as JSON; dates become strings in ISO form. `language` is what the file states: a code
+    such as `de` or `de-AT`, or a name such as `German`.
     """
 
     text: str

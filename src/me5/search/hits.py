@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 # What the place of a document in its file is called.
-_PLACES: Mapping[str, str] = {"pdf": "page", "jsonl": "line", "csv": "line", "parquet": "row"}
+_PLACES: Mapping[str, str] = {"pdf": "page", "epub": "chapter", "jsonl": "line", "csv": "line", "parquet": "row"}
 
 
 @dataclass(frozen=True)

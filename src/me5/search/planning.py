@@ -150,7 +150,7 @@ class Forecast:
 
     # Until something is known of a kind, as much as this many bytes of it say.
     _BELIEF = 1 << 16
-    _TOKENS_PER_BYTE: Mapping[str, float] = {"pdf": 0.02, "docx": 0.05}
+    _TOKENS_PER_BYTE: Mapping[str, float] = {"pdf": 0.02, "docx": 0.05, "epub": 0.1}
     _ELSE = 0.25
 
     def __init__(self, sizes: Mapping[str, float]) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from me5.errors import InputError
 from me5.files.compression import bare_name, is_packed
 from me5.search.documents import Complain, Document, NoTextError
-from me5.search.readers import docx, html, markdown, notebook, pdf, plain, tables
+from me5.search.readers import docx, epub, html, markdown, notebook, pdf, plain, tables
 from me5.search.readers.tables import Columns
 
 # Raised when readers or the splitter make something else of the same file: files that are indexed are then read again.
@@ -54,13 +54,14 @@ _KINDS: Mapping[Kind, str] = {
     Kind("notebook", _whole(notebook.read), _SAFE): ".ipynb",
     Kind("pdf", _read_pdf, 0): ".pdf",
     Kind("docx", _whole(docx.read), 0): ".docx",
+    Kind("epub", _whole(epub.read), 0): ".epub",
     Kind("jsonl", tables.read): ".jsonl .ndjson",
     Kind("csv", tables.read): ".csv .tsv",
     Kind("parquet", tables.read, 0): ".parquet",
     Kind("code", _whole(plain.read_code)): _CODE,
 }
 # Kinds whose line breaks mean something; in the others they may only fill a page.
-LINES = ("code", "html", "docx", "markdown", "notebook")
+LINES = ("code", "html", "docx", "epub", "markdown", "notebook")
 BY_SUFFIX: Mapping[str, Kind] = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suffixes.split()}
 
 
