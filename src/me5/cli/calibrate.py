@@ -25,7 +25,7 @@ Target = Annotated[
 ]
 Pairs = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[PAIRS…]", help="Labelled pairs: files and folders. For a store there may be none."),
+    typer.Argument(metavar="PAIRS…", help="Labelled pairs: files and folders. For a store there may be none."),
 ]
 Out = Annotated[
     str | None,

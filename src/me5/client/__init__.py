@@ -172,7 +172,7 @@ class Client(_Service[Rows]):
         """What a service started with `--search` answers: `hits`, best first, and more (docs/search.md).
 
         `options` are further fields of `POST /v1/search`: language, source, filter, by, weight, group, fold,
-        highlight, task.
+        highlight, task, min_probability, max_risk.
         """
         return read_object(self._send(self._question(question, k, options)))
 

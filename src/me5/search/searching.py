@@ -96,7 +96,9 @@ def find(
         found = _ranked(snapshot, question, by, vector, count, deadline, told=scale is not None)
         fitting = found if scale is None else scale.of(found)
         hits = folded(fitting, question.k, fold=question.fold, group=question.group)
-        if len(hits) >= question.k or len(found) < count:
+        # Among the nearest, whatever comes after one that does not fit does not fit either.
+        ended = len(found) < count or (by == "vectors" and len(fitting) < len(found))
+        if len(hits) >= question.k or ended:
             break
     return hits
 
