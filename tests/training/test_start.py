@@ -64,6 +64,22 @@ def sequences() -> object:
     return concatenate([rng.integers(5, 50, size=length) for length in (9, 7, 7, 2)], 2)
 
 
+def test_frozen_words_stay_and_the_rest_learns(folder, tmp_path) -> None:
+    settings = Network(start=str(folder), max_tokens=32, dropout=0.0, freeze_words=True)
+    encoder, before = start(settings, 1).encoder, start(settings, 1).encoder
+    optimizer = open_optimizer(encoder, OptimizerSettings(rate=0.1, warmup=0))
+    set_rates(optimizer, OptimizerSettings(rate=0.1, warmup=0), 0, 4)
+    encoder.embed(sequences())[:, 0].sum().backward()
+    optimizer.step()
+    for (name, now), then in zip(encoder.named_parameters(), before.parameters(), strict=True):
+        assert torch.equal(now, then) == (name == "words.weight"), name
+    save_state(tmp_path / "state", encoder, optimizer, 1)
+    resumed = start(settings, 2).encoder
+    load_state(tmp_path / "state", resumed, open_optimizer(resumed, OptimizerSettings(rate=0.1)))
+    with torch.no_grad():
+        assert torch.equal(resumed.embed(sequences()), encoder.embed(sequences()))
+
+
 def test_adapters_alone_learn_and_then_are_merged(folder, tmp_path) -> None:
     settings = Network(start=str(folder), max_tokens=32, dropout=0.0, lora=Lora(rank=2, alpha=8))
     begun = start(settings, 1)

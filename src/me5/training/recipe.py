@@ -57,7 +57,8 @@ class Network(_Settings):
 
     `tokenizer` is a folder with a tokenizer.json, for random weights. `prompts` is the style of prompts; left out, the
     checkpoint's own, else instruct. `dropout` left out is the checkpoint's own, or 0.1; `attention_dropout` is that of
-    attention weights, the same unless given: at 0 GPUs have their fastest attention.
+    attention weights, the same unless given: at 0 GPUs have their fastest attention. `freeze_words` keeps the word
+    table as it is.
     """
 
     start: str = "random"
@@ -68,6 +69,7 @@ class Network(_Settings):
     dropout: Beta | None = None
     attention_dropout: Beta | None = None
     checkpointing: Switch = False
+    freeze_words: Switch = False
     lora: Lora | None = None
 
     @model_validator(mode="after")
@@ -76,6 +78,8 @@ class Network(_Settings):
             raise ValueError('start = "random" needs a shape and a tokenizer')
         if self.start != "random" and (self.shape or self.tokenizer):
             raise ValueError("shape and tokenizer belong to a checkpoint; leave them out, or start from 'random'")
+        if self.freeze_words and self.start == "random":
+            raise ValueError("freeze_words would keep random words; start from a checkpoint")
         return self
 
 
@@ -235,6 +239,8 @@ class Recipe(_Settings):
             raise ValueError(
                 "a teacher's vectors take the place of documents: batch.negatives and loss.distillation must be 0"
             )
+        if self.model.freeze_words and self.optimizer.words_rate:
+            raise ValueError("optimizer.words_rate is the rate of words that model.freeze_words keeps; choose one")
         for taught, steps in self.shares().items():
             if steps and not any(entry.weight for entry in self.data if entry.serves(taught=taught)):
                 which = "that learn the teacher's vectors" if taught else "that contrast pairs"

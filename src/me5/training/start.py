@@ -70,6 +70,8 @@ def start(settings: Network, seed: int) -> Start:
         encoder = load(replace(checkpoint, config=config))
         file, own = checkpoint.tokenizer, checkpoint.prompts
     encoder.checkpointing = settings.checkpointing
+    if settings.freeze_words:
+        encoder.words.weight.requires_grad_(requires_grad=False)
     if settings.lora is not None:
         _adapt(encoder, settings.lora)
     tokenizer = Tokenizer(file, config.max_tokens, lower_case=config.lower_case)

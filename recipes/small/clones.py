@@ -27,5 +27,5 @@ def convert(name: str, description: str | None, translations: Callable[[Path], I
         for english, text, language, source, licence in translations(arguments.clone)
         if english.strip() and text.strip()
     )
-    made = write_dataset(arguments.out, examples, step={"made by": f"recipes/mini, {name}"}, repeats="merge")
+    made = write_dataset(arguments.out, examples, step={"made by": f"recipes/small, {name}"}, repeats="merge")
     print(dict(made.counts))
