@@ -55,7 +55,7 @@ package:  ## Install the package as a user would, and run it
 	cd build/user && HF_HUB_OFFLINE=1 bin/me5 demo --quiet && bin/me5 verify --precision f32 --quiet
 	cd build/user && bin/me5 serve 2>&1 | grep -q "pip install 'me5\[serve\]'"  # an extra that is missing is named
 	build/user/bin/pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt '.[serve]'
-	cd build/user && (timeout 10 bin/me5 serve --port 0 || test $$? = 124) 2>&1 | grep -q '"serving".*"me5-mini"'
+	cd build/user && (timeout 10 bin/me5 serve --port 0 || test $$? = 124) 2>&1 | grep -q '"serving".*"me5-small"'
 
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

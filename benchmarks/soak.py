@@ -174,7 +174,7 @@ def soak(args: argparse.Namespace, scratch: Path) -> tuple[list[tuple], dict[str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=BUNDLED, help="folder (default: the bundled model)")
-    parser.add_argument("--name", default="me5-mini", help="the model's name in the file names")
+    parser.add_argument("--name", default="me5-small", help="the model's name in the file names")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--every", type=float, default=1.0, help="seconds between two samples")
     parser.add_argument("--threads", type=int, default=len(machine.cpus()), help="of the engine, and processors")

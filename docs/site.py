@@ -26,9 +26,9 @@ OUTSIDE = {
     "benchmarks/results/README.md": "results.md",
     "clients/node/README.md": "node.md",
     "recipes/e5/README.md": "recipe-e5.md",
-    "recipes/mini/README.md": "recipe-mini.md",
+    "recipes/small/README.md": "recipe-small.md",
     "recipes/toy/README.md": "recipe-toy.md",
-    "src/me5/models/mini/README.md": "me5-mini.md",
+    "src/me5/models/small/README.md": "me5-small.md",
 }
 # Code, which is left alone, or a link.
 LINK = re.compile(r"^```.*?^```|`[^`\n]+`(?!\])|\[(?P<label>[^\]]*)\]\((?P<target>[^)\s]+)\)", re.MULTILINE | re.DOTALL)

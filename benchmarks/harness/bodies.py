@@ -16,8 +16,8 @@ ROUTES: tuple[Route, ...] = (
     ("/embed_all", "inputs", {}),
     ("/tokenize", "inputs", {}),
     ("/decode", "ids", {}),
-    ("/v2/embed", "texts", {"model": "me5-mini", "input_type": "search_query"}),
-    ("/v1/embed", "texts", {"model": "me5-mini", "input_type": "search_document"}),
+    ("/v2/embed", "texts", {"model": "me5-small", "input_type": "search_query"}),
+    ("/v1/embed", "texts", {"model": "me5-small", "input_type": "search_document"}),
     ("/v1/score", "documents", {"queries": ["a"], "details": True}),
     ("/v1/score", "queries", {"documents": ["a"]}),
     ("/similarity", "inputs", {}),
@@ -123,7 +123,7 @@ def refused(size: int = MIB) -> Iterator[tuple[str, str, bytes]]:
         if path != "/similarity":  # which looks at no model
             yield "a long name", path, body({**small, "model": string(b"a", size)})
         yield "a huge number", path, body({**small, "dimensions": b"9" * 5000, "k": b"9" * 5000, "task": b"9" * 5000})
-    cohere = {"model": b'"me5-mini"', "input_type": b'"search_query"'}
+    cohere = {"model": b'"me5-small"', "input_type": b'"search_query"'}
     for item in (b"1", b'"float"', b"null"):
         yield "embedding types", "/v2/embed", body({**cohere, "texts": b'["a"]', "embedding_types": many(item, size)})
     yield "inputs of Cohere's", "/v2/embed", body({**cohere, "inputs": many(b"1", size)})

@@ -16,12 +16,12 @@ ask() {
 ask /v1/score '{"queries": ["how tall is K2?", "南瓜的家常做法"], "documents": ["K2 rises to 8,611 metres.", "清炒南瓜丝"]}'
 
 # OpenAI's: the side is a field, or the end of the model's name.
-ask /v1/embeddings '{"model": "me5-mini", "input": "how tall is K2?", "side": "query"}'
-ask /v1/embeddings '{"model": "me5-mini:document", "input": ["K2 rises to 8,611 metres."], "encoding_format": "base64"}'
+ask /v1/embeddings '{"model": "me5-small", "input": "how tall is K2?", "side": "query"}'
+ask /v1/embeddings '{"model": "me5-small:document", "input": ["K2 rises to 8,611 metres."], "encoding_format": "base64"}'
 
 # That of text-embeddings-inference, and Cohere's.
 ask /embed '{"inputs": "how tall is K2?", "prompt_name": "query"}'
-ask /v2/embed '{"model": "me5-mini", "input_type": "search_query", "texts": ["how tall is K2?"]}'
+ask /v2/embed '{"model": "me5-small", "input_type": "search_query", "texts": ["how tall is K2?"]}'
 
 # Raw float32, the fastest way.
 curl --silent --show-error --fail-with-body "$url/v1/embeddings" \

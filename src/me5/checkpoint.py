@@ -15,10 +15,13 @@ from typing import Any, Literal
 
 from me5 import catalog, hub
 from me5.errors import CheckpointError
+from me5.gguf import header
+from me5.gguf.network import network
 from me5.prompts import Prompts, from_sentence_transformers
 
 Body = Literal["xlm-roberta", "bert"]
 Pooling = Literal["mean", "cls"]
+BUNDLED_FILE = Path(__file__).parent / "models" / "small" / f"{catalog.BUNDLED}.gguf"
 SUPPORTED = (
     "me5 reads XLM-RoBERTa (model_type xlm-roberta) and BERT (model_type bert) encoders with absolute positions, "
     "exact GELU, mean or CLS pooling and Normalize, such as the models that `me5 models` lists"
@@ -92,7 +95,7 @@ def resolve(model: str | Path | None = None, *, revision: str | None = None, pro
     Raises `CheckpointError` for one that is incomplete or not supported, `DownloadError` for an unreachable hub.
     """
     if model is None or str(model).lower() == catalog.BUNDLED:
-        return read_folder(Path(__file__).parent / "models" / "mini", name=catalog.BUNDLED)
+        return read_gguf(BUNDLED_FILE, name=catalog.BUNDLED)
     folder = Path(model).expanduser()
     if folder.is_dir() or (is_gguf(folder) and folder.is_file()):
         return read(folder)
@@ -141,10 +144,6 @@ def read_folder(folder: Path, *, name: str | None = None) -> Checkpoint:
 
 def read_gguf(path: Path, *, name: str | None = None) -> Checkpoint:
     """Read a GGUF file's settings."""
-    # Imported here: most models are folders, and the gguf package takes 0.08 s.
-    from me5.gguf import header
-    from me5.gguf.network import network
-
     found = network(header.read(path))
     known = next((model for each in (name, *found.names) if each and (model := catalog.find(each))), None)
     return Checkpoint(

@@ -10,6 +10,8 @@ from typing import Any
 
 from me5._version import __version__
 from me5.checkpoint import ModelConfig, is_gguf
+from me5.gguf import header
+from me5.gguf import tokenizer as tokenizers
 from me5.prompts import Prompts, to_sentence_transformers
 
 # transformers builds its tokenizer from these; they lie beside the tokenizer.json that they belong to.
@@ -59,10 +61,6 @@ def write_tokenizer(folder: Path, source: Path, max_tokens: int) -> None:
             if (source.parent / name).is_file():
                 shutil.copyfile(source.parent / name, folder / name)
         return
-    # Imported here: most models are folders, and the gguf package takes 0.08 s.
-    from me5.gguf import header
-    from me5.gguf import tokenizer as tokenizers
-
     terms = tokenizers.read(header.read(source))
     tokenizer = tokenizers.build(terms)
     tokenizer.save(str(folder / "tokenizer.json"))

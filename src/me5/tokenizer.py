@@ -26,6 +26,7 @@ import tokenizers
 
 from me5.checkpoint import is_gguf
 from me5.errors import CheckpointError, InputError
+from me5.gguf import tokenizer as gguf
 from me5.texts import check_text
 
 Truncation = Literal["end", "start", "chunk", "error"]
@@ -130,7 +131,7 @@ class Tokenizer:
     """A tokenizer.json, or the tokenizer in a GGUF file, and the model's limit in tokens."""
 
     def __init__(self, path: Path, max_tokens: int, *, lower_case: bool = False) -> None:
-        self._tokenizer = _open(path)
+        self._tokenizer = copy.deepcopy(_open(path)) if lower_case else _open(path)
         # Published files carry limits and padding of their own (all-MiniLM-L6-v2: 128 tokens, padded to 128).
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -369,10 +370,7 @@ class Tokenizer:
 
 def _open(path: Path) -> tokenizers.Tokenizer:
     if is_gguf(path):
-        # Imported here: most models are folders, and the gguf package takes 0.08 s.
-        from me5.gguf.tokenizer import load
-
-        return load(path)
+        return gguf.load(path)
     try:
         return tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception

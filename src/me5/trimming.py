@@ -18,6 +18,7 @@ from me5.checkpoint import Checkpoint, is_gguf
 from me5.embedder import Embedder
 from me5.errors import CheckpointError, InputError
 from me5.files.atomic import scratch
+from me5.gguf import tokenizer as gguf
 from me5.progress import Advance
 from me5.prompts import NONE, TASKS
 from me5.tokenizer import Report, Tokenizer
@@ -46,11 +47,15 @@ def count(checkpoint: Checkpoint, texts: Iterable[tuple[str, str]], advance: Adv
     source = iter(texts)
     while block := list(islice(source, _BLOCK)):
         number += len(block)
-        tokens = 0
+        found: dict[str, list[npt.NDArray[Any]]] = {}
         for (language, _), (ids, _) in zip(block, tokenizer.bare([text for _, text in block]), strict=True):
-            tokens += len(ids)
+            found.setdefault(language, []).append(np.asarray(ids, np.int64))
+        tokens = 0
+        for language, parts in found.items():
+            together = np.concatenate(parts)
+            tokens += len(together)
             counts = by_language.setdefault(language, np.zeros(size, np.int64))
-            counts += np.bincount(ids, minlength=size)
+            np.add.at(counts, together, 1)  # the vocabulary is far larger than a block
         if advance is not None:
             advance(len(block), tokens)
     if not number:
@@ -61,8 +66,9 @@ def count(checkpoint: Checkpoint, texts: Iterable[tuple[str, str]], advance: Adv
 def choose(checkpoint: Checkpoint, usage: Usage, *, cover: float = 1.0, pieces: int | None = None) -> Int64:
     """The ids that stay, int64, rising: special tokens, prompts, all characters that occur, frequent pieces.
 
-    Pieces stay until they cover a share of the tokens (`cover`, above 0 up to 1), or there are so many (`pieces`).
-    Raises `InputError` where `pieces` has no room for special tokens and characters.
+    Pieces stay until they cover a share of the tokens (`cover`, above 0 up to 1). With `pieces`, so many stay, or all
+    that there are: the frequent ones first, then other single characters, then the likeliest by the tokenizer's own
+    scores. Raises `InputError` where `pieces` has no room for special tokens and characters.
     """
     if not 0 < cover <= 1:
         raise InputError(f"cover is {cover}, expected a share above 0, up to 1")
@@ -79,10 +85,12 @@ def choose(checkpoint: Checkpoint, usage: Usage, *, cover: float = 1.0, pieces: 
     order = order[usage.counts[order] > 0]
     covered = np.cumsum(usage.counts[order]) / usage.counts.sum()
     order = order[: int(np.searchsorted(covered, cover - 1e-12)) + 1]
+    kept = np.array([*sorted(needed), *order], np.int64)
     if pieces is not None:
-        others = order[~np.isin(order, [*needed])]
-        order = others[: pieces - len(needed)]
-    return np.union1d(order, np.array([*needed], np.int64)).astype(np.int64)
+        kept = np.concatenate([kept, _likeliest(content["model"], names)])
+    # Each once, in this order.
+    _, first = np.unique(kept, return_index=True)
+    return np.sort(kept[np.sort(first)][:pieces])
 
 
 @contextmanager
@@ -112,10 +120,7 @@ def compare(before: Embedder, after: Embedder, texts: Sequence[str]) -> tuple[Fl
 def _content(checkpoint: Checkpoint) -> dict[str, Any]:
     """tokenizer.json, or what would stand there."""
     if is_gguf(checkpoint.tokenizer):
-        # Imported here: it loads the gguf package, which takes 0.08 s.
-        from me5.gguf.tokenizer import load
-
-        text = load(checkpoint.tokenizer).to_str()
+        text = gguf.load(checkpoint.tokenizer).to_str()
     else:
         text = checkpoint.tokenizer.read_text(encoding="utf-8")
     content: dict[str, Any] = json.loads(text)
@@ -152,6 +157,13 @@ def _characters(names: Sequence[str], counts: Int64) -> set[int]:
     """The pieces of one character that the texts' characters are, so that what could be read still can be."""
     used = set("".join(names[at].removeprefix("##") for at in np.flatnonzero(counts).tolist()))
     return {at for at, name in enumerate(names) if len(bare := name.removeprefix("##")) == 1 and bare in used}
+
+
+def _likeliest(model: Mapping[str, Any], names: Sequence[str]) -> Int64:
+    """Every id: single characters, then by falling score; WordPiece has none, and its ids fall in frequency."""
+    single = np.array([len(name.removeprefix("##")) == 1 for name in names])
+    scores = np.array([score for _, score in model["vocab"]] if model["type"] == "Unigram" else [0.0] * len(names))
+    return np.lexsort((-scores, ~single)).astype(np.int64)
 
 
 def _shrunk(content: dict[str, Any], kept: Int64) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from safetensors.numpy import save_file
 
 from me5.checkpoint import ModelConfig, is_gguf
 from me5.errors import CheckpointError
+from me5.gguf import header
+from me5.gguf.blocks import dequantize
 from me5.vectors import Float32
 
 # The file's name of each part of a layer, by ours. XLM-RoBERTa and BERT share them.
@@ -188,11 +190,7 @@ def _to_float32(array: npt.NDArray[Any], dtype: str) -> Float32:
         return (array.astype(np.uint32) << 16).view(np.float32)
     if dtype in _DTYPES:
         return array.astype(np.float32, copy=False)
-    # Imported here: it takes 0.08 s, which other files need not pay.
-    from gguf import GGMLQuantizationType, dequantize
-
-    numbers: Float32 = dequantize(array, GGMLQuantizationType[dtype])
-    return numbers
+    return dequantize(array, dtype)
 
 
 def _read_header(path: Path) -> Iterator[tuple[str, _Stored]]:
@@ -215,9 +213,6 @@ def _read_header(path: Path) -> Iterator[tuple[str, _Stored]]:
 
 def _read_gguf(path: Path) -> Iterator[tuple[str, _Stored]]:
     """Every tensor of a GGUF file."""
-    # Imported here: it loads the gguf package, which takes 0.08 s.
-    from me5.gguf import header
-
     file = header.read(path)
     for name, tensor in file.tensors.items():
         yield (

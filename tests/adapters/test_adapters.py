@@ -176,7 +176,7 @@ def test_haystack_embedders(embedder):
         embedded = Me5DocumentEmbedder(embedder, ["title"]).run(documents)["documents"]
         store.write_documents(embedded)
         pipeline = Pipeline()
-        pipeline.add_component("question", Me5TextEmbedder("me5-mini"))
+        pipeline.add_component("question", Me5TextEmbedder("me5-small"))
         pipeline.add_component("retriever", InMemoryEmbeddingRetriever(store, top_k=1))
         pipeline.connect("question.embedding", "retriever.query_embedding")
         read_back = Pipeline.loads(pipeline.dumps(), allowed_modules=["me5.adapters.haystack"])
@@ -185,4 +185,4 @@ def test_haystack_embedders(embedder):
     assert documents[0].embedding is None
     titled = [f"T{n} {text}" for n, text in enumerate(TEXTS)]
     assert_same([document.embedding for document in embedded], embedder.encode_document(titled))
-    assert read_back.get_component("question").to_dict()["init_parameters"] == {"model": "me5-mini", "task": None}
+    assert read_back.get_component("question").to_dict()["init_parameters"] == {"model": "me5-small", "task": None}

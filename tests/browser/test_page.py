@@ -13,7 +13,7 @@ def test_scores_ranks_and_map_are_those_of_the_server(tab):
     assert "2 queries × 2 documents in" in tab.page.locator("#status").text_content(), (
         "an example is there to start with"
     )
-    assert "me5-mini" in tab.page.locator("#model").text_content()
+    assert "me5-small" in tab.page.locator("#model").text_content()
     for name in EXAMPLES:
         tab.example(name)
         reply = tab.ask(task={"Match translations": "bitext", "Same meaning?": "sts"}.get(name))

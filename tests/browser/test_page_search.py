@@ -24,7 +24,7 @@ def answer(site, **body):
 
 def test_results_come_as_you_type(tab):
     page = tab.page
-    assert "3 passages · me5-mini" in page.locator("#model").text_content()
+    assert "3 passages · me5-small" in page.locator("#model").text_content()
     assert tab.texts(".hit") == []
     page.locator("#question").press_sequentially("what is bread made of?", delay=5)
     tab.scored()

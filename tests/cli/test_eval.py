@@ -48,9 +48,9 @@ def test_results_have_mtebs_shape_and_tell_their_prompts(out: Path) -> None:
     found = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     names = ("pairs", "reranking", "retrieval", "sts", "tatoeba", "topics")
     assert found == [
-        "BM25/reranking.json", "BM25/retrieval.json", *(f"me5-mini (f32)/{name}.json" for name in names),
+        "BM25/reranking.json", "BM25/retrieval.json", *(f"me5-small (f32)/{name}.json" for name in names),
     ]  # fmt: skip
-    told = json.loads((out / "me5-mini (f32)" / "retrieval.json").read_text("utf-8"))
+    told = json.loads((out / "me5-small (f32)" / "retrieval.json").read_text("utf-8"))
     (entry,) = told["scores"]["test"]
     assert entry["hf_subset"] == "small"
     assert entry["main_score"] == entry["ndcg_at_10"]
@@ -59,21 +59,21 @@ def test_results_have_mtebs_shape_and_tell_their_prompts(out: Path) -> None:
     assert query["task"] == "Given a web search query, retrieve relevant passages that answer the query"
     assert document["text"] == ""
     read = {(r.model, r.subset.task): r for r in results.read(out)}
-    assert read["me5-mini (f32)", "pairs"].outcome.main == "max_ap"
-    assert read["me5-mini (f32)", "sts"].interval is not None
+    assert read["me5-small (f32)", "pairs"].outcome.main == "max_ap"
+    assert read["me5-small (f32)", "sts"].interval is not None
 
 
 def test_compare(out: Path) -> None:
-    shown = run("compare", str(out / "BM25"), str(out / "me5-mini (f32)"))
-    assert "A: BM25   B: me5-mini (f32)" in shown
-    told = json.loads(run("compare", str(out / "BM25"), str(out / "me5-mini (f32)"), "--json"))
+    shown = run("compare", str(out / "BM25"), str(out / "me5-small (f32)"))
+    assert "A: BM25   B: me5-small (f32)" in shown
+    told = json.loads(run("compare", str(out / "BM25"), str(out / "me5-small (f32)"), "--json"))
     assert [row["set"] for row in told["rows"]] == ["reranking/en", "retrieval/small"]
     assert told["rows"][1]["difference"] == pytest.approx(told["rows"][1]["b"] - told["rows"][1]["a"])
-    same = json.loads(run("compare", *[str(out / "me5-mini (f32)" / "retrieval.json")] * 2, "--json"))
+    same = json.loads(run("compare", *[str(out / "me5-small (f32)" / "retrieval.json")] * 2, "--json"))
     assert (same["rows"][0]["difference"], same["rows"][0]["p"]) == (0.0, 1.0)
     for paths, said in (
-        ((out, out), "holds results of BM25, me5-mini"),
-        ((out / "BM25", out / "me5-mini (f32)" / "sts.json"), "no set in common"),
+        ((out, out), "holds results of BM25, me5-small"),
+        ((out / "BM25", out / "me5-small (f32)" / "sts.json"), "no set in common"),
         ((out / "nowhere", out), "does not exist"),
     ):
         result = CliRunner().invoke(app, ["eval", "compare", *map(str, paths)])
@@ -118,7 +118,7 @@ def test_report_is_one_page_that_loads_nothing(out: Path, tmp_path: Path) -> Non
         assert (shown in text) == (shown != "published: LaBSE"), shown  # its mean is of 112 languages
     table = tmp_path / "table.md"
     run("report", str(out), "-o", str(table))
-    assert "| set | BM25 | me5-mini (f32) |" in table.read_text("utf-8")
+    assert "| set | BM25 | me5-small (f32) |" in table.read_text("utf-8")
     result = CliRunner().invoke(app, ["eval", "report", str(out), "-o", "page.pdf"])
     assert isinstance(result.exception, InputError)
 

@@ -73,7 +73,7 @@ def test_check_tells_what_is_there_and_measures_the_index(run):
     run("index", "docs", "--into", "my.lance", "--index-from", "2", "--passage-tokens", "16")
     code, output, _ = run("index", "check", "my.lance")
     assert code == 0
-    assert "model           me5-mini\n" in output
+    assert "model           me5-small\n" in output
     assert "languages       de 2, en 2\n" in output or "passages        " in output
     assert "recall@10 1.000 against exact search" in output
     code, output, _ = run("index", "check", "my.lance", "--json")

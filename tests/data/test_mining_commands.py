@@ -32,7 +32,7 @@ def pairs(tmp_path):
 
 
 def test_from_pairs_to_scored_negatives(tmp_path, pairs):
-    model = ("--model", "me5-mini", "--precision", "f32")
+    model = ("--model", "me5-small", "--precision", "f32")
     shown = run("filter", pairs, "--out", tmp_path / "consistent", "--top", 3, *model)
     assert "top 1" in shown
     assert "faq" in shown
@@ -43,7 +43,7 @@ def test_from_pairs_to_scored_negatives(tmp_path, pairs):
     mined = tmp_path / "mined"
     told = json.loads(
         run(
-            "mine", tmp_path / "consistent", "-o", mined, "-n", 2, "--percent-of-positive", 0, "--check", "me5-mini",
+            "mine", tmp_path / "consistent", "-o", mined, "-n", 2, "--percent-of-positive", 0, "--check", "me5-small",
             "--json", *model,
         )
     )  # fmt: skip
@@ -57,7 +57,7 @@ def test_from_pairs_to_scored_negatives(tmp_path, pairs):
         run(*again, "--overwrite", "--number", 3)
     assert "negatives" in run(*again, "--overwrite", "--number", 3, "--restart")
 
-    shown = run("score", mined, "--out", tmp_path / "scored", "--teacher", "me5-mini", "--precision", "f32")
+    shown = run("score", mined, "--out", tmp_path / "scored", "--teacher", "me5-small", "--precision", "f32")
     assert "positives" in shown
     scores = [relation.teacher_score for relation in Dataset.open(tmp_path / "scored").relations()]
     assert len(scores) > 6

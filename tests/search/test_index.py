@@ -229,9 +229,9 @@ def test_equal_passages_are_read_once(index, docs):
 
 def test_the_model_is_remembered_and_no_other_is_taken(filled, tmp_path, minilm, embedder):
     again = Index.open(tmp_path / "my.lance")
-    assert again.embedder.checkpoint.name == "me5-mini"
+    assert again.embedder.checkpoint.name == "me5-small"
     assert again.search("bread", 1)[0].id == filled.search("bread", 1)[0].id
-    with pytest.raises(InputError, match=r"made with me5-mini .*, got .*model .*cannot be compared"):
+    with pytest.raises(InputError, match=r"made with me5-small .*, got .*model .*cannot be compared"):
         Index.open(tmp_path / "my.lance", Embedder.load(minilm, prompts="none"))
     with pytest.raises(InputError, match="made with the prompts"):
         Index.open(tmp_path / "my.lance", Embedder.load(prompts="prefix"))
@@ -283,7 +283,7 @@ def test_a_model_is_given_by_name_or_by_a_function(tmp_path, xlmr, embedder):
     again = Index.open(tmp_path / "s", load)
     assert seen == [None], "a store loads its model when it needs it"
     assert (again.embedder, seen) == (embedder, [None, made.settings])
-    assert Index.open(tmp_path / "s", "me5-mini").embedder.checkpoint.name == "me5-mini"
+    assert Index.open(tmp_path / "s", "me5-small").embedder.checkpoint.name == "me5-small"
     with pytest.warns(PromptWarning):
         named = Index.open(tmp_path / "named", str(xlmr), create=True)
     assert named.settings.model == str(xlmr.resolve())

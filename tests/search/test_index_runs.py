@@ -279,7 +279,7 @@ def test_a_document_that_cannot_be_kept_is_named_before_any_is_indexed(index, do
 
 
 def test_a_store_does_not_decide_what_is_downloaded(index, tmp_path):
-    evil = StoreSettings.from_json(index.settings.to_json().replace('"me5-mini"', '"evil/model"'))
+    evil = StoreSettings.from_json(index.settings.to_json().replace('"me5-small"', '"evil/model"'))
     assert not evil.trusted
     store = Store.open(str(tmp_path / "my.lance"))
     store.settings = evil
@@ -289,7 +289,7 @@ def test_a_store_does_not_decide_what_is_downloaded(index, tmp_path):
         load(evil)
     known = index.settings.to_json()
     for name in ("intfloat/multilingual-e5-small", "ME5-MINI", str(tmp_path)):
-        assert StoreSettings.from_json(known.replace('"me5-mini"', f'"{name}"')).trusted
+        assert StoreSettings.from_json(known.replace('"me5-small"', f'"{name}"')).trusted
 
 
 @pytest.mark.parametrize(

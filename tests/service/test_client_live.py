@@ -86,7 +86,7 @@ def test_large_inputs_come_back_in_order(ask, server):
 def test_info_and_no_texts(ask, server):
     info = ask(server, "info")
     local = embedder()
-    assert (info["model_id"], info["dim"], info["precision"]) == ("me5-mini", local.dim, local.precision)
+    assert (info["model_id"], info["dim"], info["precision"]) == ("me5-small", local.dim, local.precision)
     assert info["max_input_length"] == local.max_seq_length
     assert ask(server, "encode_query", []).shape == (0, local.dim)
     with Client(server.url) as client:
@@ -99,7 +99,7 @@ def test_what_cannot_be_embedded_is_refused_as_the_embedder_refuses_it(ask, serv
     with pytest.raises(InputError, match="text 1 is None"):
         ask(server, "encode_query", ["a", None])
     with pytest.raises(InputError, match=r"'query' and .*'document'"):
-        ask(server, "encode_document", TEXTS, options={"model": "me5-mini:query"})
+        ask(server, "encode_document", TEXTS, options={"model": "me5-small:query"})
     with pytest.raises(InputError, match=r"at most 2,048 are read at once"):
         ask(server, "encode_document", ["a"] * 2100, options={"batch_size": 2100})
 
@@ -108,7 +108,7 @@ def test_models_that_are_not_there(ask, server, narrow_server):
     with pytest.raises(ServiceError, match=r"there is no model 'other' here.*, after 1 try") as caught:
         ask(server, "encode_query", TEXTS, options={"model": "other"})
     assert caught.value.status == 404
-    with pytest.warns(Me5Warning, match="the service says: there is no model 'other' here.*: me5-mini answered"):
+    with pytest.warns(Me5Warning, match="the service says: there is no model 'other' here.*: me5-small answered"):
         assert_same(ask(narrow_server, "encode_query", TEXTS, options={"model": "other"}), expected("query"))
 
 

@@ -19,7 +19,7 @@ def cohere_client(server):
 
 @pytest.mark.parametrize("input_type", COHERE_SIDES)
 def test_cohere(cohere_client, input_type):
-    reply = cohere_client.embed(model="me5-mini", input_type=input_type, texts=TEXTS, embedding_types=["float"])
+    reply = cohere_client.embed(model="me5-small", input_type=input_type, texts=TEXTS, embedding_types=["float"])
     assert_same(reply.embeddings.float_, expected(COHERE_SIDES[input_type]))
     assert reply.texts == TEXTS
     assert reply.meta.billed_units.input_tokens > 20
@@ -28,13 +28,13 @@ def test_cohere(cohere_client, input_type):
 
 @pytest.mark.parametrize("task", ["classification", "clustering"])
 def test_cohere_symmetric_types_name_a_task(cohere_client, task):
-    reply = cohere_client.embed(model="me5-mini", input_type=task, texts=TEXTS, embedding_types=["float"])
+    reply = cohere_client.embed(model="me5-small", input_type=task, texts=TEXTS, embedding_types=["float"])
     assert_same(reply.embeddings.float_, embedder().encode(TEXTS, task=task))
 
 
 def test_cohere_types(cohere_client):
     types = ["float", "int8", "uint8", "binary", "ubinary", "base64"]
-    reply = cohere_client.embed(model="me5-mini", input_type="search_query", texts=TEXTS, embedding_types=types)
+    reply = cohere_client.embed(model="me5-small", input_type="search_query", texts=TEXTS, embedding_types=types)
     vectors = expected("query")
     small = np.array(reply.embeddings.int8, np.float32)
     assert (np.abs(small).max(axis=1) == 127).all()
@@ -49,17 +49,17 @@ def test_cohere_types(cohere_client):
 
 def test_cohere_warns_of_truncation_or_refuses(cohere_client):
     cohere = pytest.importorskip("cohere")
-    ask = {"model": "me5-mini", "input_type": "search_document", "texts": ["a", "word " * 2000]}
+    ask = {"model": "me5-small", "input_type": "search_document", "texts": ["a", "word " * 2000]}
     assert "item 1" in cohere_client.embed(**ask).meta.warnings[0]
     with pytest.raises(cohere.BadRequestError, match="text 1 has"):
         cohere_client.embed(**ask, truncate="NONE")
     with pytest.raises(cohere.BadRequestError, match="text only"):
-        cohere_client.embed(model="me5-mini", input_type="image", images=["data:image/png;base64,AA=="])
+        cohere_client.embed(model="me5-small", input_type="image", images=["data:image/png;base64,AA=="])
 
 
 def test_cohere_reads_our_errors(cohere_client, locked_server, narrow_server):
     cohere = pytest.importorskip("cohere")
-    ask = {"model": "me5-mini", "input_type": "search_query", "texts": ["a"]}
+    ask = {"model": "me5-small", "input_type": "search_query", "texts": ["a"]}
     with pytest.raises(cohere.NotFoundError, match="there is no model"):
         cohere_client.embed(**{**ask, "model": "embed-v4.0"})
     locked = cohere.ClientV2(base_url=locked_server.url, api_key="wrong", max_retries=0)
@@ -76,7 +76,7 @@ def test_cohere_asyncio(server):
 
     async def vectors(input_type):
         async with cohere.AsyncClientV2(base_url=server.url, api_key=server.key) as client:
-            reply = await client.embed(model="me5-mini", input_type=input_type, texts=TEXTS)
+            reply = await client.embed(model="me5-small", input_type=input_type, texts=TEXTS)
             return reply.embeddings.float_
 
     for input_type, side in COHERE_SIDES.items():

@@ -31,7 +31,7 @@ def curl(server):
 
 @pytest.mark.parametrize("side", SIDES)
 def test_curl(curl, side):
-    openai = json.loads(curl("/v1/embeddings", {"model": f"me5-mini:{side}", "input": TEXTS}))
+    openai = json.loads(curl("/v1/embeddings", {"model": f"me5-small:{side}", "input": TEXTS}))
     assert_same([item["embedding"] for item in openai["data"]], expected(side))
     assert_same(json.loads(curl("/embed", {"inputs": TEXTS, "prompt_name": side})), expected(side))
     for path, body in (("/v1/embeddings", {"input": TEXTS}), ("/embed", {"inputs": TEXTS})):

@@ -67,7 +67,7 @@ def test_llama_index_text_embeddings_inference(server):
     # It puts a space between instruction and text, and strips both: the prompt without its last space is exact.
     prompt = embedder().prompts.prefix("query")
     embedding = tei.TextEmbeddingsInference(
-        model_name="me5-mini", base_url=server.url, query_instruction=prompt.rstrip(), auth_token=server.key
+        model_name="me5-small", base_url=server.url, query_instruction=prompt.rstrip(), auth_token=server.key
     )
     assert_same(embedding.get_query_embedding(TEXTS[0]), expected("query")[0])
     assert_same(embedding.get_text_embedding_batch(TEXTS), expected("document"))

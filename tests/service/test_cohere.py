@@ -15,7 +15,7 @@ TYPES = ["float", "int8", "uint8", "binary", "ubinary", "base64"]
 
 
 def ask(client, status=200, path="/v2/embed", **fields):
-    body = {"model": "me5-mini", "texts": TEXTS, "input_type": "search_query", **fields}
+    body = {"model": "me5-small", "texts": TEXTS, "input_type": "search_query", **fields}
     reply = client.post(path, json={name: value for name, value in body.items() if value is not None})
     assert reply.status_code == status, reply.text[:500]
     return reply.json()
@@ -49,7 +49,7 @@ def test_all_types_are_the_same_vector(client):
     ],
 )
 def test_input_types_choose_side_and_task(client, input_type, prompt):
-    body = {"model": "me5-mini", "texts": TEXTS, "input_type": input_type}
+    body = {"model": "me5-small", "texts": TEXTS, "input_type": input_type}
     reply = client.post("/v2/embed", json=body)
     told = unquote(reply.headers["x-me5-prompt"])
     assert (prompt in told) if prompt else told == ""

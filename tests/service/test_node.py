@@ -138,8 +138,8 @@ def test_openai(received):
     assert "send the texts" in errors["tokens"]["message"]
     assert errors["tokens"]["param"] == errors["empty"]["param"] == "input"
     assert 1 <= int(errors["limit"]["wait"]) <= 60
-    assert told["models"] == ["me5-mini", *(f"me5-mini:{side}" for side in SIDES)]
-    assert (told["model"], told["me5"]["side"]) == ("me5-mini", "query")
+    assert told["models"] == ["me5-small", *(f"me5-small:{side}" for side in SIDES)]
+    assert (told["model"], told["me5"]["side"]) == ("me5-small", "query")
     assert told["usage"]["total_tokens"] == sum(told["me5"]["tokens"])
 
 

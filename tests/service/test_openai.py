@@ -31,12 +31,12 @@ def refused(reply, status=400):
 
 
 def test_the_reply_has_openai_s_shape_and_ours_beside(client, embedder):
-    reply = ask(client, side="query", model="me5-mini")
+    reply = ask(client, side="query", model="me5-small")
     body = reply.json()
     assert body["object"] == "list"
     assert [item["index"] for item in body["data"]] == [0, 1]
     assert {item["object"] for item in body["data"]} == {"embedding"}
-    assert body["model"] == "me5-mini"
+    assert body["model"] == "me5-small"
     assert body["usage"]["prompt_tokens"] == body["usage"]["total_tokens"] == sum(body["me5"]["tokens"])
     assert body["me5"]["prompt"] == embedder.prompts.prefix("query", None)
     assert body["me5"]["chunks"] == [1, 1]
@@ -61,13 +61,13 @@ def test_base64_and_raw_are_the_same_numbers(client):
         ({}, "document"),
         ({"side": "query"}, "query"),
         ({"side": "both"}, "both"),
-        ({"model": "me5-mini:query"}, "query"),
-        ({"model": "me5-mini:document"}, "document"),
+        ({"model": "me5-small:query"}, "query"),
+        ({"model": "me5-small:document"}, "document"),
         ({"input_type": "query"}, "query"),
         ({"input_type": "passage"}, "document"),
         ({"input_type": "search_query"}, "query"),
         ({"input_type": "classification"}, "both"),
-        ({"model": "me5-mini:query", "side": "query", "input_type": "search_query"}, "query"),
+        ({"model": "me5-small:query", "side": "query", "input_type": "search_query"}, "query"),
     ],
     ids=str,
 )
@@ -76,7 +76,7 @@ def test_every_way_to_say_the_side(client, fields, side):
 
 
 def test_sides_that_disagree_are_refused(client):
-    error = refused(ask(client, model="me5-mini:query", side="document"))
+    error = refused(ask(client, model="me5-small:query", side="document"))
     assert error["message"] == "`model` asks for 'query' and `side` for 'document'; send one of them"
     assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", "side", "invalid_value")
 
@@ -153,13 +153,13 @@ def test_an_unknown_model_is_a_404_that_lists_the_names(client):
     error = refused(ask(client, model="text-embedding-3-small"), 404)
     assert error["code"] == "model_not_found"
     assert error["param"] == "model"
-    assert "me5-mini:query" in error["message"]
+    assert "me5-small:query" in error["message"]
 
 
 def test_models_are_listed_with_their_sides(client):
     listed = client.get("/v1/models").json()["data"]
-    assert [model["id"] for model in listed] == [f"me5-mini{end}" for end in ("", ":query", ":document", ":both")]
-    one = client.get("/v1/models/me5-mini:query").json()
+    assert [model["id"] for model in listed] == [f"me5-small{end}" for end in ("", ":query", ":document", ":both")]
+    one = client.get("/v1/models/me5-small:query").json()
     assert (one["side"], one["dimensions"]) == ("query", 384)
     assert refused(client.get("/v1/models/other"), 404)["code"] == "model_not_found"
 

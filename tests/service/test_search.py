@@ -50,7 +50,7 @@ def test_hits_are_those_of_the_index(searching, index, by):
     reply = ask(searching, query="what is bread made of?", k=2, by=by)
     told = reply.json()
     expected = index.search("what is bread made of?", 2, by=by, highlight=True)
-    assert (told["object"], told["model"], told["language"], told["passages"]) == ("search", "me5-mini", "en", 3)
+    assert (told["object"], told["model"], told["language"], told["passages"]) == ("search", "me5-small", "en", 3)
     assert [hit["id"] for hit in told["hits"]] == [hit.id for hit in expected]
     assert [hit["score"] for hit in told["hits"]] == pytest.approx([hit.score for hit in expected], abs=1e-5)
     assert [tuple(hit["best"]) for hit in told["hits"]] == [hit.best for hit in expected]

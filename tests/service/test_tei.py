@@ -112,7 +112,7 @@ def test_token_ids_are_this_model_s(client):
 
 def test_info(client):
     info = client.get("/info").json()
-    assert info["model_id"] == info["served_model_name"] == "me5-mini"
+    assert info["model_id"] == info["served_model_name"] == "me5-small"
     assert info["model_type"] == {"embedding": {"pooling": "mean"}}
     assert info["max_input_length"] == 512
     assert info["max_client_batch_size"] == 2048

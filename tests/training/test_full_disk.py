@@ -28,7 +28,7 @@ def test_a_teachers_vectors_on_a_full_disk(tmp_path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # job.json fits, the vectors do not
     try:
         with pytest.raises(InputError, match=r"00000.npy cannot be written"):
-            open_vectors(dataset, "me5-mini", tmp_path / "cache", advance=lambda texts, tokens: None)
+            open_vectors(dataset, "me5-small", tmp_path / "cache", advance=lambda texts, tokens: None)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 

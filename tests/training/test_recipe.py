@@ -45,7 +45,7 @@ WRONG = [
     ("parts = 2", "parts = 3", "batch: size 8 cannot be divided into 3 parts"),
     ("heads = 2", "heads = 3", "model.shape: hidden 16 cannot be divided among 3 heads"),
     ('tokenizer = "tokenizer"', "", 'model: start = "random" needs a shape and a tokenizer'),
-    ('start = "random"', 'start = "me5-mini"', "model: shape and tokenizer belong to a checkpoint"),
+    ('start = "random"', 'start = "me5-small"', "model: shape and tokenizer belong to a checkpoint"),
     ('start = "random"', 'start = "random"\nfreeze_words = true', "model: freeze_words would keep random words"),
     ("temperature = 0.05", "contrastive = 0", "loss: contrastive and distillation are both 0"),
     ("prompted = 0.5", "prompted = 1.5", "data.1.prompted: Input should be less than or equal to 1, got 1.5"),

@@ -123,7 +123,7 @@ def test_a_link_into_the_hub_cache_is_recognised(xlmr: Path, tmp_path: Path) -> 
 
 
 def test_the_bundled_model_is_the_default() -> None:
-    assert resolve().name == resolve("me5-mini").name == resolve("ME5-Mini").name == "me5-mini"
+    assert resolve().name == resolve("me5-small").name == resolve("ME5-Mini").name == "me5-small"
     assert resolve().prompts.style == "instruct"
 
 
@@ -131,7 +131,7 @@ def test_the_bundled_model_is_the_default() -> None:
 def test_what_is_no_model_says_what_would_be(name: str | Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        CheckpointError, match=r"it is not a folder or \.gguf file here, not the bundled me5-mini.*`me5 models` lists"
+        CheckpointError, match=r"it is not a folder or \.gguf file here, not the bundled me5-small.*`me5 models` lists"
     ):
         resolve(name)
 

@@ -216,7 +216,7 @@ def assert_says_the_way_out(said: str, model_id: str) -> None:
     assert f"    hf download {model_id}" in said
     assert f"--local-dir {model_id.partition('/')[2]}" in said
     assert "pass its path as the model" in said
-    assert "me5-mini needs no network" in said
+    assert "me5-small needs no network" in said
 
 
 def switch_off(machine: Machine) -> None:

@@ -87,7 +87,6 @@ def test_how_many_stay(build_folder: Any) -> None:
     usage = count(checkpoint, [("any", text) for text in SENTENCES])
     needed = len(choose(checkpoint, usage, cover=1e-9))
     assert len(choose(checkpoint, usage, pieces=needed + 7)) == needed + 7
-    assert len(choose(checkpoint, usage, pieces=10**6)) == len(choose(checkpoint, usage))
     with pytest.raises(InputError, match="pieces are too few"):
         choose(checkpoint, usage, pieces=16)
     for cover in (0, 1.1):
@@ -95,6 +94,22 @@ def test_how_many_stay(build_folder: Any) -> None:
             choose(checkpoint, usage, cover=cover)
     with pytest.raises(InputError, match="no texts"):
         count(checkpoint, [])
+
+
+def test_pieces_are_filled_up_with_characters_and_then_the_likeliest(build_folder: Any, tmp_path: Path) -> None:
+    checkpoint = read(build_folder(Recipe()))
+    usage = count(checkpoint, [("any", SENTENCES[0])])
+    few = set(choose(checkpoint, usage).tolist())
+    vocabulary = json.loads(checkpoint.tokenizer.read_text("utf-8"))["model"]["vocab"]
+    single = {at for at, (piece, _) in enumerate(vocabulary) if len(piece) == 1}
+    kept = set(choose(checkpoint, usage, pieces=len(few | single) + 50).tolist())
+    assert few | single < kept
+    added, left = kept - few - single, set(range(len(vocabulary))) - kept
+    assert len(added) == 50
+    assert min(vocabulary[at][1] for at in added) >= max(vocabulary[at][1] for at in left)
+    assert len(choose(checkpoint, usage, pieces=10**6)) == len(vocabulary)
+    words = read(build_folder(RECIPES["wordpiece"]))
+    assert len(choose(words, count(words, [("any", SENTENCES[0])]), pieces=300)) == 300
 
 
 def test_languages_are_counted_apart(build_folder: Any) -> None:

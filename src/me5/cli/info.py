@@ -9,7 +9,7 @@ from me5.cli import options, output
 
 
 def info(
-    model: Annotated[str, typer.Argument(help="A folder, a .gguf file, a hub id, or me5-mini.")] = BUNDLED,
+    model: Annotated[str, typer.Argument(help="A folder, a .gguf file, a hub id, or me5-small.")] = BUNDLED,
     as_json: options.Json = False,
 ) -> None:
     """Show the shape, limits, prompts and files of a model, without loading its engine.

@@ -20,8 +20,8 @@ _PANEL = "Model"
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", envvar="ME5_MODEL", show_default="the bundled me5-mini", rich_help_panel=_PANEL,
-        help="A folder, a .gguf file, a hub id such as intfloat/multilingual-e5-large-instruct, or me5-mini.",
+        "--model", "-m", envvar="ME5_MODEL", show_default="the bundled me5-small", rich_help_panel=_PANEL,
+        help="A folder, a .gguf file, a hub id such as intfloat/multilingual-e5-large-instruct, or me5-small.",
     ),
 ]  # fmt: skip
 Revision = Annotated[
@@ -158,5 +158,5 @@ def show_warnings(*, quiet: bool = False) -> None:
 @contextmanager
 def loading(name: str | None, *, quiet: bool) -> Iterator[None]:
     """Show on a terminal that a model is loading."""
-    with output.status(f"loading {name or 'me5-mini'}", show=not quiet):
+    with output.status(f"loading {name or 'me5-small'}", show=not quiet):
         yield

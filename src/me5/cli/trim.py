@@ -33,7 +33,13 @@ def trim(
         float, typer.Option("--cover", min=0.5, max=1.0, help="Keep the pieces that cover this share of the tokens.")
     ] = 1.0,
     pieces: Annotated[
-        int | None, typer.Option("--pieces", min=16, show_default="what --cover needs", help="Keep so many at most.")
+        int | None,
+        typer.Option(
+            "--pieces",
+            min=16,
+            show_default="what --cover needs",
+            help="Keep so many: those that cover the texts, then the likeliest of the others.",
+        ),
     ] = None,
     field: Annotated[
         list[str] | None, typer.Option("--field", show_default="text", help="The field or column of the text.")

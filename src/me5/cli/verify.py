@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def verify(
-    model: Annotated[str, typer.Argument(help="A folder, a .gguf file, a hub id, or me5-mini.")] = BUNDLED,
+    model: Annotated[str, typer.Argument(help="A folder, a .gguf file, a hub id, or me5-small.")] = BUNDLED,
     device: options.Device = "cpu",
     precision: Annotated[
         Literal["all", "f32", "bf16", "f16", "int8", "fp8"],

@@ -48,7 +48,7 @@ INT8_GROUP = 128
 # megabytes resident (180 MB after 4,000 on XLM-R-large). Larger tables than this, in bytes, are given back every batch.
 _LARGE_TABLE = 100_000_000
 # OpenVINO keeps the kernels of every shape of a batch, about three entries of 0.7 MB together, and would keep 5,000:
-# on me5-mini 547 MB after 500 shapes, and growing. With this many, 401 MB and settled, in the same processor time.
+# on me5-small 547 MB after 500 shapes, and growing. With this many, 401 MB and settled, in the same processor time.
 _CACHED_KERNELS = "300"
 # A mask value that is finite in bfloat16 and far below any attention logit.
 _MASKED = -1e9

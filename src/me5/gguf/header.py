@@ -13,11 +13,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import gguf
 import numpy as np
 import numpy.typing as npt
 
 from me5.errors import CheckpointError
+from me5.gguf import blocks
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
@@ -25,6 +25,7 @@ _VERSIONS = (2, 3)
 _MOST_SETTINGS, _MOST_TENSORS, _MOST_DIMENSIONS, _MOST_KEY = 4096, 65_536, 4, 65_535
 _UINT32, _UINT64 = struct.Struct("<I"), struct.Struct("<Q")
 _STRING, _ARRAY = 8, 9
+_ALIGNMENT = 32  # of tensors, where the settings name none
 # GGUF's number of a scalar's type -> how it is stored.
 _SCALARS: Mapping[int, np.dtype[Any]] = {
     number: np.dtype(kind)
@@ -94,21 +95,6 @@ class File:
         return value
 
 
-def block(kind: str) -> tuple[int, int]:
-    """How many numbers a block of a GGML type holds, and its bytes."""
-    return gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
-
-
-@lru_cache(maxsize=64)
-def _decodes(kind: str) -> bool:
-    """Whether the gguf package can turn a GGML type into float32."""
-    try:
-        gguf.dequantize(np.zeros((1, block(kind)[1]), np.uint8), gguf.GGMLQuantizationType[kind])
-    except NotImplementedError:
-        return False
-    return True
-
-
 def read(path: Path) -> File:
     """Read what a file says of itself; tensors are not touched. Raises `CheckpointError` where it is damaged."""
     try:
@@ -157,7 +143,7 @@ class _Cursor:
 
     def _tensors(self, count: int, settings: Mapping[str, Any]) -> dict[str, Tensor]:
         heads = [self._tensor() for _ in range(count)]
-        alignment = settings.get("general.alignment", gguf.GGUF_DEFAULT_ALIGNMENT)
+        alignment = settings.get("general.alignment", _ALIGNMENT)
         if type(alignment) is not int or not 1 <= alignment <= 1 << 16:
             raise CheckpointError(f"{self._path}: general.alignment is {alignment!r:.60}, expected 1 to 65,536")
         data = math.ceil(self._at / alignment) * alignment
@@ -182,16 +168,17 @@ class _Cursor:
         shape = tuple(reversed([self._uint64() for _ in range(dimensions)]))
         number = self._uint32()
         try:
-            kind = gguf.GGMLQuantizationType(number).name
+            kind = blocks.name_of(number)
         except ValueError as error:
             raise CheckpointError(f"{self._path}: tensor {name} is of the unknown type {number}") from error
-        if kind not in ("F32", "F16", "BF16") and not _decodes(kind):
+        if not blocks.decodes(kind):
             raise CheckpointError(
                 f"{self._path}: tensor {name} is of the type {kind}, which the gguf package cannot read"
             )
-        if shape[-1] % block(kind)[0]:
+        if shape[-1] % blocks.size_of(kind)[0]:
             raise CheckpointError(
-                f"{self._path}: tensor {name} has rows of {shape[-1]} numbers, {kind} has blocks of {block(kind)[0]}"
+                f"{self._path}: tensor {name} has rows of {shape[-1]} numbers, {kind} has blocks of "
+                f"{blocks.size_of(kind)[0]}"
             )
         return name, Tensor(self._uint64(), kind, shape)
 
@@ -259,5 +246,5 @@ class _Cursor:
 
 def stored_bytes(kind: str, shape: tuple[int, ...]) -> int:
     """The bytes that a tensor of a GGML type takes."""
-    numbers, size = block(kind)
+    numbers, size = blocks.size_of(kind)
     return math.prod(shape) // numbers * size

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from me5.checkpoint import Checkpoint, is_gguf
 from me5.errors import InputError
 from me5.files.atomic import replacing
-from me5.gguf import header
+from me5.gguf import blocks, header
 from me5.gguf import tokenizer as tokenizers
 from me5.gguf.network import ARCHITECTURE, POOLINGS, PROMPTS
 from me5.progress import Advance
@@ -69,7 +69,7 @@ def _kind(name: str, shape: tuple[int, ...], matrices: Type, words: Type) -> ggu
         return gguf.GGMLQuantizationType.F32
     wanted = words if name == "words" else matrices
     kind = gguf.GGMLQuantizationType[wanted.upper()]
-    if shape[-1] % (size := header.block(kind.name)[0]):
+    if shape[-1] % (size := blocks.size_of(kind.name)[0]):
         raise InputError(
             f"rows of {shape[-1]} numbers ({name}) cannot be divided into the blocks of {size} of {wanted}; use f16"
         )

@@ -47,8 +47,8 @@ class ServiceSettings:
     model: Annotated[
         str | None,
         Help(
-            "Model", "A folder, a hub id such as intfloat/multilingual-e5-large-instruct, or me5-mini.",
-            shown="the bundled me5-mini",
+            "Model", "A folder, a hub id such as intfloat/multilingual-e5-large-instruct, or me5-small.",
+            shown="the bundled me5-small",
         ),
     ] = None  # fmt: skip
     revision: Annotated[

@@ -53,7 +53,7 @@ class Lora(_Settings):
 
 
 class Network(_Settings):
-    """Where the network starts: `start` is a checkpoint (folder, hub id or me5-mini), or "random" with a `shape`.
+    """Where the network starts: `start` is a checkpoint (folder, hub id or me5-small), or "random" with a `shape`.
 
     `tokenizer` is a folder with a tokenizer.json, for random weights. `prompts` is the style of prompts; left out, the
     checkpoint's own, else instruct. `dropout` left out is the checkpoint's own, or 0.1; `attention_dropout` is that of

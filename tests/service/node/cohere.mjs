@@ -6,7 +6,7 @@ import { CohereClientV2 } from "cohere-ai";
 const { texts, open, locked } = JSON.parse(readFileSync(0, "utf8"));
 const connect = ({ url, key }) => new CohereClientV2({ environment: url, token: key });
 const ask = (client, fields = {}) =>
-  client.embed({ model: "me5-mini", inputType: "search_query", texts, embeddingTypes: ["float"], ...fields }, { maxRetries: 0 });
+  client.embed({ model: "me5-small", inputType: "search_query", texts, embeddingTypes: ["float"], ...fields }, { maxRetries: 0 });
 const failure = async (promise) => {
   const error = await promise.then(() => ({}), (error) => error);
   return { kind: error.constructor.name, status: error.statusCode, message: error.body?.message };

@@ -19,12 +19,12 @@ for (const side of ["query", "document", "both"]) {
   for (const format of [undefined, "float", "base64"]) {
     // Base64 is also what it asks for by itself, and then decodes.
     const options = { input: texts, encoding_format: format };
-    vectors[`${side} by name, ${format}`] = vectorsOf(await client.embeddings.create({ model: `me5-mini:${side}`, ...options }));
-    vectors[`${side} by field, ${format}`] = vectorsOf(await client.embeddings.create({ model: "me5-mini", side, ...options }));
+    vectors[`${side} by name, ${format}`] = vectorsOf(await client.embeddings.create({ model: `me5-small:${side}`, ...options }));
+    vectors[`${side} by field, ${format}`] = vectorsOf(await client.embeddings.create({ model: "me5-small", side, ...options }));
   }
 }
 
-const ask = (client, fields = {}) => client.embeddings.create({ model: "me5-mini", input: texts, ...fields });
+const ask = (client, fields = {}) => client.embeddings.create({ model: "me5-small", input: texts, ...fields });
 const errors = {
   model: await failure(ask(client, { model: "text-embedding-3-small" })),
   tokens: await failure(ask(client, { input: [[1, 2, 3]] })),
@@ -35,7 +35,7 @@ const errors = {
 await ask(connect(narrow), { input: debt });
 errors.limit = await failure(ask(connect(narrow), { input: debt }));
 vectors["query by name, after Retry-After"] = vectorsOf(
-  await ask(connect(narrow, { maxRetries: 1 }), { model: "me5-mini:query" }),
+  await ask(connect(narrow, { maxRetries: 1 }), { model: "me5-small:query" }),
 );
 
 const models = [];

@@ -10,7 +10,7 @@ from me5.cli.data import shared, work
 Teacher = Annotated[
     str | None,
     typer.Option(
-        "--teacher", metavar="NAME", show_default="the bundled me5-mini", rich_help_panel="Model",
+        "--teacher", metavar="NAME", show_default="the bundled me5-small", rich_help_panel="Model",
         help="ce:NAME is a cross-encoder of sentence-transformers (a folder or hub id), other names are me5 "
         "checkpoints.",
     ),

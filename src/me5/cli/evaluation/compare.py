@@ -26,8 +26,8 @@ def compare(
     Exits with 0 whatever comes out.
 
     \b
-    me5 eval compare "results/BM25" "results/me5-mini (bf16)"
-    me5 eval compare old/"me5-mini (bf16)"/sts.json new/"me5-mini (bf16)"/sts.json
+    me5 eval compare "results/BM25" "results/me5-small (bf16)"
+    me5 eval compare old/"me5-small (bf16)"/sts.json new/"me5-small (bf16)"/sts.json
     """
     from me5.evaluation.comparison import compare as compared
 

@@ -21,8 +21,8 @@ Paths = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", envvar="ME5_MODEL", show_default="the bundled me5-mini", rich_help_panel="Model",
-        help="A folder, a .gguf file, a hub id or me5-mini; st:NAME for sentence-transformers; or a service, "
+        "--model", "-m", envvar="ME5_MODEL", show_default="the bundled me5-small", rich_help_panel="Model",
+        help="A folder, a .gguf file, a hub id or me5-small; st:NAME for sentence-transformers; or a service, "
         "http://HOST/v1#MODEL (OpenAI's dialect) or http://HOST (text-embeddings-inference's), its key in ME5_API_KEY.",
     ),
 ]  # fmt: skip

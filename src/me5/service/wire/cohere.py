@@ -59,7 +59,7 @@ class CohereRequest(SideFields):
         json_schema_extra={
             "examples": [
                 {
-                    "model": "me5-mini",
+                    "model": "me5-small",
                     "texts": ["how tall is K2?"],
                     "input_type": "search_query",
                     "embedding_types": ["float", "int8"],

@@ -1,6 +1,6 @@
 """Ollama's dialect: POST /api/embed; GET /api/tags and /api/version, POST /api/show about the model.
 
-A side is the end of the model's name (`me5-mini:query`); the tag `latest`, which Ollama's clients add, means none.
+A side is the end of the model's name (`me5-small:query`); the tag `latest`, which Ollama's clients add, means none.
 `options` and `keep_alive` have no effect.
 """
 
@@ -30,7 +30,9 @@ router = APIRouter(route_class=speaking(OLLAMA), tags=["Ollama"])
 class OllamaRequest(SideFields):
     """Texts to embed."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"model": "me5-mini:query", "input": "how tall is K2?"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"model": "me5-small:query", "input": "how tall is K2?"}]}
+    )
 
     model: str = Field(description="The served model's name, with `:query`, `:document` or `:both` for a side.")
     input: Texts = Field(description="One text, or a list of texts.")

@@ -41,8 +41,8 @@ class EmbeddingRequest(SideFields):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"model": "me5-mini:query", "input": ["how tall is K2?", "南瓜的家常做法"]},
-                {"model": "me5-mini", "input": "K2 rises to 8,611 metres.", "encoding_format": "base64"},
+                {"model": "me5-small:query", "input": ["how tall is K2?", "南瓜的家常做法"]},
+                {"model": "me5-small", "input": "K2 rises to 8,611 metres.", "encoding_format": "base64"},
             ]
         }
     )

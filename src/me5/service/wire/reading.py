@@ -1,7 +1,7 @@
 """The fields that all dialects share: which model, which side, which task, which texts.
 
 A side comes from `side`, from `input_type`, from TEI's `prompt_name`, or from the end of the model's name
-(`me5-mini:query`). Two that disagree are refused, never ranked.
+(`me5-small:query`). Two that disagree are refused, never ranked.
 """
 
 from collections.abc import Mapping, Sequence
