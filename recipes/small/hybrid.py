@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("sets", type=Path, nargs="+", help="BEIR folders, or folders of them")
     parser.add_argument("--cache", type=Path, help="vectors of `me5 eval run`")
     arguments = parser.parse_args()
-    encoder = open_encoder(str(arguments.model), precision="f32", cache=arguments.cache)
+    encoder = open_encoder(str(arguments.model), precision="bf16", cache=arguments.cache)
     found = {}
     for task in (task for path in arguments.sets for task in read(path)):
         asking, answering = prompts_of(task, encoder, None)

@@ -104,9 +104,8 @@ def test_full_length_texts(tiny: Path, engine: str) -> None:
     assert cosines(ours, by_transformers(tiny, texts)).min() >= NEAR[engine]
 
 
-def test_the_bundled_model_equals_transformers_on_bare_texts() -> None:
-    embedder = load(None)
-    assert_same(embedder.encode(TEXTS), by_transformers(embedder.checkpoint.path, TEXTS))
+def test_the_bundled_model_equals_transformers_on_bare_texts(bundled: Path) -> None:
+    assert_same(load(None).encode(TEXTS), by_transformers(bundled, TEXTS))
 
 
 @pytest.mark.parametrize(("engine", "least"), [("bf16", 0.999), ("int8", 0.997)])
@@ -115,9 +114,9 @@ def test_the_bundled_model_stays_near_in_every_precision(engine: str, least: flo
     assert cosines(load(None, engine).encode(PUBLISHED_TEXTS), load(None).encode(PUBLISHED_TEXTS)).min() >= least
 
 
-def test_the_bundled_model_equals_sentence_transformers_with_prompts() -> None:
-    """The folder lists its prompts, so that both libraries put the same words in front of a query."""
+def test_the_bundled_model_equals_sentence_transformers_with_prompts(bundled: Path) -> None:
+    """Its folder lists its prompts, so that both libraries put the same words in front of a query."""
     embedder = Embedder.load(precision="f32")
-    model = sentence_transformer(embedder.checkpoint.path)
+    model = sentence_transformer(bundled)
     assert_same(embedder.encode_query(SENTENCES), model.encode_query(list(SENTENCES), show_progress_bar=False))
     assert_same(embedder.encode_document(SENTENCES), model.encode_document(list(SENTENCES), show_progress_bar=False))

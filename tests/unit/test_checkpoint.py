@@ -123,7 +123,7 @@ def test_a_link_into_the_hub_cache_is_recognised(xlmr: Path, tmp_path: Path) -> 
 
 
 def test_the_bundled_model_is_the_default() -> None:
-    assert resolve().name == resolve("me5-small").name == resolve("ME5-Mini").name == "me5-small"
+    assert resolve().name == resolve("me5-small").name == resolve("ME5-Small").name == "me5-small"
     assert resolve().prompts.style == "instruct"
 
 

@@ -39,7 +39,7 @@ def tokenizer(request: pytest.FixtureRequest, build_folder: Callable[[Recipe], P
     if request.param == "minilm":
         return Tokenizer(request.getfixturevalue("minilm") / "tokenizer.json", LIMIT)
     recipe = FAMILIES[request.param]
-    folder = resolve(None).path if recipe is None else build_folder(recipe)
+    folder = request.getfixturevalue("bundled") if recipe is None else build_folder(recipe)
     return Tokenizer(folder / "tokenizer.json", LIMIT, lower_case=request.param == "bert")
 
 
@@ -125,8 +125,8 @@ def test_what_has_no_place_to_be_cut_is_read_whole_or_refused(text: str, policy:
         tokenizer.prepare([text], "", policy, first=3, reach=50_000)
 
 
-def test_a_tokenizer_in_which_words_can_be_one_token_parts_nothing(tmp_path: Path) -> None:
-    library = tokenizers.Tokenizer.from_file(str(resolve(None).path / "tokenizer.json"))
+def test_a_tokenizer_in_which_words_can_be_one_token_parts_nothing(tmp_path: Path, bundled: Path) -> None:
+    library = tokenizers.Tokenizer.from_file(str(bundled / "tokenizer.json"))
     library.add_tokens(["ab cd"])
     library.save(str(tmp_path / "tokenizer.json"))
     tokenizer = Tokenizer(tmp_path / "tokenizer.json", LIMIT)
