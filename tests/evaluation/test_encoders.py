@@ -223,9 +223,8 @@ def test_reduced_vectors() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # the library's own
-def test_a_model_of_sentence_transformers_gives_the_checkpoints_vectors(embedder: Embedder) -> None:
-    folder = embedder.checkpoint.path
-    theirs = open_encoder(f"st:{folder}")
+def test_a_model_of_sentence_transformers_gives_the_checkpoints_vectors(embedder: Embedder, bundled: Path) -> None:
+    theirs = open_encoder(f"st:{bundled}")
     ours = CheckpointEncoder(embedder)
     for side in ("query", "document"):
         prompt = theirs.prompt(side, "web-search")

@@ -9,7 +9,6 @@ from evaluation_sets import make_sets
 from typer.testing import CliRunner
 
 from me5 import InputError
-from me5.checkpoint import resolve
 from me5.cli import app
 from me5.errors import Me5Warning
 from me5.evaluation.readers import read
@@ -66,7 +65,7 @@ def test_a_list_to_rank_with_a_document_that_is_not_there_is_an_error(small) -> 
         read(small)
 
 
-def test_two_models_share_a_folder_of_results_under_names_of_their_own(tmp_path) -> None:
+def test_two_models_share_a_folder_of_results_under_names_of_their_own(tmp_path, bundled) -> None:
     (tmp_path / "sts.tsv").write_text("5\ta cat\ta cat\n1\ta cat\tthe sea\n3\ta cat\ta dog\n")
     out = tmp_path / "results"
     for run, name in (("first", []), ("second", []), ("second", ["--name", "mine"])):
@@ -74,7 +73,7 @@ def test_two_models_share_a_folder_of_results_under_names_of_their_own(tmp_path)
         (tmp_path / run / "run.json").write_text("{}")
         model = tmp_path / run / "model"
         if not model.exists():
-            model.symlink_to(resolve().path)
+            model.symlink_to(bundled)
         arguments = [str(tmp_path / "sts.tsv"), "-o", str(out), "--model", str(model), "--precision", "f32", *name]
         shown = CliRunner().invoke(app, ["eval", "run", *arguments, "--quiet"], catch_exceptions=False)
         assert shown.exit_code == 0

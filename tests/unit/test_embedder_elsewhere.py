@@ -42,9 +42,9 @@ def test_a_pickle_carries_every_choice_and_no_weights(embedder, tmp_path, monkey
     assert other._loaded == embedder._loaded == {
         "model": None, "device": "cpu", "precision": "f32", "threads": 1, "revision": None,
     }  # fmt: skip
-    (tmp_path / "mine").symlink_to(resolve().path)
+    (tmp_path / "mine.gguf").symlink_to(resolve().path)
     monkeypatch.chdir(tmp_path)
-    relative = pickle.dumps(Embedder.load("mine", threads=1))
+    relative = pickle.dumps(Embedder.load("mine.gguf", threads=1))
     monkeypatch.chdir("/")
     assert pickle.loads(relative).dim == embedder.dim
 

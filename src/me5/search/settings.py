@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from me5 import catalog, fingerprint
-from me5.checkpoint import Checkpoint
+from me5.checkpoint import BUNDLED_FILE, Checkpoint
 from me5.errors import InputError, StoreError
 from me5.fingerprint import LOSSY
 from me5.preprocessor import Preprocessor
@@ -108,5 +108,5 @@ class StoreSettings:
 
 def _loadable(checkpoint: Checkpoint) -> str:
     """The bundled name or hub id; a folder by its full path."""
-    local = checkpoint.name in (checkpoint.path.name, checkpoint.path.stem)
+    local = checkpoint.path != BUNDLED_FILE and checkpoint.name in (checkpoint.path.name, checkpoint.path.stem)
     return str(checkpoint.path.resolve()) if local else checkpoint.name
