@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from me5.checkpoint import resolve
 from me5.evaluation.bm25 import NAME as BM25
 from me5.evaluation.results import Result, read
+from me5.search.fusion import WEIGHT
 
 # The 36 languages of the XTREME benchmark, by the names of the Tatoeba files.
 XTREME = [
@@ -94,7 +95,7 @@ def main() -> None:
     start = next((found for name, found in scores.items() if name.startswith("start (")), {})
     yardstick = scores[BM25]["Retrieval"]
     found = json.loads((run / "hybrid.json").read_text("utf-8"))
-    hybrid = {name.replace("cnil-faq", "cnil"): 100 * score for name, score in found.items()}
+    hybrid = {name.replace("cnil-faq", "cnil"): 100 * scores[str(WEIGHT)] for name, scores in found.items()}
     retrieval, tatoeba = ours["Retrieval"], ours["BitextMining"]
     crossing = [name for name in retrieval if name.startswith("afriqa")]
     groups = []

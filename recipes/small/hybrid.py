@@ -1,4 +1,4 @@
-"""nDCG@10 of words and the model joined as `me5 search` joins its two, set by set, as JSON."""
+"""nDCG@10 of words and the model joined as `me5 search` joins its two, set by set and weight by weight, as JSON."""
 
 from __future__ import annotations
 
@@ -25,14 +25,18 @@ if TYPE_CHECKING:
     from me5.evaluation.exact import Ranking
 
 
-def joined(question: str, texts: Mapping[str, str], words: Ranking, cosines: Ranking) -> Ranking:
-    """Return the joined scores of the best of both."""
+WEIGHTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+
+
+def joined(question: str, texts: Mapping[str, str], words: Ranking, cosines: Ranking) -> list[Ranking]:
+    """Return the joined scores of the best of both, at each weight of the model."""
     near, matching = (
         dict(sorted(side.items(), key=itemgetter(1), reverse=True)[:CANDIDATES]) for side in (cosines, words)
     )
     nearest = [{"language": detect(texts[name])} for name in list(near)[:COMPARED]]
     best = (texts[name] for name in list(matching)[:COMPARED])
-    return fused(near, matching, coverage=covered(question, best), foreign=is_foreign(question, nearest))
+    said = {"coverage": covered(question, best), "foreign": is_foreign(question, nearest)}
+    return [fused(near, matching, weight, **said) for weight in WEIGHTS]
 
 
 def main() -> None:
@@ -43,15 +47,16 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="vectors of `me5 eval run`")
     arguments = parser.parse_args()
     encoder = open_encoder(str(arguments.model), precision="bf16", cache=arguments.cache)
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for task in (task for path in arguments.sets for task in read(path)):
         asking, answering = prompts_of(task, encoder, None)
         texts = dict(task.documents)
         by_words = bm25.rank(task, terms, partial(terms, question=True))
         both = zip(task.queries.values(), by_words, rank(task, encoder, asking, answering), strict=True)
         rankings = [joined(question, texts, words, cosines) for question, words, cosines in both]
-        found[task.subset.name] = outcome(task, rankings).score
-        print(task.subset.name, f"{100 * found[task.subset.name]:.1f}", flush=True)
+        scores = [outcome(task, list(one)).score for one in zip(*rankings, strict=True)]
+        found[task.subset.name] = dict(zip(map(str, WEIGHTS), scores, strict=True))
+        print(task.subset.name, *(f"{100 * score:.1f}" for score in scores), flush=True)
     arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
