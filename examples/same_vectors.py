@@ -3,10 +3,13 @@
     pip install sentence-transformers
     python examples/same_vectors.py [FOLDER or hub id]
 
-The point to see: with the other two, writing the prompt is up to you. me5 does it for you.
+The point to see: with the other two, writing the prompt is up to you. me5 does it for you. The bundled model is a GGUF
+file, which the others read after `me5 export me5-small --to FOLDER`, done here.
 """
 
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,13 +17,22 @@ from sentence_transformers import SentenceTransformer
 from transformers import AutoModel, AutoTokenizer
 
 from me5 import Embedder
+from me5.export import export
 
 TEXTS = ["how much protein should a female eat", "南瓜的家常做法"]
 
 
 def main() -> None:
     embedder = Embedder.load(sys.argv[1] if len(sys.argv) > 1 else None, precision="f32")
-    folder = str(embedder.checkpoint.path)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = embedder.checkpoint.path
+        if folder.is_file():
+            folder = Path(scratch) / "model"
+            export(embedder.checkpoint, folder)
+        compare(embedder, str(folder))
+
+
+def compare(embedder: Embedder, folder: str) -> None:
     prompt = embedder.prompts.prefix("query")
     ours = embedder.encode_query(TEXTS)
 
