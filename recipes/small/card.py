@@ -116,6 +116,7 @@ def main() -> None:
     values = {
         "SIZE": f"{arguments.model.stat().st_size / 1e6:.1f}", "GROUPS": "\n".join(groups),
         "PIECES": f"{resolve(arguments.model).config.vocab_size:,}", "TUNE": stage(run / "runs" / "tune" / "log.jsonl"),
+        "SETTLE": stage(run / "runs" / "settle" / "log.jsonl"),
         "RETRIEVAL": beside(list(retrieval), retrieval, start.get("Retrieval", {}), yardstick, hybrid),
         "STS": beside(list(ours["STS"]), ours["STS"], start.get("STS", {})), "TATOEBA": cells(tatoeba),
         "SOURCES": table, "ROWS": f"{total:,}",

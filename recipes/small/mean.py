@@ -19,11 +19,11 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--share", type=float, required=True, help="the start's")
     arguments = parser.parse_args()
-    checkpoint = resolve(arguments.tuned)
-    mixed, start = load(checkpoint), load(resolve(arguments.start))
+    checkpoint = resolve(arguments.start)
+    mixed, tuned = load(checkpoint), load(resolve(arguments.tuned))
     with torch.no_grad():
         for name, weight in mixed.named_parameters():
-            weight.lerp_(start.get_parameter(name), arguments.share)
+            weight.lerp_(tuned.get_parameter(name), 1 - arguments.share)
     save(mixed, arguments.out, tokenizer=checkpoint.tokenizer, prompts=INSTRUCT, overwrite=True)
 
 

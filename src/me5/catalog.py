@@ -69,7 +69,7 @@ class KnownModel:
 _ARCTIC = Prompts("prefix", query="query: ", document="", both="query: ")
 
 KNOWN_MODELS: Sequence[KnownModel] = (
-    KnownModel(BUNDLED, "", E5_PREFIX, 12, 384, 0, 512, "94", "MIT"),
+    KnownModel(BUNDLED, "", INSTRUCT, 12, 384, 109_427_712, 512, "94", "MIT"),
     KnownModel(
         FLAGSHIP, "274baa43b0e13e37fafa6428dbc7938e62e5c439", INSTRUCT, 24, 1024, 559_890_432, 512, "94", "MIT",
         golden=(0.79779, 0.89875, 0.85599, 0.85365), card_scores=((91.92853, 67.58032), (70.38145, 92.13308)),
