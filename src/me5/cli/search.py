@@ -16,7 +16,12 @@ from me5.errors import InputError, ServiceError
 if TYPE_CHECKING:
     from me5.search import Index
 
-Weight = Annotated[float, typer.Option("--weight", min=0, max=1, help="Weight of vectors; words have the rest.")]
+Weight = Annotated[
+    float | None,
+    typer.Option(
+        "--weight", min=0, max=1, show_default="half, as measured", help="Weight of vectors; words have the rest."
+    ),
+]
 Group = Annotated[
     Literal["document"] | None,
     typer.Option("--group", show_default="none", help="document: only the best passage of each document."),
@@ -63,7 +68,7 @@ def search(
     task: options.Task = None,
     vectors: Annotated[bool, typer.Option("--vectors", help="Rank by vectors alone, not by words too.")] = False,
     words: Annotated[bool, typer.Option("--words", help="Rank by words alone (BM25).")] = False,
-    weight: Weight = 0.4,
+    weight: Weight = None,
     group: Group = None,
     fold: Fold = True,
     min_probability: MinProbability = None,
@@ -94,9 +99,9 @@ def search(
     if vectors and words:
         raise typer.BadParameter("one of them, or neither for both together", param_hint="--vectors, --words")
     by = "vectors" if vectors else "words" if words else "both"
-    asking = {"task": task, "by": by, "weight": weight, "group": group, "fold": fold, "highlight": True}
-    fit = {"min_probability": min_probability, "max_risk": max_risk}
-    asking |= {name: value for name, value in fit.items() if value is not None}
+    asking = {"task": task, "by": by, "group": group, "fold": fold, "highlight": True}
+    chosen = {"weight": weight, "min_probability": min_probability, "max_risk": max_risk}
+    asking |= {name: value for name, value in chosen.items() if value is not None}
     with ExitStack() as opened:
         if store.startswith(("http://", "https://")):
             local = {

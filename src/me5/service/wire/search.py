@@ -49,7 +49,9 @@ class SearchRequest(Fields):
     by: Literal["both", "vectors", "words"] = Field(
         "both", description="Vectors and words, joined by their scores, or one of them alone."
     )
-    weight: float = Field(0.4, ge=0, le=1, description="The weight of the vectors beside words, which have the rest.")
+    weight: float | None = Field(
+        None, ge=0, le=1, description="The weight of the vectors beside words, which have the rest. Left out: half."
+    )
     group: Literal["document"] | None = Field(None, description="`document`: the best passage of each document only.")
     min_probability: float | None = Field(
         None, gt=0, lt=1, description="Only passages that answer at least so probably; needs a calibration."
@@ -191,6 +193,7 @@ def _question(body: SearchRequest) -> "Question":
     """What the fields ask together; each of them always holds."""
     from me5.search.conditions import all_of, any_of, contains
     from me5.search.filters import parse
+    from me5.search.fusion import WEIGHT
     from me5.search.scale import Fit
     from me5.search.searching import Question
 
@@ -203,7 +206,7 @@ def _question(body: SearchRequest) -> "Question":
     with named("query"):
         where = all_of(languages, source, chosen)
         return Question(
-            body.query, body.k, where, body.by, weight=body.weight, group=body.group, fold=body.fold,
+            body.query, body.k, where, body.by, weight=WEIGHT if body.weight is None else body.weight, group=body.group, fold=body.fold,
             fit=Fit(body.min_probability, body.max_risk),
         )  # fmt: skip
 
