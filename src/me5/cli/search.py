@@ -99,7 +99,7 @@ def search(
     if vectors and words:
         raise typer.BadParameter("one of them, or neither for both together", param_hint="--vectors, --words")
     by = "vectors" if vectors else "words" if words else "both"
-    asking = {"task": task, "by": by, "group": group, "fold": fold, "highlight": True}
+    asking: dict[str, Any] = {"task": task, "by": by, "group": group, "fold": fold, "highlight": True}
     chosen = {"weight": weight, "min_probability": min_probability, "max_risk": max_risk}
     asking |= {name: value for name, value in chosen.items() if value is not None}
     with ExitStack() as opened:

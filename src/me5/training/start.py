@@ -71,7 +71,7 @@ def start(settings: Network, seed: int) -> Start:
         file, own = checkpoint.tokenizer, checkpoint.prompts
     encoder.checkpointing = settings.checkpointing
     if settings.freeze_words:
-        encoder.words.weight.requires_grad_(requires_grad=False)
+        encoder.words.weight.requires_grad_(False)
     if settings.lora is not None:
         _adapt(encoder, settings.lora)
     tokenizer = Tokenizer(file, config.max_tokens, lower_case=config.lower_case)

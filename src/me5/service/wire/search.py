@@ -205,8 +205,9 @@ def _question(body: SearchRequest) -> "Question":
         chosen = parse(body.filter) if body.filter else None
     with named("query"):
         where = all_of(languages, source, chosen)
+        weight = WEIGHT if body.weight is None else body.weight
         return Question(
-            body.query, body.k, where, body.by, weight=WEIGHT if body.weight is None else body.weight, group=body.group, fold=body.fold,
+            body.query, body.k, where, body.by, weight=weight, group=body.group, fold=body.fold,
             fit=Fit(body.min_probability, body.max_risk),
         )  # fmt: skip
 
