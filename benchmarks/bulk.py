@@ -21,7 +21,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import date
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -51,6 +50,8 @@ from me5.engine.base import Engine
 
 # Repeats a command that ends with 2: a busy machine takes longer to start Ray than Ray waits.
 AGAIN = ["sh", "-c", 'for _ in 1 2 3 4 5; do "$@"; code=$?; [ $code = 2 ] || break; done; exit $code', "-"]
+# Of a job on Ray.
+PARTS = 10
 STAGES = ("share", "ray", "memory", "jobs")
 # Rows of a file and of a part in the jobs that only count parts.
 FILE_ROWS, PART_ROWS = 1_000_000, 100_000
@@ -110,45 +111,60 @@ def share(work: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def on_ray(work: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """The same job in one process and by one worker on Ray, side by side, from the first part's start to the last end.
+    """The same job in one process and by one worker on Ray, in turns: seconds of the clock and of the processors.
 
-    Each has half of the cores, with Ray's own processes, and they change halves every round: a busy machine slows both.
+    Those of the processors are of all processes, Ray's own too, from the second part to the last but one: on a busy
+    machine they tell more, and Ray's start is no part of them.
     """
     source, ways = _head(work, options.ray_passages), {"plain": [], "ray": ["--ray", "local", "--workers", "1"]}
-    cores = machine.cpus()
-    halves = [cores[: len(cores) // 2], cores[len(cores) // 2 :]]
     figures: dict[str, dict[str, list[float]]] = {
-        name: {way: [] for way in ways} for name in ("seconds", "seconds_between_parts", "seconds_with_start")
+        name: {way: [] for way in ways}
+        for name in ("seconds", "seconds_between_parts", "seconds_with_start", "cpu_seconds")
     }
-    ends: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(options.rounds):
-        started, running = perf_counter(), {}
-        for way, half in zip(ways, halves[:: 1 if number % 2 else -1], strict=True):
-            command = [sys.executable, "-m", "me5", "bulk", str(source), "--out", str(work / f"{way}-{number}")]
-            command += ["--part-texts", str(options.ray_passages // 10), "--threads", str(len(half)), "--quiet"]
-            command += ways[way]
-            running[way] = subprocess.Popen([*AGAIN, *command], preexec_fn=partial(os.sched_setaffinity, 0, half))
-        while running:
-            time.sleep(0.1)
-            for way in [way for way, process in running.items() if process.poll() is not None]:
-                assert running.pop(way).returncode == 0, way
-                figures["seconds_with_start"][way].append(perf_counter() - started)
-        for way in ways:
-            done = commits(open_job(folder_of(str(work / f"{way}-{number}"))))
+        for way in list(ways)[:: 1 if number % 2 else -1]:
+            out = work / f"{way}-{number}"
+            command = [sys.executable, "-m", "me5", "bulk", str(source), "--out", str(out), "--quiet", *ways[way]]
+            command += ["--part-texts", str(options.ray_passages // PARTS)]
+            command += ["--threads", str(options.threads)] if options.threads else []
+            started, process = perf_counter(), subprocess.Popen([*AGAIN, *command])
+            used: dict[int, float] = {}
+            while process.poll() is None:
+                used[sum(1 for _ in (out / "commits").glob("part-*.json"))] = _cpu_seconds(process.pid)
+                time.sleep(0.1)
+            assert process.returncode == 0, way
+            done = commits(open_job(folder_of(str(out))))
             whole = max(each.ended for each in done) - min(each.started for each in done)
-            figures["seconds"][way].append(whole)
-            figures["seconds_between_parts"][way].append(whole - sum(each.seconds for each in done))
-            ends[way] += np.diff(sorted(each.ended for each in done)).tolist()
-        print("round", number, json.dumps(figures), flush=True)
+            found = {
+                "seconds": whole, "seconds_between_parts": whole - sum(each.seconds for each in done),
+                "seconds_with_start": perf_counter() - started, "cpu_seconds": used[PARTS - 1] - used[1],
+            }  # fmt: skip
+            print(way, json.dumps(found), flush=True)
+            for name, seconds in found.items():
+                figures[name][way].append(seconds)
     tables = [pq.read_table(work / f"{way}-0" / "data", columns=["vector"]) for way in ways]
+    overhead = {name: median(by["ray"]) / median(by["plain"]) - 1 for name, by in figures.items()}
     return {
         "passages": options.ray_passages,
-        "parts": len(done),
+        "parts": PARTS,
         **figures,
-        # Of each part, from the end of the one before: while the first is at work, Ray's own processes still start.
-        "overhead": median(ray / plain for ray, plain in zip(ends["ray"], ends["plain"], strict=True)) - 1,
+        "overhead": overhead["seconds"],
+        "cpu_overhead": overhead["cpu_seconds"],
         "vectors_equal": tables[0].equals(tables[1]),
     }
+
+
+def _cpu_seconds(pid: int) -> float:
+    """What a process, and all that it has started and that live, have used of the processors."""
+    found: dict[int, tuple[int, int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        values = machine.read(str(path)).rpartition(")")[2].split()
+        if values:
+            found[int(path.parent.name)] = int(values[1]), int(values[11]) + int(values[12])
+    family = {pid}
+    while more := {child for child, (parent, _) in found.items() if parent in family} - family:
+        family |= more
+    return sum(found[member][1] for member in family if member in found) / os.sysconf("SC_CLK_TCK")
 
 
 def memory(work: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -255,8 +271,8 @@ def main() -> None:
     parser.add_argument("--ray-passages", type=int, default=20_000, help="texts of a run on Ray, in ten parts")
     parser.add_argument("--texts", type=int, default=500_000, help="texts of the larger job without an engine")
     parser.add_argument("--part-texts", type=int, default=100_000, help="of the job with the model")
-    parser.add_argument("--threads", type=int, help="of the engine in `share`; every core otherwise")
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--threads", type=int, help="of the engine; every core otherwise")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--real-parts", type=int, default=2, help="parts of the largest jobs that are really embedded")
     parser.add_argument("--stages", default=",".join(STAGES))
     parser.add_argument("--work", help="write the jobs here; a temporary folder otherwise")
