@@ -119,7 +119,13 @@ def on_ray(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     source, ways = _head(work, options.ray_passages), {"plain": [], "ray": ["--ray", "local", "--workers", "1"]}
     figures: dict[str, dict[str, list[float]]] = {
         name: {way: [] for way in ways}
-        for name in ("seconds", "seconds_between_parts", "seconds_with_start", "cpu_seconds")
+        for name in (
+            "seconds",
+            "seconds_between_parts",
+            "seconds_with_start",
+            "cpu_seconds",
+            "cpu_seconds_of_the_worker",
+        )
     }
     for number in range(options.rounds):
         for way in list(ways)[:: 1 if number % 2 else -1]:
@@ -128,16 +134,18 @@ def on_ray(work: Path, options: argparse.Namespace) -> dict[str, Any]:
             command += ["--part-texts", str(options.ray_passages // PARTS)]
             command += ["--threads", str(options.threads)] if options.threads else []
             started, process = perf_counter(), subprocess.Popen([*AGAIN, *command])
-            used: dict[int, float] = {}
+            used: dict[int, dict[int, float]] = {}
             while process.poll() is None:
                 used[sum(1 for _ in (out / "commits").glob("part-*.json"))] = _cpu_seconds(process.pid)
                 time.sleep(0.1)
             assert process.returncode == 0, way
             done = commits(open_job(folder_of(str(out))))
+            cpu = [seconds - used[1].get(member, 0) for member, seconds in used[PARTS - 1].items()]
             whole = max(each.ended for each in done) - min(each.started for each in done)
             found = {
                 "seconds": whole, "seconds_between_parts": whole - sum(each.seconds for each in done),
-                "seconds_with_start": perf_counter() - started, "cpu_seconds": used[PARTS - 1] - used[1],
+                "seconds_with_start": perf_counter() - started, "cpu_seconds": sum(cpu),
+                "cpu_seconds_of_the_worker": max(cpu),
             }  # fmt: skip
             print(way, json.dumps(found), flush=True)
             for name, seconds in found.items():
@@ -148,14 +156,13 @@ def on_ray(work: Path, options: argparse.Namespace) -> dict[str, Any]:
         "passages": options.ray_passages,
         "parts": PARTS,
         **figures,
-        "overhead": overhead["seconds"],
-        "cpu_overhead": overhead["cpu_seconds"],
+        "overhead": overhead,
         "vectors_equal": tables[0].equals(tables[1]),
     }
 
 
-def _cpu_seconds(pid: int) -> float:
-    """What a process, and all that it has started and that live, have used of the processors."""
+def _cpu_seconds(pid: int) -> dict[int, float]:
+    """What a process, and each that it has started and that lives, have used of the processors."""
     found: dict[int, tuple[int, int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         values = machine.read(str(path)).rpartition(")")[2].split()
@@ -164,7 +171,7 @@ def _cpu_seconds(pid: int) -> float:
     family = {pid}
     while more := {child for child, (parent, _) in found.items() if parent in family} - family:
         family |= more
-    return sum(found[member][1] for member in family if member in found) / os.sysconf("SC_CLK_TCK")
+    return {member: found[member][1] / os.sysconf("SC_CLK_TCK") for member in family if member in found}
 
 
 def memory(work: Path, options: argparse.Namespace) -> dict[str, Any]:
