@@ -63,7 +63,7 @@ def test_off_a_terminal_every_row_is_one_line_whatever_the_width(tmp_path):
     rows = shell(f"{ME5} models", tmp_path, COLUMNS="40").stdout.splitlines()
     assert any(row.startswith("sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2 ") for row in rows)
     facts = shell(f"{ME5} info", tmp_path, COLUMNS="40").stdout.splitlines()
-    assert [line.split()[0] for line in facts][:3] == ["name", "folder", "architecture"]
+    assert [line.split()[0] for line in facts][:3] == ["name", "path", "architecture"]
     assert str(streams.__file__).removesuffix("/cli/streams.py") in facts[1]
 
 

@@ -42,7 +42,7 @@ def describe(model: str) -> dict[str, Any]:
     unknown = "not known; pass --prompts"
     return {
         "name": checkpoint.name,
-        "folder": str(checkpoint.path),
+        "path": str(checkpoint.path),
         "architecture": config.body,
         "layers": config.layers,
         "dim": config.hidden_size,
