@@ -30,10 +30,9 @@ from harness.gpu_report import TITLES, draw, markdown
 from harness.measure import Plan, measure_model
 from harness.processes import environment
 from harness.report import without_paths
-from harness.workloads import build
+from harness.workloads import build, bundled_folder
 
 HERE = Path(__file__).resolve().parent
-BUNDLED = HERE.parent / "src" / "me5" / "models" / "mini"
 # Texts of encode.py, times this: about 700,000 tokens of mixed lengths, a second for a large GPU.
 TIMES = 170
 
@@ -66,8 +65,9 @@ def model_folder(args: argparse.Namespace) -> Path:
     if not (folder / "model.safetensors").is_file():
         tell(f"writing a random model to {folder}")
         vocabulary = "250002" if args.hidden >= 1024 else "0"
-        command = [sys.executable, HERE / "make_model.py", folder, "--tokenizer", BUNDLED, "--vocabulary", vocabulary]
-        subprocess.run([*command, "--layers", str(args.layers), "--hidden", str(args.hidden)], check=True)
+        command = [sys.executable, HERE / "make_model.py", folder, "--tokenizer", bundled_folder()]
+        command += ["--vocabulary", vocabulary, "--layers", str(args.layers), "--hidden", str(args.hidden)]
+        subprocess.run(command, check=True)
     return folder
 
 

@@ -26,10 +26,9 @@ from pathlib import Path
 import numpy as np
 from harness import machine, traffic
 from harness.servers import ME5, Server, family, resident
-from harness.workloads import make_texts, mixed_lengths, open_tokenizer, token_limit
+from harness.workloads import bundled_folder, make_texts, mixed_lengths, open_tokenizer, token_limit
 
 RESULTS = Path(__file__).resolve().parent / "results"
-BUNDLED = Path(__file__).resolve().parents[1] / "src" / "me5" / "models" / "mini"
 COLUMNS = ("seconds", "server_bytes", "worker_bytes", "requests")
 WORDS = ("mountain", "river", "bread", "stone", "winter", "Sommer", "village", "langue", "papel", "Brücke", "富士山")
 
@@ -145,7 +144,7 @@ def draw(samples: list[tuple], title: str, path: Path) -> None:
 
 def soak(args: argparse.Namespace, scratch: Path) -> tuple[list[tuple], dict[str, traffic.Outcome], float]:
     """Samples, what each load met, and how often the worker was restarted."""
-    model, log = args.model.absolute(), scratch / "server.log"
+    model, log = (args.model or bundled_folder()).absolute(), scratch / "server.log"
     files = {
         "mixed": write_traffic(model, scratch / "mixed.jsonl"),
         "search": write_searches(scratch / "search.jsonl"),
@@ -173,7 +172,7 @@ def soak(args: argparse.Namespace, scratch: Path) -> tuple[list[tuple], dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=BUNDLED, help="folder (default: the bundled model)")
+    parser.add_argument("--model", type=Path, help="folder (default: the bundled model)")
     parser.add_argument("--name", default="me5-small", help="the model's name in the file names")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--every", type=float, default=1.0, help="seconds between two samples")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -24,6 +25,19 @@ class Workload:
     @property
     def tokens(self) -> int:
         return sum(self.counts)
+
+
+def bundled_folder() -> Path:
+    """The bundled model as a folder, which other libraries read too; written once, beside other temporary files."""
+    from me5 import fingerprint
+    from me5.checkpoint import resolve
+    from me5.export import export
+
+    checkpoint = resolve()
+    folder = Path(tempfile.gettempdir()) / f"{checkpoint.name}-{fingerprint.of_checkpoint(checkpoint)[:12]}"
+    if not folder.exists():
+        export(checkpoint, folder)
+    return folder
 
 
 def token_limit(folder: Path) -> int:

@@ -1,13 +1,9 @@
 """Two rankings joined by their scores."""
 
-import inspect
-
 import pytest
 
-from me5.cli.search import search as command
 from me5.search import Document
-from me5.search.fusion import CANDIDATES, WEIGHT, covered, fused
-from me5.service.wire.search import SearchRequest
+from me5.search.fusion import CANDIDATES, covered, fused
 
 
 def test_a_mean_of_scores_from_zero_to_one():
@@ -27,11 +23,6 @@ def test_a_single_match_counts_in_full():
     assert fused({"a": 0.8, "b": 0.8}, {"b": 1.5}, 0.5) == pytest.approx({"b": 1.0, "a": 0.5})
     assert fused({"a": 0.8}, {}, 0.5) == {"a": 0.5}
     assert fused({}, {}, 0.5) == {}
-
-
-def test_everyone_starts_from_the_same_weight():
-    assert inspect.signature(command).parameters["weight"].default == WEIGHT
-    assert SearchRequest(query="?").weight == WEIGHT
 
 
 def test_more_candidates_change_no_score():

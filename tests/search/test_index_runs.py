@@ -288,7 +288,7 @@ def test_a_store_does_not_decide_what_is_downloaded(index, tmp_path):
     with pytest.raises(InputError, match=r"the model 'evil/model', which is no folder here .*--model evil/model"):
         load(evil)
     known = index.settings.to_json()
-    for name in ("intfloat/multilingual-e5-small", "ME5-MINI", str(tmp_path)):
+    for name in ("intfloat/multilingual-e5-small", "ME5-SMALL", str(tmp_path)):
         assert StoreSettings.from_json(known.replace('"me5-small"', f'"{name}"')).trusted
 
 
