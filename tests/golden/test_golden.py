@@ -32,6 +32,7 @@ def test_the_bundled_model_answers_the_cards_example():
     assert scores[1, 1] > scores[1, 0] + 10
 
 
+@pytest.mark.filterwarnings("ignore::me5.PromptWarning")  # golden queries carry their prompts
 @pytest.mark.parametrize("model", [None, MINILM], ids=["bundled", "minilm"])
 def test_verify_passes(model):
     checks = list(verify(resolve(model)))
