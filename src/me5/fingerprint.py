@@ -26,6 +26,11 @@ LOSSY = frozenset({"int8", "fp8"})
 _NO_MATTER = frozenset({"hidden_dropout", "attention_dropout", "max_tokens", "matryoshka"})
 
 
+def comparable(one: str, other: str) -> bool:
+    """Whether vectors of one model at two precisions may be compared."""
+    return one == other or not {one, other} & LOSSY
+
+
 def of_checkpoint(checkpoint: Checkpoint) -> str:
     """A quick fingerprint of a checkpoint's files: tokenizer, shape, pooling, and 64 blocks of each file of weights.
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from second_batch import KILLED
 
 from me5 import InputError
 from me5.search import Index
@@ -16,24 +17,8 @@ from me5.search.attaching import AttachedColumns
 from me5.search.store import Store
 
 TEXTS = [f"Note {n}: {thing} in the village, and what became of it." for n in range(50) for thing in ("bread", "stone")]
-# Ends at once when the second batch is in the store.
-KILLED = """
-import os, signal, sys
-from me5.cli import main
-from me5.search import attaching
-from me5.search.store import Store
-attaching._BATCH = 30
-add, added = Store.add, []
-def counted(self, rows, vectors):
-    count = add(self, rows, vectors)
-    added.append(count)
-    if len(added) == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return count
-Store.add = counted
-sys.argv[:1] = ["me5", "index"]
-main()
-"""
+# The second batch comes before all are there.
+SMALL_BATCHES = f"from me5.search import attaching\nattaching._BATCH = 30\n{KILLED}"
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +122,7 @@ def test_killed_it_goes_on(parquet, tmp_path, vectors):
         command = [sys.executable, "-c", program, "attach", parquet, "--into", tmp_path / "k.lance", "-p", "f32"]
         return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
 
-    killed = run(KILLED)
+    killed = run(SMALL_BATCHES)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     store = Store.open(str(tmp_path / "k.lance"))
     assert (store.count(), store.known_files()) == (60, {})

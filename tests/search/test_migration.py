@@ -8,28 +8,13 @@ import sys
 
 import numpy as np
 import pytest
+from second_batch import KILLED
 
 from me5 import Embedder, InputError
 from me5.errors import StoreError
 from me5.search import Document, Index
 from me5.search.store import Store
 
-# Ends at once when the second batch of new vectors is in the store.
-KILLED = """
-import os, signal, sys
-from me5.cli import main
-from me5.search.store import Store
-add, added = Store.add, []
-def counted(self, rows, vectors):
-    count = add(self, rows, vectors)
-    added.append(count)
-    if len(added) == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return count
-Store.add = counted
-sys.argv[:1] = ["me5", "index"]
-main()
-"""
 CHECK = "import sys; from me5.cli import main; sys.argv[1:] = ['index', 'check', sys.argv[2], '--json']; main()"
 QUESTION = "what is bread made of?"
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 from me5 import fingerprint
 from me5.checkpoint import Checkpoint
 from me5.errors import CalibrationError, InputError
-from me5.fingerprint import LOSSY
+from me5.fingerprint import comparable
 from me5.prompts import Prompts
 
 
@@ -38,7 +38,7 @@ class Vectors:
                 f"this calibration was made with vectors of {self.dim} numbers, got {came.dim}; use the same, or "
                 "calibrate again"
             )
-        if came.precision != self.precision and {came.precision, self.precision} & LOSSY:
+        if not comparable(came.precision, self.precision):
             raise CalibrationError(
                 f"this calibration was made at precision {self.precision}, got {came.precision}; use the same, or "
                 "calibrate again"

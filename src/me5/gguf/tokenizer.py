@@ -70,10 +70,7 @@ def load(path: Path) -> Tokenizer:
 # Unigram is built anew from its pieces: half a second for 250,000, as long as the rest of a small model takes.
 @lru_cache(maxsize=1)
 def _load(path: Path, size: int, changed: int) -> Tokenizer:  # noqa: ARG001  the file's state is the key
-    tokenizer = build(read(header.read(path)))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
+    return build(read(header.read(path)))
 
 
 def read(file: File) -> Terms:

@@ -9,7 +9,7 @@ from typing import Any
 from me5 import catalog, fingerprint
 from me5.checkpoint import BUNDLED_FILE, Checkpoint
 from me5.errors import InputError, StoreError
-from me5.fingerprint import LOSSY
+from me5.fingerprint import comparable
 from me5.preprocessor import Preprocessor
 from me5.prompts import Side
 
@@ -99,7 +99,7 @@ class StoreSettings:
                 f"this store was made with the prompts {dict(self.prompts)}, got {dict(came.prompts)}; use the same, "
                 "or bring the store over (`me5 index migrate`)"
             )
-        if came.precision != self.precision and {came.precision, self.precision} & LOSSY:
+        if not comparable(came.precision, self.precision):
             raise InputError(
                 f"this store was made at precision {self.precision}, got {came.precision}; use the same, or bring the "
                 "store over (`me5 index migrate`)"
