@@ -301,7 +301,7 @@ class Embedder(Preprocessor):
         if calibration is None:
             raise stored.none_there(self.checkpoint)
         calibration.sides.check(Sides.of(self.prompts, task, symmetric=symmetric))
-        return (calibration if prior is None else calibration.with_prior(prior)).probability(scores)
+        return calibration.with_prior(prior).probability(scores)
 
     def check_dim(self, dim: int | None) -> None:
         """Raise `InputError` for vectors that this model cannot be cut to; warn where it was not trained for them."""

@@ -55,12 +55,14 @@ class Calibration:
         """The probability that each pair belongs together, in the shape of the cosines; a higher cosine has no less."""
         return moved(self.curve(cosines), self.labelled, self.prior)
 
-    def with_prior(self, prior: float) -> Self:
-        """The same where another share of the pairs that are looked at is relevant.
+    def with_prior(self, prior: float | None) -> Self:
+        """The same where another share of the pairs that are looked at is relevant; None changes nothing.
 
         By Bayes' rule: it holds as far as relevant pairs have the cosines of the labelled ones that were relevant, and
         irrelevant pairs those of the others. Cuts are for the old share, and are left out.
         """
+        if prior is None:
+            return self
         check_share("prior", prior)
         return self if prior == self.prior else replace(self, prior=prior, cuts=())
 

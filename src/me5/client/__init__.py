@@ -187,7 +187,7 @@ class Client(_Service[Rows]):
         if (asked := (task, symmetric)) not in self._calibrations:
             reply = self._send(calibration_request(task, symmetric=symmetric))
             self._calibrations[asked] = read_calibration(reply)
-        return _probability(self._calibrations[asked], scores, prior)
+        return self._calibrations[asked].with_prior(prior).probability(scores)
 
     def store(self) -> dict[str, Any]:
         """What the store of a service started with `--search` holds: passages, languages, kinds."""
@@ -260,7 +260,7 @@ class AsyncClient(_Service[Coroutine[Any, Any, Rows]]):
         if (asked := (task, symmetric)) not in self._calibrations:
             reply = await self._send(calibration_request(task, symmetric=symmetric))
             self._calibrations[asked] = read_calibration(reply)
-        return _probability(self._calibrations[asked], scores, prior)
+        return self._calibrations[asked].with_prior(prior).probability(scores)
 
     async def store(self) -> dict[str, Any]:
         """What the store of a service started with `--search` holds: passages, languages, kinds."""
@@ -315,10 +315,6 @@ class AsyncClient(_Service[Coroutine[Any, Any, Rows]]):
             return await self._http.request(request.method, request.path, content=request.body, headers=request.headers)
         except httpx2.TransportError as error:
             return error
-
-
-def _probability(calibration: Calibration, scores: npt.ArrayLike, prior: float | None) -> Floats:
-    return (calibration if prior is None else calibration.with_prior(prior)).probability(scores)
 
 
 def _count(texts: Texts) -> int | None:
