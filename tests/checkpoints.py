@@ -192,7 +192,7 @@ def _write_weights(folder: Path, recipe: Recipe, tokens: int) -> None:
     config.dtype = recipe.dtype
     config.save_pretrained(folder)
     generator = torch.Generator().manual_seed(recipe.seed)
-    tensors = {name: _draw(name, tensor.shape, generator) for name, tensor in sorted(model.state_dict().items())}
+    tensors = {name: draw(name, tensor.shape, generator) for name, tensor in sorted(model.state_dict().items())}
     tensors = {name: tensor.to(getattr(torch, recipe.dtype)) for name, tensor in tensors.items()}
     if recipe.extras:
         tensors["embeddings.position_ids"] = torch.arange(config.max_position_embeddings)[None]
@@ -202,7 +202,7 @@ def _write_weights(folder: Path, recipe: Recipe, tokens: int) -> None:
     save_weights(folder, files, recipe.shards)
 
 
-def _draw(name: str, shape: Any, generator: Any) -> Any:
+def draw(name: str, shape: Any, generator: Any) -> Any:
     import torch
 
     noise = torch.randn(shape, generator=generator)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import checkpoints
+import crossencoders
 import hypothesis
 import pytest
 import vectors
@@ -129,3 +130,20 @@ def interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session")
+def build_reranker(once: Callable[[str, Callable[[Path], object]], Path]) -> Callable[..., Path]:
+    """The folder of a tiny cross-encoder: see `crossencoders.build`."""
+
+    def build(recipe: Recipe = checkpoints.XLMR, outputs: int = 1, **config: object) -> Path:
+        name = hashlib.sha256(repr(("reranker", recipe, outputs, config)).encode()).hexdigest()[:16]
+        return once(name, lambda folder: crossencoders.build(folder, recipe, outputs, **config))
+
+    return build
+
+
+@pytest.fixture(scope="session", params=crossencoders.LAYOUTS, ids=list(crossencoders.LAYOUTS))
+def cross_encoder(request: pytest.FixtureRequest, build_reranker: Callable[..., Path]) -> Path:
+    """A tiny cross-encoder of each layout that me5 reads."""
+    return build_reranker(crossencoders.LAYOUTS[request.param])

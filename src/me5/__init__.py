@@ -22,8 +22,9 @@ from me5.errors import (
     ServiceError,
     TruncationWarning,
 )
+from me5.prepared import Report
 from me5.prompts import TASKS, Prompts
-from me5.tokenizer import Report
+from me5.reranker import Reranker
 
 if TYPE_CHECKING:
     from me5.client import AsyncClient, Client
@@ -41,6 +42,7 @@ __all__ = [
     "PromptWarning",
     "Prompts",
     "Report",
+    "Reranker",
     "ServiceError",
     "TruncationWarning",
     "__version__",

@@ -17,6 +17,7 @@ from me5 import catalog, hub
 from me5.errors import CheckpointError
 from me5.gguf import header
 from me5.gguf.network import network
+from me5.heads import Head, read_head
 from me5.prompts import Prompts, from_sentence_transformers
 
 Body = Literal["xlm-roberta", "bert"]
@@ -24,7 +25,7 @@ Pooling = Literal["mean", "cls"]
 BUNDLED_FILE = Path(__file__).parent / "models" / "small" / f"{catalog.BUNDLED}.gguf"
 SUPPORTED = (
     "me5 reads XLM-RoBERTa (model_type xlm-roberta) and BERT (model_type bert) encoders with absolute positions, "
-    "exact GELU, mean or CLS pooling and Normalize, such as the models that `me5 models` lists"
+    "exact GELU, and mean or CLS pooling with Normalize or a reranker's head, such as those that `me5 models` lists"
 )
 # Field of config.json -> our name, and the smallest and largest plausible size. Networks are many times smaller;
 # anything larger would fill the memory before the weights could contradict it.
@@ -47,7 +48,7 @@ class ModelConfig:
 
     `first_position` is the position id of the first token: 0 for BERT, pad id + 1 for XLM-RoBERTa. `max_tokens` counts
     the special tokens too. `matryoshka` lists the shorter dimensions that the vectors were trained for. The dropout
-    rates matter in training only.
+    rates matter in training only. A `head` makes a cross-encoder of it, which gives logits and no vector.
     """
 
     body: Body
@@ -66,6 +67,17 @@ class ModelConfig:
     hidden_dropout: float = 0.1
     attention_dropout: float = 0.1
     matryoshka: tuple[int, ...] = ()
+    head: Head | None = None
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers an engine makes of a sequence: those of a vector, or the logits of the head."""
+        return self.hidden_size if self.head is None else self.head.outputs
+
+    @property
+    def types(self) -> int:
+        """How many types of tokens there are: that of texts, and in pairs that of the second text, if it has one."""
+        return 1 if self.head is None else min(self.type_vocab_size, 2)
 
 
 @dataclass(frozen=True)
@@ -191,7 +203,10 @@ def _model_config(folder: Path, config: dict[str, Any]) -> ModelConfig:
     _refuse_variants(folder, config)
     max_tokens, lower_case = _text_limits(folder)
     encoder = _encoder(folder / "config.json", config, max_tokens)
-    return replace(encoder, pooling=_pooling(folder, encoder.hidden_size), lower_case=lower_case)
+    saved = _read_json(folder / "config_sentence_transformers.json") or {}
+    head = read_head(folder / "config.json", config, saved)
+    pooling = "cls" if head is not None else _pooling(folder, encoder.hidden_size)
+    return replace(encoder, pooling=pooling, lower_case=lower_case, head=head)
 
 
 def _encoder(path: Path, config: Mapping[str, Any], limit: int) -> ModelConfig:
@@ -218,6 +233,7 @@ def _encoder(path: Path, config: Mapping[str, Any], limit: int) -> ModelConfig:
         pooling="mean",
         max_tokens=min(limit, room) if limit else room,
         lower_case=False,
+        head=None,
         matryoshka=_matryoshka(path, config, sizes["hidden_size"]),
         **sizes,
     )

@@ -24,12 +24,13 @@ from me5.engine.base import Engine
 from me5.errors import InputError, Me5Warning, caller
 from me5.flow import ahead, vectors_of, windows_of
 from me5.notices import Notices
+from me5.prepared import Prepared, Report
 from me5.preprocessor import Preprocessor
 from me5.progress import Advance, track
 from me5.prompts import Prompts, Side
 from me5.quantization import Form, Rows, check_form, quantized, shortened
 from me5.texts import texts_of
-from me5.tokenizer import Prepared, Report, Truncation
+from me5.tokenizer import Truncation
 from me5.vectors import Float32, cosines, join, paired_cosines
 
 
@@ -80,12 +81,9 @@ class Embedder(Preprocessor):
             device=device,
             probes=self.probes().sequences if precision == "fp8" else (),
         )
-        # Another process may have another working directory.
-        local = isinstance(model, Checkpoint) or (model is not None and Path(model).expanduser().exists())
-        self._loaded = {
-            "model": checkpoint.path.absolute() if local else model, "device": device, "precision": precision,
-            "threads": threads, "revision": revision,
-        }  # fmt: skip
+        self._loaded = load_arguments(
+            model, checkpoint, device=device, precision=precision, threads=threads, revision=revision
+        )
 
     @classmethod
     def of(cls, preprocessor: Preprocessor, engine: Engine) -> Self:
@@ -346,3 +344,9 @@ class Embedder(Preprocessor):
             f"Embedder({self.checkpoint.name!r}, dim={self.dim}, precision={self.precision!r}, "
             f"prompts={self.prompts.style!r}, max_seq_length={self.max_seq_length})"
         )
+
+
+def load_arguments(model: str | Path | Checkpoint | None, checkpoint: Checkpoint, **others: Any) -> dict[str, Any]:
+    """The arguments of a `load`, as a pickle keeps them: another process may have another working directory."""
+    local = isinstance(model, Checkpoint) or (model is not None and Path(model).expanduser().exists())
+    return {"model": checkpoint.path.absolute() if local else model, **others}

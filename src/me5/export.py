@@ -10,7 +10,7 @@ from me5.errors import InputError
 from me5.files.atomic import new_folder
 from me5.layout import write_layout
 from me5.progress import Advance
-from me5.weights import Weights, save_safetensors, tensor_table
+from me5.weights import Weights, file_names, save_safetensors
 
 # How a folder can store numbers, by the names of GGUF's types.
 FOLDER_TYPES: Mapping[str, "np.dtype[np.floating]"] = {"f32": np.dtype(np.float32), "f16": np.dtype(np.float16)}
@@ -53,6 +53,8 @@ def _export_file(
     # Imported here: it loads the gguf package, which folders do without.
     from me5.gguf.writing import TYPES, Type, write_gguf
 
+    if checkpoint.config.head is not None:
+        raise InputError(f"{checkpoint.name} is a reranker, which GGUF files do not hold here; export it to a folder")
     kinds: Mapping[str, Type] = {kind: kind for kind in TYPES}
     for name in (matrices, words or matrices):
         if name not in kinds:
@@ -76,7 +78,7 @@ def _export_folder(
             "word table; other types need a file that ends in .gguf"
         )
     tensors = {}
-    for name, (theirs, _) in tensor_table(checkpoint.config).items():
+    for name, theirs in file_names(checkpoint.config).items():
         tensors[theirs] = weights.float32(name).astype(FOLDER_TYPES[kind])
         weights.release(name)
         if advance is not None:

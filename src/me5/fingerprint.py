@@ -22,8 +22,9 @@ _BLOCKS, _BLOCK = 64, 4096
 _COMPUTATION = 1
 # Vectors at the other precisions agree to a cosine of 0.9999, and may be compared with each other.
 LOSSY = frozenset({"int8", "fp8"})
-# Fields of `ModelConfig` that no vector depends on; the limit in tokens has an argument of its own.
-_NO_MATTER = frozenset({"hidden_dropout", "attention_dropout", "max_tokens", "matryoshka"})
+# Fields of `ModelConfig` that no vector depends on; the limit in tokens has an argument of its own, and a head has its
+# weights in the files.
+_NO_MATTER = frozenset({"hidden_dropout", "attention_dropout", "max_tokens", "matryoshka", "head"})
 
 
 def comparable(one: str, other: str) -> bool:

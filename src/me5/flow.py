@@ -13,8 +13,8 @@ from typing import TypeVar
 import numpy as np
 
 from me5.engine.base import Engine, TokenIds
+from me5.prepared import Prepared
 from me5.progress import Advance
-from me5.tokenizer import Prepared
 from me5.vectors import Float32
 
 T = TypeVar("T")
@@ -26,24 +26,30 @@ WINDOW_TEXTS = 4096
 WINDOW_CHARS = 8_000_000
 
 
-def windows_of(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Cut an iterable into lists of at most `WINDOW_TEXTS` texts and about `WINDOW_CHARS` characters.
+def windows_of(texts: Iterable[T]) -> Iterator[tuple[int, list[T]]]:
+    """Cut an iterable of texts, or of pairs, into lists of at most `WINDOW_TEXTS` and about `WINDOW_CHARS` characters.
 
     Each comes with the number of its first text.
     """
     source = iter(texts)
     first = 0
-    window: list[str] = []
+    window: list[T] = []
     chars = 0
     while block := list(islice(source, 64)):
         window += block
-        chars += sum(len(text) for text in block if isinstance(text, str))
+        chars += sum(map(_chars, block))
         if len(window) >= WINDOW_TEXTS or chars >= WINDOW_CHARS:
             yield first, window
             first += len(window)
             window, chars = [], 0
     if window:
         yield first, window
+
+
+def _chars(item: object) -> int:
+    if isinstance(item, tuple | list):
+        return sum(map(_chars, item))
+    return len(item) if isinstance(item, str) else 0
 
 
 def ahead(work: Callable[[T], R], items: Iterable[T], depth: int) -> Iterator[tuple[T, R]]:

@@ -5,6 +5,7 @@ With `model.safetensors` beside them they are a folder that me5, sentence_transf
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,27 @@ from me5._version import __version__
 from me5.checkpoint import ModelConfig, is_gguf
 from me5.gguf import header
 from me5.gguf import tokenizer as tokenizers
+from me5.heads import ACTIVATIONS, CLASSES
 from me5.prompts import Prompts, to_sentence_transformers
 
 # transformers builds its tokenizer from these; they lie beside the tokenizer.json that they belong to.
 _TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")
-_CLASSES = {"xlm-roberta": "XLMRobertaModel", "bert": "BertModel"}
+_CLASSES: Mapping[str, str] = {"xlm-roberta": "XLMRobertaModel", "bert": "BertModel"}
 
 
 def write_layout(folder: Path, config: ModelConfig, tokenizer: Path, prompts: Prompts | None, dtype: str) -> None:
     """Write everything but the weights. `dtype` is theirs: float32, float16 or bfloat16.
 
     `tokenizer` is a tokenizer.json, with tokenizer_config.json and special_tokens_map.json beside it, or a GGUF file. A
-    model without known prompts lists none.
+    model without known prompts lists none. Of a cross-encoder there are only its config.json, which names its
+    activation, and its limit.
     """
     write_tokenizer(folder, tokenizer, config.max_tokens)
+    limits = {"max_seq_length": config.max_tokens, "do_lower_case": config.lower_case}
+    if config.head is not None:
+        _write_json(folder / "config.json", _network(config, dtype))
+        _write_json(folder / "sentence_bert_config.json", limits)
+        return
     modules = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
     files: dict[str, Any] = {
         "config.json": _network(config, dtype),
@@ -40,7 +48,7 @@ def write_layout(folder: Path, config: ModelConfig, tokenizer: Path, prompts: Pr
             "pooling_mode_max_tokens": False,
             "pooling_mode_mean_sqrt_len_tokens": False,
         },
-        "sentence_bert_config.json": {"max_seq_length": config.max_tokens, "do_lower_case": config.lower_case},
+        "sentence_bert_config.json": limits,
         "config_sentence_transformers.json": {
             "__version__": {"me5": __version__},
             "prompts": to_sentence_transformers(prompts) if prompts else {},
@@ -77,8 +85,17 @@ def _write_json(path: Path, content: Any) -> None:
 def _network(config: ModelConfig, dtype: str) -> dict[str, Any]:
     """config.json, as transformers writes it for these bodies; `matryoshka_dimensions` is vLLM's field."""
     trained = {"matryoshka_dimensions": [*config.matryoshka, config.hidden_size]} if config.matryoshka else {}
+    names, head = _CLASSES, {}
+    if config.head is not None:
+        names = CLASSES
+        labels = {at: f"LABEL_{at}" for at in range(config.head.outputs)}
+        head = {
+            "id2label": labels,
+            "label2id": {label: at for at, label in labels.items()},
+            "sentence_transformers": {"activation_fn": ACTIVATIONS[config.head.activation]},
+        }
     return {
-        "architectures": [_CLASSES[config.body]],
+        "architectures": [names[config.body]],
         "model_type": config.body,
         "vocab_size": config.vocab_size,
         "hidden_size": config.hidden_size,
@@ -96,4 +113,5 @@ def _network(config: ModelConfig, dtype: str) -> dict[str, Any]:
         "pad_token_id": max(config.first_position - 1, 0),
         "torch_dtype": dtype,
         **trained,
+        **head,
     }

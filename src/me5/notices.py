@@ -4,17 +4,21 @@ import warnings
 from collections.abc import Sequence
 
 from me5.errors import PromptWarning, TruncationWarning, caller
+from me5.prepared import Report
 from me5.prompts import Prompts
-from me5.tokenizer import Report
 
 _SHOWN = 5
 
 
 class Notices:
-    """Counts and first examples of one call; its size does not grow with the number of texts."""
+    """Counts and first examples of one call; its size does not grow with the number of texts.
 
-    def __init__(self, prompts: Prompts) -> None:
+    `kind` is what the items are called; `prompts` None are for items that carry none.
+    """
+
+    def __init__(self, prompts: Prompts | None, kind: str = "texts") -> None:
         self._prompts = prompts
+        self._kind = kind
         self._texts = 0
         self._lost = 0
         self._unseen = _Items()
@@ -23,9 +27,9 @@ class Notices:
         self._carried = ""
 
     def add(self, texts: Sequence[str], report: Report) -> None:
-        """Check the next texts and their report."""
+        """Check the next texts and their report; of items that carry no prompts, the report is enough."""
         for index, text in enumerate(texts, self._texts):
-            if (prompt := self._prompts.carried_by(text)) is not None:
+            if self._prompts is not None and (prompt := self._prompts.carried_by(text)) is not None:
                 self._carrying.add(index)
                 self._carried = self._carried or prompt
         for index in report.truncated:
@@ -34,7 +38,7 @@ class Notices:
             if chars:
                 self._unseen.add(self._texts + index)
         self._lost += sum(report.lost)
-        self._texts += len(texts)
+        self._texts += report.texts
 
     def carried(self) -> str:
         """A sentence about texts that already carry a prompt; empty if none does."""
@@ -51,15 +55,15 @@ class Notices:
             return ""
         which = self._truncated.of(self._texts)
         least = "at least " if self._unseen.count else ""
-        return f"texts longer than {max_tokens} tokens were cut: {which}, {least}{self._lost:,} tokens lost"
+        return f"{self._kind} longer than {max_tokens} tokens were cut: {which}, {least}{self._lost:,} tokens lost"
 
     def uncounted(self) -> str:
         """A sentence about texts whose tokens were not all counted; empty if all were."""
         if not self._unseen.count:
             return ""
         return (
-            f"texts are much longer than the model reads: {self._unseen.of(self._texts)}. What is not read was not "
-            "counted: their numbers of tokens, and of tokens lost, are lower bounds"
+            f"{self._kind} are much longer than the model reads: {self._unseen.of(self._texts)}. What is not read was "
+            "not counted: their numbers of tokens, and of tokens lost, are lower bounds"
         )
 
     def warn(self, max_tokens: int) -> None:

@@ -12,9 +12,10 @@ import numpy as np
 from me5 import fingerprint
 from me5.checkpoint import Checkpoint, ModelConfig
 from me5.errors import CheckpointError, InputError, PromptWarning, caller
+from me5.prepared import Prepared
 from me5.probes import probes
 from me5.prompts import NONE, STYLES, Prompts, Side
-from me5.tokenizer import TRUNCATIONS, Prepared, Tokenizer, Truncation
+from me5.tokenizer import TRUNCATIONS, Tokenizer, Truncation
 from me5.vectors import Float32, normalized
 
 
@@ -35,10 +36,15 @@ class Preprocessor:
     ) -> None:
         if truncation not in TRUNCATIONS:
             raise InputError(f"unknown truncation {truncation!r}; expected one of {', '.join(TRUNCATIONS)}")
+        if checkpoint.config.head is not None:
+            raise CheckpointError(
+                f"{checkpoint.name} is a cross-encoder, which scores pairs of texts and gives no vectors; load it with "
+                "me5.Reranker, or pass a model that embeds"
+            )
         self.checkpoint = checkpoint
         self.truncation: Truncation = truncation
         self.prompts = choose_prompts(prompts, checkpoint.prompts, checkpoint.name)
-        self.tokenizer = _open_tokenizer(checkpoint, max_tokens)
+        self.tokenizer = open_tokenizer(checkpoint, max_tokens)
 
     @property
     def max_tokens(self) -> int:
@@ -47,7 +53,7 @@ class Preprocessor:
 
     @max_tokens.setter
     def max_tokens(self, value: int) -> None:
-        _check_max_tokens(self.checkpoint.config, value)
+        check_max_tokens(self.checkpoint.config, value)
         self.tokenizer = self.tokenizer.limited(value)
 
     @property
@@ -122,10 +128,11 @@ def choose_prompts(given: str | Prompts | None, own: Prompts | None, name: str) 
     return NONE
 
 
-def _open_tokenizer(checkpoint: Checkpoint, max_tokens: int | None) -> Tokenizer:
+def open_tokenizer(checkpoint: Checkpoint, max_tokens: int | None) -> Tokenizer:
+    """The tokenizer of a checkpoint; `max_tokens` None is its own limit. Raises as `Preprocessor` does."""
     config = checkpoint.config
     if max_tokens is not None:
-        _check_max_tokens(config, max_tokens)
+        check_max_tokens(config, max_tokens)
     tokenizer = Tokenizer(checkpoint.tokenizer, max_tokens or config.max_tokens, lower_case=config.lower_case)
     if tokenizer.vocabulary > config.vocab_size:
         raise CheckpointError(
@@ -135,7 +142,8 @@ def _open_tokenizer(checkpoint: Checkpoint, max_tokens: int | None) -> Tokenizer
     return tokenizer
 
 
-def _check_max_tokens(config: ModelConfig, max_tokens: int) -> None:
+def check_max_tokens(config: ModelConfig, max_tokens: int) -> None:
+    """Raise `InputError` for a limit that the model has no positions for."""
     positions = config.max_positions - config.first_position
     if not 3 <= max_tokens <= positions:
         raise InputError(f"max_tokens must lie between 3 and the model's {positions} positions, got {max_tokens}")

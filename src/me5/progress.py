@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Literal
 
 Advance = Callable[[int, int], None]
-Unit = Literal["texts", "rows", "bytes", "tensors", "files", "answers"]
+Unit = Literal["texts", "pairs", "rows", "bytes", "tensors", "files", "answers"]
 
 SECONDS_BETWEEN_LINES = 60.0
 

@@ -22,17 +22,18 @@ def texts_of(texts: str | Iterable[str]) -> Iterable[str]:
     return texts
 
 
-def check_text(text: object, index: int) -> None:
-    """Raise `InputError` naming the item unless it is a string of valid Unicode."""
+def check_text(text: object, index: int, kind: str = "text") -> None:
+    """Raise `InputError` naming the item, which is the text of a `kind`, unless it is a string of valid Unicode."""
     if not isinstance(text, str):
         raise InputError(
-            f"text {index} is {described(text)}, expected a string; drop it, or convert it with str() if that is meant"
+            f"{kind} {index} is {described(text)}, expected a string; drop it, or convert it with str() if that "
+            "is meant"
         )
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(
-            f"text {index} holds a lone surrogate, U+{ord(text[error.start]):04X} at character {error.start}, which is "
-            "no valid Unicode; the file was probably decoded with errors='surrogateescape'. Replace it, for example "
+            f"{kind} {index} holds a lone surrogate, U+{ord(text[error.start]):04X} at character {error.start}, which "
+            "is no valid Unicode; the file was probably decoded with errors='surrogateescape'. Replace it, for example "
             "with text.encode('utf-8', 'replace').decode()"
         ) from error

@@ -13,7 +13,6 @@ hundredth of the memory. With a `reach`, no more parts are made than the policy 
 
 import copy
 import re
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice, pairwise
@@ -27,6 +26,7 @@ import tokenizers
 from me5.checkpoint import is_gguf
 from me5.errors import CheckpointError, InputError
 from me5.gguf import tokenizer as gguf
+from me5.prepared import Prepared, Report
 from me5.texts import check_text
 
 Truncation = Literal["end", "start", "chunk", "error"]
@@ -45,72 +45,6 @@ _AT_SEAM = re.compile(f"(?={_SEAM.pattern})")
 _SEAMED = ("ab cd", "Ab, c9\nDéf.", "1) 南瓜。 abc")
 
 
-@dataclass
-class Report:
-    """The tokens and chunks of texts, and what was lost; grows with every call that it is passed to.
-
-    `tokens` counts prompt and special tokens too, before truncation; `lost` the tokens that the model did not read;
-    `chunks` the sequences that a text became; `unseen` the characters that were not tokenized, for a service does not
-    count what it will not read: where there are any, `tokens` and `lost` are lower bounds. One number per text
-    each, in input order.
-    """
-
-    tokens: "array[int]" = field(default_factory=lambda: array("q"))
-    lost: "array[int]" = field(default_factory=lambda: array("q"))
-    chunks: "array[int]" = field(default_factory=lambda: array("q"))
-    unseen: "array[int]" = field(default_factory=lambda: array("q"))
-
-    def add(self, other: "Report") -> None:
-        """Append the figures of another report."""
-        self.tokens.extend(other.tokens)
-        self.lost.extend(other.lost)
-        self.chunks.extend(other.chunks)
-        self.unseen.extend(other.unseen)
-
-    @property
-    def texts(self) -> int:
-        """The number of texts so far."""
-        return len(self.tokens)
-
-    @property
-    def truncated(self) -> list[int]:
-        """The index of every text that lost tokens."""
-        return [index for index, lost in enumerate(self.lost) if lost]
-
-    def __str__(self) -> str:
-        summary = f"{self.texts:,} texts, {sum(self.tokens):,} tokens"
-        if truncated := self.truncated:
-            summary += f"; {len(truncated):,} truncated, {sum(self.lost):,} tokens lost"
-        return summary
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Texts as an engine takes them: token sequences, the text that each belongs to, and the report.
-
-    `sequences` are int64 arrays of ids with special tokens; `owners` (sequences,) int64 rises from 0 to texts - 1.
-    """
-
-    sequences: list[npt.NDArray[np.int64]]
-    owners: npt.NDArray[np.int64]
-    report: Report
-
-    @property
-    def texts(self) -> int:
-        """The number of texts."""
-        return self.report.texts
-
-
-def joined(parts: Sequence[Prepared]) -> Prepared:
-    """The texts of several calls as if they had come in one."""
-    report = Report()
-    owners = []
-    for part in parts:
-        owners.append(part.owners + report.texts)
-        report.add(part.report)
-    return Prepared([ids for part in parts for ids in part.sequences], np.concatenate(owners), report)
-
-
 @dataclass(frozen=True)
 class Token:
     """One token of a prompted text. `start` and `end` count its characters in that text; None for a special token.
@@ -125,6 +59,16 @@ class Token:
     special: bool
     prompt: bool
     lost: bool
+
+
+@dataclass
+class PairFrame:
+    """Special tokens before, between and behind two texts, each with its type of token, and the types of the texts."""
+
+    before: list[tuple[int, int]] = field(default_factory=list)
+    between: list[tuple[int, int]] = field(default_factory=list)
+    behind: list[tuple[int, int]] = field(default_factory=list)
+    types: list[int] = field(default_factory=lambda: [0, 0])
 
 
 class Tokenizer:
@@ -219,14 +163,13 @@ class Tokenizer:
             raise InputError(f"unknown truncation {truncation!r}; expected one of {', '.join(TRUNCATIONS)}")
         for index, text in enumerate(texts):
             check_text(text, first + index)
-        plans = [self._plan(text, first + index, prefix, truncation, reach) for index, text in enumerate(texts)]
-        encoded = self._encoded(chain.from_iterable(plan.parts for plan in plans))
+        plans = [
+            self._plan(text, f"text {first + index}", prefix, truncation, reach) for index, text in enumerate(texts)
+        ]
         sequences: list[npt.NDArray[np.int64]] = []
         owners: list[int] = []
         report = Report()
-        for index, plan in enumerate(plans):
-            ids = [*chain.from_iterable(islice(encoded, len(plan.parts)))]
-            ids, unseen = self._completed(ids, plan, reach)
+        for index, (plan, (ids, unseen)) in enumerate(zip(plans, self._read(plans, reach), strict=True)):
             kept, lost = self._kept(ids, plan, truncation, unseen)
             report.tokens.append(len(ids) + len(self._before) + len(self._after))
             report.lost.append(lost)
@@ -235,6 +178,28 @@ class Tokenizer:
             sequences.extend(np.array([*self._before, *part, *self._after], np.int64) for part in kept)
             owners.extend([index] * len(kept))
         return Prepared(sequences, np.array(owners, np.int64), report)
+
+    def read(
+        self, texts: Sequence[str], names: Sequence[str], truncation: Truncation, reach: int | None = None
+    ) -> Iterator[tuple[list[int], int]]:
+        """All ids of each text, uncut and without special tokens, and how many characters were not tokenized.
+
+        They are read as far as `prepare` would read them with this policy and `reach`; errors name a text by `names`.
+        """
+        plans = [self._plan(text, name, "", truncation, reach) for text, name in zip(texts, names, strict=True)]
+        yield from self._read(plans, reach)
+
+    def pair_frame(self) -> "PairFrame":
+        """What the file's template puts around the two texts of a pair."""
+        encoding = self._tokenizer.encode_batch([("a", "a")])[0]
+        frame = PairFrame()
+        parts, place = (frame.before, frame.between, frame.behind), 0
+        for token, kind, text in zip(encoding.ids, encoding.type_ids, encoding.sequence_ids, strict=True):
+            if text is None:
+                parts[place].append((token, kind))
+            else:
+                place, frame.types[text] = text + 1, kind
+        return frame
 
     @property
     def _room(self) -> int:
@@ -252,6 +217,13 @@ class Tokenizer:
                 return False
         return all([*self._encoded([text])] == [[*chain(*self._encoded(_AT_SEAM.split(text)))]] for text in _SEAMED)
 
+    def _read(self, plans: Sequence["_Plan"], reach: int | None) -> Iterator[tuple[list[int], int]]:
+        """The ids of each plan's text, and the characters that were not tokenized."""
+        encoded = self._encoded(chain.from_iterable(plan.parts for plan in plans))
+        for plan in plans:
+            ids = [*chain.from_iterable(islice(encoded, len(plan.parts)))]
+            yield self._completed(ids, plan, reach)
+
     def _encoded(self, texts: Iterable[str]) -> Iterator[list[int]]:
         """The ids of texts without special tokens; as many at once as are worth it."""
         group: list[str] = []
@@ -268,9 +240,9 @@ class Tokenizer:
         for encoding in self._tokenizer.encode_batch_fast(group, add_special_tokens=False):
             yield encoding.ids
 
-    def _plan(self, text: str, index: int, prefix: str, truncation: Truncation, reach: int | None) -> "_Plan":
+    def _plan(self, text: str, name: str, prefix: str, truncation: Truncation, reach: int | None) -> "_Plan":
         """The parts of a text that are needed for certain."""
-        plan = _Plan(text, index, prefix, 0, len(text))
+        plan = _Plan(text, name, prefix, 0, len(text))
         if reach is None or truncation == "chunk":
             ends = [0, *self._seams_of(plan, reach), len(text)]
         elif truncation == "start":
@@ -330,7 +302,7 @@ class Tokenizer:
 
     def _endless(self, plan: "_Plan", reach: int) -> InputError:
         return InputError(
-            f"text {plan.index} has {reach:,} characters in a row that cannot be cut to the {self.max_tokens:,} tokens "
+            f"{plan.name} has {reach:,} characters in a row that cannot be cut to the {self.max_tokens:,} tokens "
             "that the model reads: they hold too few words with spaces between them. Shorten it"
         )
 
@@ -341,7 +313,7 @@ class Tokenizer:
         if truncation == "error":
             tokens = len(ids) + self.max_tokens - self._room
             raise InputError(
-                f"text {plan.index} has {'at least ' if unseen else ''}{tokens:,} tokens, the model reads "
+                f"{plan.name} has {'at least ' if unseen else ''}{tokens:,} tokens, the model reads "
                 f"{self.max_tokens}; shorten it, or choose the truncation 'end', 'start' or 'chunk'"
             )
         return self._cut(ids, self._prompt_tokens(plan.prefix, plan.text), truncation)
@@ -379,10 +351,10 @@ def _open(path: Path) -> tokenizers.Tokenizer:
 
 @dataclass
 class _Plan:
-    """The part of a text, item `index`, that is tokenized: its characters from `at` to `end`, in `parts`."""
+    """The part of a text, `name` in errors, that is tokenized: its characters from `at` to `end`, in `parts`."""
 
     text: str
-    index: int
+    name: str
     prefix: str
     at: int
     end: int

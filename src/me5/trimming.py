@@ -19,9 +19,10 @@ from me5.embedder import Embedder
 from me5.errors import CheckpointError, InputError
 from me5.files.atomic import scratch
 from me5.gguf import tokenizer as gguf
+from me5.prepared import Report
 from me5.progress import Advance
 from me5.prompts import NONE, TASKS
-from me5.tokenizer import Report, Tokenizer
+from me5.tokenizer import Tokenizer
 from me5.vectors import Float32
 from me5.weights import Weights
 

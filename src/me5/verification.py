@@ -12,9 +12,9 @@ from me5.engine import Precision, open_engine
 from me5.engine import precisions as precisions_of
 from me5.engine.reference import ReferenceEngine
 from me5.errors import EngineError
+from me5.prepared import Prepared
 from me5.preprocessor import Preprocessor
 from me5.prompts import NONE
-from me5.tokenizer import Prepared
 from me5.vectors import Float32
 
 # The smallest cosine to the float32 reference that passes. int8 loses by design, and its loss is printed. fp8 is only

@@ -36,6 +36,11 @@ _LAYER_PARTS = {
     "feedforward_out": "output.dense",
     "feedforward_norm": "output.LayerNorm",
 }
+# The same of a cross-encoder's head, by the body.
+_HEAD_PARTS = {
+    "xlm-roberta": {"head.dense": "classifier.dense", "head.logits": "classifier.out_proj"},
+    "bert": {"head.dense": "pooler.dense", "head.logits": "classifier"},
+}
 _PREFIXES = ("roberta.", "bert.", "model.", "")
 # The same in GGUF files.
 _GGUF_TABLES = {
@@ -79,7 +84,25 @@ def tensor_table(config: ModelConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
             name, file_name = f"layers.{layer}.{ours}", f"encoder.layer.{layer}.{theirs}"
             table[f"{name}.weight"] = (f"{file_name}.weight", (hidden,) if ours.endswith("norm") else matrix)
             table[f"{name}.bias"] = (f"{file_name}.bias", matrix[:1])
+    if config.head is not None:
+        rows = {"head.dense": hidden, "head.logits": config.head.outputs}
+        for name, file_name in _HEAD_PARTS[config.body].items():
+            table[f"{name}.weight"] = (f"{file_name}.weight", (rows[name], hidden))
+            table[f"{name}.bias"] = (f"{file_name}.bias", (rows[name],))
     return table
+
+
+def file_names(config: ModelConfig) -> dict[str, str]:
+    """The name of every tensor in published files, as transformers writes them, by our name.
+
+    An encoder alone has its names bare; one with a head has them behind the name of its body.
+    """
+    prefix = "" if config.head is None else "roberta." if config.body == "xlm-roberta" else "bert."
+    outside = {"classifier"} if prefix else set()
+    table = tensor_table(config)
+    return {
+        ours: theirs if theirs.partition(".")[0] in outside else prefix + theirs for ours, (theirs, _) in table.items()
+    }
 
 
 def gguf_table(config: ModelConfig) -> dict[str, tuple[str, tuple[int, ...]]]:

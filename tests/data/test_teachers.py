@@ -84,6 +84,18 @@ def test_a_cross_encoder_scores_raw_logits(cross_encoder):
     assert teacher.version != CrossEncoderTeacher(cross_encoder, max_tokens=16).version
 
 
+def test_a_reranker_scores_raw_logits_by_our_own_engine(cross_encoder):
+    pairs = [(query, document) for query in QUERIES[:3] for document in DOCUMENTS[:4]]
+    teacher = open_teacher(str(cross_encoder), precision="f32")
+    # transformers' tokenizer of this folder gives no types of tokens, so both sides read none.
+    np.testing.assert_allclose(teacher.score(pairs), CrossEncoderTeacher(cross_encoder).score(pairs), atol=1e-4)
+    assert teacher.version == open_teacher(str(cross_encoder), precision="f32").version
+    assert teacher.version != open_teacher(str(cross_encoder), precision="f32", max_tokens=16).version
+    assert teacher.score([]).shape == (0,)
+    with pytest.raises(InputError, match="knows no task"):
+        open_teacher(str(cross_encoder), task="sts")
+
+
 def test_what_is_no_reranker_is_refused(cross_encoder, tmp_path):
     from transformers import BertForSequenceClassification
 

@@ -81,6 +81,7 @@ FORBIDDEN = {
     "model/": ("me5.engine", "me5.tokenizer", "me5.batching", "me5.embedder", "me5.flow", "me5.bulk", "me5.cli"),
     "flow.py": ("me5.prompts", "me5.embedder", "me5.bulk", "me5.cli"),
     "preprocessor.py": ("me5.engine", "me5.embedder", "me5.flow", "me5.batching", "me5.cli"),
+    "pairs.py": ("me5.engine", "me5.embedder", "me5.flow", "me5.batching", "me5.cli"),
     "layout.py": ("me5.model", "me5.engine", "me5.embedder", "me5.cli"),
     "batching.py": ("me5.prompts", "me5.tokenizer", "me5.embedder", "me5.engine"),
     "files/": (
@@ -104,6 +105,7 @@ FORBIDDEN = {
     "synthesis/": ("me5.cli", "me5.bulk", "me5.service", "me5.training", "me5.adapters", "me5.search.store"),
     "data/readers/": ("me5.embedder", "me5.evaluation", "me5.engine"),
     "training/": ("me5.cli", "me5.bulk", "me5.search", "me5.service", "me5.client", "me5.adapters"),
+    "reranker.py": ("me5.cli", "me5.bulk", "me5.search", "me5.evaluation", "me5.service", "me5.client"),
     "embedder.py": ("me5.cli", "me5.bulk", "me5.search", "me5.evaluation", "me5.service", "me5.client"),
     "search/": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.engine", "me5.service", "me5.client", "me5.adapters"),
     "compat/": ("me5.cli", "me5.bulk", "me5.search", "me5.evaluation", "me5.service", "me5.client"),

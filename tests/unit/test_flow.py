@@ -9,7 +9,7 @@ import pytest
 
 from me5.engine.fake import FakeEngine
 from me5.flow import WINDOW_TEXTS, ahead, vectors_of, windows_of
-from me5.tokenizer import Prepared, Report
+from me5.prepared import Prepared, Report
 
 
 class Taken:

@@ -25,6 +25,7 @@ def test_public_names_are_these():
         "PromptWarning",
         "Prompts",
         "Report",
+        "Reranker",
         "ServiceError",
         "TruncationWarning",
         "__version__",

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 import me5.tokenizer
 from me5 import InputError
 from me5.checkpoint import resolve
+from me5.prepared import Prepared
 from me5.preprocessor import Preprocessor
-from me5.tokenizer import TRUNCATIONS, Prepared, Tokenizer, Truncation
+from me5.tokenizer import TRUNCATIONS, Tokenizer, Truncation
 
 LIMIT = 24
 CUT = [policy for policy in TRUNCATIONS if policy != "error"]

@@ -12,10 +12,10 @@ from me5.bulk.table import Missing
 from me5.embedder import Embedder
 from me5.errors import EngineError, InputError
 from me5.flow import ahead, vectors_of, windows_of
+from me5.prepared import Prepared
 from me5.progress import Advance
 from me5.prompts import Side
 from me5.quantization import shortened
-from me5.tokenizer import Prepared
 from me5.vectors import Float32
 
 Entry = Record | Unusable

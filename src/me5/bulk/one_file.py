@@ -11,9 +11,9 @@ from me5.bulk.source import Source
 from me5.bulk.write import Target, writing
 from me5.embedder import Embedder
 from me5.errors import InputError
+from me5.prepared import Report
 from me5.progress import Advance
 from me5.prompts import Side
-from me5.tokenizer import Report
 
 _FIRST = 5
 

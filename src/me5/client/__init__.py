@@ -40,10 +40,11 @@ from me5.client.exchange import (
 )
 from me5.embedder import Embedder
 from me5.errors import InputError
+from me5.prepared import Report
 from me5.progress import track
 from me5.prompts import Side
 from me5.quantization import Form, Rows
-from me5.tokenizer import TRUNCATIONS, Report, Truncation
+from me5.tokenizer import TRUNCATIONS, Truncation
 
 __all__ = ["AsyncClient", "Client"]
 

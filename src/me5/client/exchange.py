@@ -24,9 +24,9 @@ import numpy.typing as npt
 
 from me5.calibration.applied import Calibration
 from me5.errors import InputError, Me5Error, Me5Warning, ServiceError, TruncationWarning
+from me5.prepared import Report
 from me5.quantization import Form, Rows, check_form, quantized
 from me5.texts import check_text, texts_of
-from me5.tokenizer import Report
 
 Float32 = npt.NDArray[np.float32]
 Texts = str | Iterable[str]

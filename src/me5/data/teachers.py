@@ -1,4 +1,4 @@
-"""Who scores pairs of query and document: any me5 checkpoint, any cross-encoder of sentence-transformers."""
+"""Who scores pairs of query and document: any checkpoint that me5 reads, any cross-encoder of sentence-transformers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,11 +7,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from me5 import fingerprint
+from me5.checkpoint import resolve
 from me5.data.contract import Document, Query
 from me5.embedder import Embedder
 from me5.engine import Precision
 from me5.errors import CheckpointError, EngineError, InputError, MissingExtraError
 from me5.progress import Advance
+from me5.reranker import Reranker
 from me5.vectors import Float32, join
 
 Pair = tuple[Query, Document]
@@ -88,10 +90,28 @@ class CheckpointTeacher:
         return np.array(scores, np.float32)
 
 
-class CrossEncoderTeacher:
-    """A cross-encoder of sentence-transformers with one output: scores are its raw logits. See `Teacher`.
+class RerankerTeacher:
+    """A cross-encoder that me5 reads: scores are its raw logits. See `Teacher`.
 
-    Raw, for a sigmoid would press the best of them together. No remote code is run.
+    Raw, for a sigmoid would press the best of them together. A query's instruction is not read: rerankers know none.
+    """
+
+    def __init__(self, reranker: Reranker) -> None:
+        self._reranker = reranker
+        self.name = f"{reranker.checkpoint.name} (cross-encoder, {reranker.precision})"
+        self.version = f"logit-{reranker.precision}-{reranker.fingerprint(reranker.precision)[:16]}"
+
+    def score(self, pairs: Sequence[Pair], advance: Advance | None = None) -> Float32:
+        """See `Teacher.score`."""
+        texts = [(query.text, document.whole) for query, document in pairs]
+        blocks = list(self._reranker.stream(texts, advance=advance))
+        return np.concatenate(blocks) if blocks else np.empty(0, np.float32)
+
+
+class CrossEncoderTeacher:
+    """Any cross-encoder of sentence-transformers with one output: scores are its raw logits. See `Teacher`.
+
+    No remote code is run.
     """
 
     def __init__(
@@ -154,11 +174,24 @@ def open_teacher(
     threads: int | None = None,
     max_tokens: int | None = None,
     task: str | None = None,
+    revision: str | None = None,
 ) -> Teacher:
-    """The teacher that a command line names: `ce:NAME` a cross-encoder (folder or hub id), else a me5 checkpoint."""
+    """The teacher that a command line names: `ce:NAME` one of sentence-transformers, else a checkpoint that me5 reads.
+
+    That is a reranker where it has a head, else an embedding model.
+    """
     if model is None or not model.startswith(CROSS_ENCODER):
-        embedder = Embedder.load(model, device=device, precision=precision, threads=threads, max_tokens=max_tokens)
-        return CheckpointTeacher(embedder, task=task)
+        checkpoint = resolve(model, revision=revision)
+        if checkpoint.config.head is None:
+            return CheckpointTeacher(
+                Embedder(checkpoint, device=device, precision=precision, threads=threads, max_tokens=max_tokens),
+                task=task,
+            )
+        if task is not None:
+            raise InputError(f"{model} is a reranker, which knows no task; leave it out")
+        return RerankerTeacher(
+            Reranker(checkpoint, device=device, precision=precision, threads=threads, max_tokens=max_tokens)
+        )
     if precision != "auto" or threads is not None or task is not None:
         raise InputError(f"{model} is no me5 checkpoint and takes no precision, threads or task; leave them out")
     return CrossEncoderTeacher(model.removeprefix(CROSS_ENCODER), device=device, max_tokens=max_tokens)

@@ -35,7 +35,7 @@ from openvino import opset13 as op
 
 from me5.batching import lay_out
 from me5.checkpoint import Checkpoint, ModelConfig
-from me5.engine.base import Engine, TokenIds, pool, split
+from me5.engine.base import Engine, TokenIds, ending, split
 from me5.engine.packing import Grid, pack
 from me5.errors import EngineError
 from me5.vectors import Float32
@@ -136,9 +136,10 @@ class OpenVinoEngine(Engine):
         self.precision = available(precision)
         pairs = self.precision == "bf16" and not _multiplies_tiles()
         self.stride = 2 if pairs else 1
-        self.dim = checkpoint.config.hidden_size
+        self.dim = checkpoint.config.outputs
         self._config = checkpoint.config
         self._weights = Weights(checkpoint.weights, checkpoint.config)
+        self._end = ending(checkpoint.config, self._weights)
         self._large_table = self._weights.size("words") > _LARGE_TABLE
         graph = _Graph(
             checkpoint.config, self._weights, self.precision, attention=ov.Type.bf16 if pairs else ov.Type.f32
@@ -163,7 +164,7 @@ class OpenVinoEngine(Engine):
     def embed(self, sequences: Sequence[TokenIds]) -> Float32:
         """See `Engine.embed`."""
         with self._hidden(sequences) as (hidden, grid):
-            return pool(hidden, grid.starts, grid.lengths, self._config.pooling)
+            return self._end(hidden, grid.starts, grid.lengths)
 
     def states(self, sequences: Sequence[TokenIds]) -> list[Float32]:
         """See `Engine.states`."""
@@ -177,15 +178,16 @@ class OpenVinoEngine(Engine):
         layout = lay_out([len(sequence) for sequence in sequences], self.stride)
         rows = [[sequences[index] for index in row] for row in layout.rows]
         grid = pack(rows, layout.width, self._config.first_position, self.stride)
-        embedded = self._weights.rows("words", grid.ids)
+        types, ids = np.divmod(grid.ids, self._config.vocab_size) if self._config.types > 1 else (0, grid.ids)
+        embedded = self._weights.rows("words", ids)
         if self._large_table:
             self._weights.release("words")
         embedded += self._weights.rows("positions", grid.positions)
-        embedded += self._weights.float32("types")[0]
+        embedded += self._weights.float32("types")[types]
         with self._lock:
             outputs = self._request.infer([embedded, grid.segments], share_inputs=True, share_outputs=True)
             # Yielded inside the lock: the output memory belongs to the request.
-            yield next(iter(outputs.values())).reshape(-1, self.dim), grid
+            yield next(iter(outputs.values())).reshape(-1, self._config.hidden_size), grid
 
 
 class _Graph:

@@ -29,14 +29,15 @@ class ReferenceEngine(Engine):
     batch_tokens = 1
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self.dim = checkpoint.config.hidden_size
+        self.dim = checkpoint.config.outputs
         self._config = checkpoint.config
         self._weights = Weights(checkpoint.weights, checkpoint.config)
         self._read = lru_cache(maxsize=32)(self._weights.float32)
 
     def embed(self, sequences: Sequence[TokenIds]) -> Float32:
         """See `Engine.embed`."""
-        return np.stack([self._pool(x) for x in self.states(sequences)])
+        end = self._pool if self._config.head is None else self._head
+        return np.stack([end(x) for x in self.states(sequences)])
 
     def states(self, sequences: Sequence[TokenIds]) -> list[Float32]:
         """See `Engine.states`."""
@@ -50,7 +51,10 @@ class ReferenceEngine(Engine):
     def _embed_tokens(self, ids: TokenIds) -> Float32:
         first, weights = self._config.first_position, self._weights
         positions = np.arange(first, first + len(ids))
-        x = weights.rows("words", ids) + weights.rows("positions", positions) + weights.float32("types")[0]
+        vocabulary = self._config.vocab_size
+        types = ids // vocabulary if self._config.types > 1 else np.zeros_like(ids)
+        words = weights.rows("words", ids - types * vocabulary)
+        x = words + weights.rows("positions", positions) + weights.rows("types", types)
         return self._norm(x, "embedding_norm")
 
     def _layer(self, x: Float32, name: str) -> Float32:
@@ -62,6 +66,9 @@ class ReferenceEngine(Engine):
         vector: Float32 = x.mean(axis=0) if self._config.pooling == "mean" else x[0]
         unit: Float32 = vector / np.maximum(np.linalg.norm(vector), np.float32(1e-12))
         return unit
+
+    def _head(self, x: Float32) -> Float32:
+        return self._linear(np.tanh(self._linear(x[0], "head.dense")), "head.logits")
 
     def _attention(self, x: Float32, name: str) -> Float32:
         """Every token of the sequence attends to every other, per head."""

@@ -30,7 +30,6 @@ from me5.errors import EngineError, EngineWarning, InputError
 from me5.model import attention, float8, graphs
 from me5.model.encoder import Encoder
 from me5.model.folder import load
-from me5.model.pooling import pool
 from me5.model.sequences import Sequences, concatenate
 from me5.vectors import Float32
 
@@ -81,7 +80,7 @@ class TorchEngine(Engine):
     ) -> None:
         on_gpu = devices[0].type == "cuda"
         self.precision = available(precision, devices)
-        self.dim = checkpoint.config.hidden_size
+        self.dim = checkpoint.config.outputs
         self._config = checkpoint.config
         self._process = os.getpid()
         self._turns = count()
@@ -90,7 +89,9 @@ class TorchEngine(Engine):
         if self.precision == "fp8":
             _to_float8(checkpoint, encoders, probes)
         # After the weights, which take their part of the memory.
-        self.batch_tokens = min(_BATCH_TOKENS[devices[0].type], *(_fitting(self.dim, device) for device in devices))
+        self.batch_tokens = min(
+            _BATCH_TOKENS[devices[0].type], *(_fitting(self._config.hidden_size, device) for device in devices)
+        )
         self._lanes = [
             _Lane(encoder, device, graphed=on_gpu and self._graphable(device) if graphed is None else graphed)
             for encoder, device in zip(encoders, devices, strict=True)
@@ -102,7 +103,7 @@ class TorchEngine(Engine):
     def _graphable(self, device: torch.device) -> bool:
         """Graphs fill batches up with tokens and sequences that are none, which only flash attention can leave out."""
         heads = self._config.heads
-        query = torch.empty(0, heads, self.dim // heads, dtype=_MATRICES[self.precision], device=device)
+        query = torch.empty(0, heads, self._config.hidden_size // heads, dtype=_MATRICES[self.precision], device=device)
         return attention.choose(query, None) is attention.flash
 
     def embed(self, sequences: Sequence[TokenIds]) -> Float32:
@@ -183,7 +184,7 @@ class TorchEngine(Engine):
     def _refuse_unknown(self, packed: Sequences) -> None:
         # On a GPU an index outside of a table stops every later call of the process too.
         wrong = int(packed.ids.max())
-        if wrong >= self._config.vocab_size:
+        if wrong >= self._config.vocab_size * self._config.types:
             raise EngineError(
                 f"token id {wrong} is outside of the model's vocabulary of {self._config.vocab_size:,}: tokenizer.json "
                 "does not belong to these weights"
@@ -203,13 +204,13 @@ class _Lane:
         self._lock = threading.Lock()
 
     def run(self, sequences: Sequences, *, pooled: bool) -> "tuple[Tensor, torch.cuda.Event | None]":
-        """Vectors (sequences, dim) or hidden states (tokens, dim) on the host, once the event is done."""
+        """Vectors or logits (sequences, dim), or hidden states (tokens, dim), on the host, once the event is done."""
         with self._lock, torch.inference_mode(), self._on_stream():
             if self._stream is not None:
                 sequences = sequences.pin()
             hidden = self._hidden(sequences)
             if pooled:
-                hidden = pool(hidden, sequences.bounds.to(self.device, non_blocking=True), self.encoder.config.pooling)
+                hidden = self.encoder.end(hidden, sequences.bounds.to(self.device, non_blocking=True))
             if self._stream is None:
                 return hidden.clone(), None
             result = torch.empty(hidden.shape, dtype=torch.float32, pin_memory=True)

@@ -76,10 +76,27 @@ class Layer(nn.Module):
         return F.dropout(x, self.dropout, self.training)
 
 
-class Encoder(nn.Module):
-    """Token sequences -> hidden states or unit vectors; new ones have random weights, as transformers draws them.
+class Head(nn.Module):
+    """The head of a cross-encoder, in float32: the first token's state -> a layer with tanh -> logits."""
 
-    `checkpointing` trades a second forward pass for the memory of activations, in training.
+    def __init__(self, hidden: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.dense = nn.Linear(hidden, hidden)
+        self.logits = nn.Linear(hidden, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(sequences, hidden) -> (sequences, outputs)."""
+        inner = torch.tanh(self.dense(F.dropout(x.float(), self.dropout, self.training)))
+        logits: Tensor = self.logits(F.dropout(inner, self.dropout, self.training))
+        return logits
+
+
+class Encoder(nn.Module):
+    """Token sequences -> hidden states, unit vectors or logits.
+
+    New ones have random weights, as transformers draws them. `checkpointing` trades a second forward pass for the
+    memory of activations, in training.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -92,11 +109,12 @@ class Encoder(nn.Module):
         self.types = nn.Embedding(config.type_vocab_size, hidden)
         self.embedding_norm = nn.LayerNorm(hidden, config.layer_norm_eps)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.head = Head(hidden, config.head.outputs, config.hidden_dropout) if config.head is not None else None
         self.apply(_initialise)
 
     def forward(self, sequences: Sequences) -> Tensor:
         """The last hidden states (tokens, hidden), float32."""
-        x = self.words(sequences.ids).float() + self.positions(sequences.positions) + self.types.weight[0]
+        x = self._words_and_types(sequences.ids) + self.positions(sequences.positions)
         x = F.dropout(self.embedding_norm(x), self.config.hidden_dropout, self.training)
         for layer in self.layers:
             if self.checkpointing and self.training:
@@ -109,6 +127,21 @@ class Encoder(nn.Module):
     def embed(self, sequences: Sequences) -> Tensor:
         """Unit vectors (sequences, hidden), float32, by the checkpoint's pooling; differentiable."""
         return pool(self(sequences), sequences.bounds, self.config.pooling)
+
+    def end(self, hidden: Tensor, bounds: Tensor) -> Tensor:
+        """What follows the last layer, of hidden states (tokens, hidden): unit vectors, or the head's logits."""
+        if self.head is None:
+            return pool(hidden, bounds, self.config.pooling)
+        logits: Tensor = self.head(hidden[bounds[:-1]])
+        return logits
+
+    def _words_and_types(self, ids: Tensor) -> Tensor:
+        if self.config.types == 1:
+            words: Tensor = self.words(ids).float()
+            return words + self.types.weight[0]
+        types = ids // self.config.vocab_size
+        both: Tensor = self.words(ids - types * self.config.vocab_size).float() + self.types(types)
+        return both
 
     def fuse(self, device: torch.device, trial: Callable[[Sequences], object]) -> Exception | None:
         """Compile what can be fused, and try it on two short sequences; where that fails, undo it and say why."""

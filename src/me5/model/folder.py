@@ -14,7 +14,7 @@ from me5.files.atomic import new_folder
 from me5.layout import write_layout
 from me5.model.encoder import Encoder, Linear
 from me5.prompts import Prompts
-from me5.weights import Weights, save_safetensors, tensor_table
+from me5.weights import Weights, file_names, save_safetensors
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 _STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -61,9 +61,9 @@ def save(
     with new_folder(folder, overwrite=overwrite) as partial:
         shorter = tuple(dim for dim in sorted(matryoshka) if dim < encoder.config.hidden_size)
         write_layout(partial, replace(encoder.config, matryoshka=shorter), tokenizer, prompts, dtype)
-        table = tensor_table(encoder.config)
+        names = file_names(encoder.config)
         kind = getattr(torch, dtype)
-        tensors = {table[name][0]: slot.to("cpu", kind, copy=True) for name, slot in slots(encoder).items()}
+        tensors = {names[name]: slot.to("cpu", kind, copy=True) for name, slot in slots(encoder).items()}
         save_safetensors(tensors, partial / "model.safetensors", save_file)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from me5.embedder import Embedder
 from me5.errors import EngineError, InputError, StoreError
+from me5.prepared import Prepared, Report
 from me5.progress import Advance
 from me5.search import language
 from me5.search.conditions import quoted
@@ -31,7 +32,6 @@ from me5.search.readers.tables import plain
 from me5.search.schema import IndexedFile, Row
 from me5.search.splitting import Passage, Splitter
 from me5.search.store import Store
-from me5.tokenizer import Prepared, Report
 from me5.vectors import Float32
 
 T = TypeVar("T")

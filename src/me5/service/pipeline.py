@@ -20,6 +20,7 @@ from me5.calibration.applied import Calibration
 from me5.checkpoint import Checkpoint, resolve
 from me5.errors import InputError
 from me5.notices import Notices
+from me5.prepared import Prepared, joined
 from me5.preprocessor import Preprocessor, choose_prompts
 from me5.prompts import Prompts
 from me5.service.auth import Allowance
@@ -29,7 +30,7 @@ from me5.service.inputs import Answer, Inputs, Usage
 from me5.service.queue import SHARE, Job
 from me5.service.settings import ServiceSettings
 from me5.service.worker import EngineOptions
-from me5.tokenizer import Prepared, Token, Truncation, joined
+from me5.tokenizer import Token, Truncation
 from me5.vectors import Float32
 
 T = TypeVar("T")
@@ -57,8 +58,6 @@ BLOCK_CHARS = 100_000
 CHARS_PER_SECOND = 300_000
 # More vectors than this are put together beside the event loop: 64 of 1024 numbers take 0.1 ms.
 FEW = 64
-
-
 # Threads in which texts are tokenized.
 QUERY_THREADS, BULK_THREADS = 1, 2
 

@@ -44,8 +44,8 @@ Check = Annotated[
     str | None,
     typer.Option(
         "--check", metavar="NAME",
-        help="A teacher that scores each candidate: ce:NAME is a cross-encoder of sentence-transformers (a folder or "
-        "hub id), other names are me5 checkpoints. What it takes for an answer becomes `ignore`.",
+        help="A teacher that scores each candidate: a model or reranker that me5 reads (a folder or hub id), or as "
+        "ce:NAME any cross-encoder of sentence-transformers. What it takes for an answer becomes `ignore`.",
     ),
 ]  # fmt: skip
 CheckMargin = Annotated[
@@ -88,7 +88,7 @@ def mine(
     \b
     me5 data mine pairs --out mined
     me5 data mine pairs --out mined --depth 100 --skip 10 --choice random --within language
-    me5 data mine pairs --out mined --check ce:BAAI/bge-reranker-v2-m3 --device cuda
+    me5 data mine pairs --out mined --check BAAI/bge-reranker-v2-m3 --device cuda
     """
     from me5.data.choosing import MiningSettings
     from me5.data.dataset import Dataset

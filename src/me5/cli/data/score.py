@@ -11,8 +11,8 @@ Teacher = Annotated[
     str | None,
     typer.Option(
         "--teacher", metavar="NAME", show_default="the bundled me5-small", rich_help_panel="Model",
-        help="ce:NAME is a cross-encoder of sentence-transformers (a folder or hub id), other names are me5 "
-        "checkpoints.",
+        help="A model or reranker that me5 reads (a folder or hub id); ce:NAME is any cross-encoder of "
+        "sentence-transformers.",
     ),
 ]  # fmt: skip
 
@@ -35,7 +35,7 @@ def score(
     the cosine.
 
     \b
-    me5 data score mined --out scored --teacher ce:BAAI/bge-reranker-v2-m3 --device cuda
+    me5 data score mined --out scored --teacher BAAI/bge-reranker-v2-m3 --device cuda
     me5 data score mined --out scored --teacher intfloat/multilingual-e5-large-instruct
     """
     from me5.data.dataset import Dataset

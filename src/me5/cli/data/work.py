@@ -53,16 +53,18 @@ def open_model(model: options.ModelOptions, *, task: str | None, quiet: bool) ->
 
 
 def open_judge(model: options.ModelOptions, *, task: str | None = None, quiet: bool) -> "Teacher":
-    """The teacher of pairs: `ce:NAME` a cross-encoder, else a me5 checkpoint."""
+    """The teacher of pairs: see `teachers.open_teacher`."""
+    from me5.checkpoint import resolve
     from me5.data.teachers import CROSS_ENCODER, open_teacher
 
-    if not (model.name or "").startswith(CROSS_ENCODER):
+    ours = not (model.name or "").startswith(CROSS_ENCODER)
+    if ours and resolve(model.name, revision=model.revision).config.head is None:
         return open_model(model, task=task, quiet=quiet)
     options.show_warnings(quiet=quiet)
     with options.loading(model.name, quiet=quiet):
         return open_teacher(
             model.name, device=model.device, precision=model.precision, threads=model.threads,
-            max_tokens=model.max_tokens, task=task,
+            max_tokens=model.max_tokens, task=task, revision=model.revision,
         )  # fmt: skip
 
 
