@@ -40,13 +40,15 @@ class Chat:
 
     An int is a status; a dict {"status", "headers", "body"} a reply; a string a text in place of the answer; the string
     "drop" closes the connection. None: it is answered well. `asked` counts requests by their content, `answered` those
-    whose answer was sent; `most` is the most that were open at a time.
+    whose answer was sent; `most` is the most that were open at a time. With `turns` a request that comes again is
+    answered anew, as a chat model does; without, an answer depends on what is asked alone.
     """
 
     fault: Callable[[int, dict[str, Any]], Any] = lambda number, body: None
     answer: Callable[[dict[str, Any], random.Random], Any] | None = None
     delay: float = 0.0
     usage: bool = True
+    turns: bool = True
     asked: Counter[str] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -160,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         text = fault
         if text is None:
-            draw = random.Random(hashlib.sha256(f"{prompt} {turn}".encode()).hexdigest())
+            draw = random.Random(hashlib.sha256(f"{prompt} {turn if chat.turns else ''}".encode()).hexdigest())
             text = json.dumps((chat.answer or well)(body, draw))
         usage = {"prompt_tokens": len(prompt) // 4, "completion_tokens": len(text) // 4, "total_tokens": 0}
         reply = {

@@ -10,7 +10,11 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from me5 import Embedder
+from me5.calibration.applied import Calibration
+from me5.calibration.bound import Sides, Vectors
+from me5.calibration.curve import Curve
 from me5.search import Document, Index
+from me5.search.scale import keep
 
 TEXT = "\n\n".join(f"Chapter {n}. " + f"The {word} is described here at length. " * 12 for n, word in enumerate(
     ["river", "mountain", "bread", "lamp", "museum", "engine"]
@@ -109,6 +113,29 @@ def test_refusals_are_for_the_model_to_read(index):
     for result, message in ((empty, "the question is empty"), (filtered, "expected a column"), (many, "50")):
         assert result.is_error
         assert message in result.content[0].text
+
+
+def test_passages_that_do_not_fit_are_left_out(index):
+    embedder = index.embedder
+    vectors = Vectors.of(embedder.checkpoint, embedder.precision, embedder.dim)
+    curve = Curve("isotonic", cosines=(-1.0, 1.0), probabilities=(0.001, 0.999))
+    keep(index.store, Calibration(vectors, Sides.of(embedder.prompts), curve, 0.1, 0.1))
+    question = "what is said of bread?"
+    hits = index.search(question, 3)
+    least = hits[0].probability
+    assert least > max(hit.probability for hit in hits[1:])
+    _, _, (fitting, none, words) = asked(
+        index,
+        ("search", {"question": question, "min_probability": round(least - 0.002, 4)}),
+        ("search", {"question": question, "min_probability": 0.998}),
+        ("search", {"question": question, "min_probability": 0.5, "by": "words"}),
+    )
+    (passage,) = fitting.structured_content["passages"]
+    assert (passage["id"], passage["probability"]) == (hits[0].id, pytest.approx(least, abs=1e-3))
+    assert none.structured_content == {
+        "passages": [], "note": "nothing here fits: no passage answers as probably as was asked for",
+    }  # fmt: skip
+    assert words.is_error
 
 
 def test_a_store_that_cannot_be_served_ends_the_command(tmp_path):

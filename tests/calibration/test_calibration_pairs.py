@@ -187,6 +187,25 @@ def test_applying_one_loads_no_scikit_learn(embedder, calibration, tmp_path):
     assert result.stdout == "(1,)\n[]\n"
 
 
+def test_scores_are_told_with_their_probabilities_and_why_there_are_none(embedder, calibration, bert, run, tmp_path):
+    mine, other = (
+        shutil.copytree(folder, tmp_path / name)
+        for folder, name in ((embedder.checkpoint.path, "tiny"), (bert, "other"))
+    )
+    for folder in (mine, other):
+        calibration.write(folder / "calibration.json")
+    asked = ("score", "--json", "-p", "f32", "-q", SENTENCES[0], "-d", SENTENCES[0], "-d", SENTENCES[1], "--model")
+    _, output, errors = run(*asked, mine)
+    told = json.loads(output)
+    np.testing.assert_allclose(
+        told["probabilities"], calibration.probability(np.array(told["scores"]) / 100), atol=1e-3
+    )
+    assert errors == ""
+    code, output, errors = run(*asked, other, "--prompts", "prefix")
+    assert (code, "probabilities" in json.loads(output)) == (0, False)
+    assert "warning: no probabilities: this calibration was made with tiny" in errors
+
+
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Run the command as the shell does: (exit code, standard output, standard error)."""

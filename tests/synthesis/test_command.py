@@ -2,15 +2,25 @@
 
 import json
 import random
+import re
 import warnings
+from dataclasses import replace
+from itertools import count
 
 import pytest
-from chatserver import prompt_of, sentence
+from chatserver import prompt_of, sentence, well
+from checkpoints import E5_PROMPTS, XLMR
+from pages import ROOT
 from typer.testing import CliRunner
 
 from me5.cli import app
+from me5.data.checking import check
+from me5.data.contract import Document, Example, Query
 from me5.data.dataset import Dataset
+from me5.data.writing import write_dataset
 from me5.errors import InputError
+from me5.synthesis.kinds import KINDS
+from me5.training.recipe import read_recipe
 
 
 def call(*arguments, quiet=True):
@@ -18,6 +28,12 @@ def call(*arguments, quiet=True):
         result = CliRunner().invoke(app, ["data", "synthesize", *map(str, arguments)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result
+
+
+@pytest.fixture(scope="session")
+def judge(build_folder):
+    """A tiny model that says which prompts it wants."""
+    return build_folder(replace(XLMR, prompts=E5_PROMPTS))
 
 
 @pytest.fixture
@@ -34,11 +50,11 @@ def handbook(tmp_path):
     return folder
 
 
-def test_from_documents_to_questions(handbook, chat, tmp_path, xlmr, monkeypatch):
+def test_from_documents_to_questions(handbook, chat, tmp_path, judge, monkeypatch):
     monkeypatch.setenv("CHAT_KEY", "from the environment")
     out = tmp_path / "questions"
     options = (
-        "--from-documents", handbook, "--endpoint", chat.address, "--model", "stand-in", "-o", out, "--judge", xlmr,
+        "--from-documents", handbook, "--endpoint", chat.address, "--model", "stand-in", "-o", out, "--judge", judge,
         "--key-variable", "CHAT_KEY", "--top", 100, "--price-in", 1, "--price-out", 2,
     )  # fmt: skip
     shown = call(*options)
@@ -98,20 +114,49 @@ rate = 1e-3
 warmup = 0
 
 [[data]]
-dataset = "synthetic"
+dataset = "data/synthetic"
 sources = ["synthetic-short-long", "synthetic-similarity"]
 """
 
 
 def test_training_takes_the_result(chat, tmp_path, xlmr):
+    """`recipes/e5/instruct.toml`, from a tiny model, is planned over every kind of example; a small recipe trains."""
+    numbers = count()
+
+    def answer(body, draw):
+        """Translations are too short to tell their language."""
+        made = well(body, draw)
+        return {name: f"tea {next(numbers)}" for name in made} if "S1" in made else made
+
+    chat.answer = answer
+    synthetic = tmp_path / "data" / "synthetic"
     call(
-        "--model", "stand-in", "--endpoint", chat.address, "--no-judge", "-o", tmp_path / "synthetic", "-n", 24,
-        "--kinds", "short-long,similarity", "--languages", "en", "--quiet",
+        "--model", "stand-in", "--endpoint", chat.address, "--no-judge", "-o", synthetic, "-n", 60, "--quiet",
+        "--kinds", ",".join(KINDS), "--languages", "en,de", "--cross-lingual", "0.1",
     )  # fmt: skip
-    (tmp_path / "recipe.toml").write_text(RECIPE.format(model=xlmr), encoding="utf-8")
-    command = ["train", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "run")]
-    with warnings.catch_warnings():
-        result = CliRunner().invoke(app, [*command, "--quiet"], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
+    assert set(check(Dataset.open(synthetic)).sources) == {f"synthetic-{kind}" for kind in KINDS}
+    published = (ROOT / "recipes" / "e5" / "instruct.toml").read_text("utf-8")
+    start = 'start = "runs/me5-stage1/model"'
+    assert start in published
+    path = tmp_path / "instruct.toml"
+    path.write_text(published.replace(start, f'start = "{xlmr}"'), encoding="utf-8")
+    data = read_recipe(path).data
+    assert [entry.sources for entry in data if entry.dataset == synthetic] == [None]
+    labelled = [
+        Example(Query(f"question of {source}"), Document(f"answer of {source}"), source=source)
+        for source in sorted({source for entry in data for source in entry.sources or ()})
+    ]
+    write_dataset(tmp_path / "data" / "labelled", labelled, step={"step": "by hand"})
+    assert re.search(r"^\d+ steps of [\d,]+ tokens", trained(path, "--plan").stdout, re.MULTILINE)
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE.format(model=xlmr), encoding="utf-8")
+    trained(path, "--out", tmp_path / "run", "--quiet")
     (line,) = (tmp_path / "run" / "log.jsonl").read_text("utf-8").splitlines()
     assert json.loads(line)["loss"] > 0
+
+
+def trained(recipe, *options):
+    with warnings.catch_warnings():
+        result = CliRunner().invoke(app, ["train", str(recipe), *map(str, options)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result

@@ -28,10 +28,29 @@ MOST_HITS, MOST_AROUND, MOST_SOURCES = 50, 20, 500
 _NAMED = 12
 _READING = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 
+Filter = Annotated[
+    str | None,
+    Field(
+        description="Only passages for which this holds: SQL comparisons of kind, source, title, text, language, at, "
+        "modified and json_get_string(metadata, 'field') (or _int, _float, _bool), with AND, OR, NOT, IN, LIKE. "
+        "Example: kind = 'pdf' AND modified > timestamp '2026-01-01'"
+    ),
+]
+MinProbability = Annotated[
+    float | None,
+    Field(
+        description="Only passages that answer at least as probably as this, from 0 to 1, so that there may be none; "
+        "for stores whose passages come with a `probability`."
+    ),
+]
+
 
 @dataclass(frozen=True)
 class Passage:
-    """A passage; `best_sentence` answers best where a question was asked, `place` is where it stands, in words."""
+    """A passage; `best_sentence` answers best where a question was asked, `place` is where it stands, in words.
+
+    `probability` is how probably it answers, where the store or its model is calibrated.
+    """
 
     id: str
     place: str
@@ -41,6 +60,7 @@ class Passage:
     language: str
     metadata: Mapping[str, Any]
     score: float | None = None
+    probability: float | None = None
     best_sentence: str = ""
     also_in: Sequence[str] = ()
 
@@ -82,18 +102,12 @@ def server(index: Index) -> MCPServer[Any]:
             list[str] | None, Field(description="Only passages in these languages, such as ['de', 'ja'].")
         ] = None,
         source: Annotated[str | None, Field(description="Only passages whose source contains this text.")] = None,
-        filter: Annotated[  # noqa: A002
-            str | None,
-            Field(
-                description="Only passages for which this holds: SQL comparisons of kind, source, title, text, "
-                "language, at, modified and json_get_string(metadata, 'field') (or _int, _float, _bool), with AND, OR, "
-                "NOT, IN, LIKE. Example: kind = 'pdf' AND modified > timestamp '2026-01-01'"
-            ),
-        ] = None,
+        filter: Filter = None,  # noqa: A002
         by: Annotated[
             Literal["both", "vectors", "words"],
             Field(description="What ranks; 'words' for exact names, numbers and error codes, else leave it."),
         ] = "both",
+        min_probability: MinProbability = None,
     ) -> Passages:
         """Find the passages that answer a question, best first, in whatever language they are.
 
@@ -105,8 +119,12 @@ def server(index: Index) -> MCPServer[Any]:
             contains("source", source) if source else None,
             parse(filter) if filter else None,
         )
-        hits = index.search(question, k, where=None if where is None else str(where), by=by, highlight=True)
-        return Passages([_passage(hit) for hit in hits], "" if hits else _nothing(index, restricted=where is not None))
+        hits = index.search(
+            question, k, where=None if where is None else str(where), by=by, highlight=True,
+            min_probability=min_probability,
+        )  # fmt: skip
+        note = "" if hits else _nothing(index, restricted=where is not None, fitting=min_probability is not None)
+        return Passages([_passage(hit) for hit in hits], note)
 
     @made.tool(annotations=_READING)
     @_told
@@ -157,14 +175,16 @@ def _instructions(index: Index) -> str:
     )
 
 
-def _nothing(index: Index, *, restricted: bool) -> str:
+def _nothing(index: Index, *, restricted: bool, fitting: bool) -> str:
     if not len(index):
         return "the store is empty"
+    if fitting:
+        return "nothing here fits: no passage answers as probably as was asked for"
     return "nothing matches; ask again without languages, source and filter" if restricted else "nothing matches"
 
 
 def _passage(hit: Hit) -> Passage:
     return Passage(
-        hit.id, hit.place, hit.source, hit.title, hit.text, hit.language, hit.metadata, hit.score, hit.best_sentence,
-        [copy.place for copy in hit.also],
+        hit.id, hit.place, hit.source, hit.title, hit.text, hit.language, hit.metadata, hit.score, hit.probability,
+        hit.best_sentence, [copy.place for copy in hit.also],
     )  # fmt: skip

@@ -44,20 +44,22 @@ def score(
             "queries": queries,
             "documents": documents,
             "scores": [[round(float(value), 4) for value in row] for row in scores],
-            **_probabilities(embedder, scores, task),
+            **_probabilities(embedder, scores, task, quiet=quiet),
         }
         output.print_json(result)
     else:
         print_table(queries, documents, scores)
 
 
-def _probabilities(embedder: "Embedder", scores: "Float32", task: str | None) -> dict[str, Any]:
-    """What a calibration makes of the scores; nothing where there is none for this model and task."""
+def _probabilities(embedder: "Embedder", scores: "Float32", task: str | None, *, quiet: bool) -> dict[str, Any]:
+    """What a calibration makes of the scores; nothing where there is none. One for something else is told of."""
     try:
         if embedder.calibration is None:
             return {}
         return {"probabilities": embedder.probability(scores / 100, task=task).round(4).tolist()}
-    except CalibrationError:
+    except CalibrationError as error:
+        if not quiet:
+            output.complain("warning", f"no probabilities: {error}")
         return {}
 
 
