@@ -7,7 +7,7 @@ import numpy as np
 
 from me5.checkpoint import Checkpoint, is_gguf
 from me5.errors import InputError
-from me5.files.atomic import new_folder
+from me5.files.atomic import check_free, new_folder
 from me5.layout import write_layout
 from me5.progress import Advance
 from me5.weights import Weights, file_names, save_safetensors
@@ -33,18 +33,12 @@ def export(
     are the checkpoint's own unless given (see `trimming`). `advance` is called with (1, 0) after each tensor. Raises
     `InputError` where the target exists, or cannot be written so.
     """
-    check_target(target, overwrite=overwrite)
+    check_free(target, overwrite=overwrite)
     weights = weights or Weights(checkpoint.weights, checkpoint.config)
     if is_gguf(target):
         _export_file(checkpoint, weights, target, matrices or "q8_0", words, advance)
     else:
         _export_folder(checkpoint, weights, target, matrices or "f32", words, advance, overwrite=overwrite)
-
-
-def check_target(target: Path, *, overwrite: bool) -> None:
-    """Raise `InputError` where something is there that may not be overwritten."""
-    if target.exists() and not overwrite:
-        raise InputError(f"{target} exists; choose another name, or allow overwriting it")
 
 
 def _export_file(

@@ -45,7 +45,7 @@ def _killing(monkeypatch, kills, draw):
     original = Processes.submit
     monkeypatch.setattr(Processes, "submit", submit)
     # A worker may have ended its part before it is killed; deaths that follow each other are no reason to give up here.
-    monkeypatch.setattr("me5.bulk.processes.DEATHS", 1000)
+    monkeypatch.setattr("me5.bulk.dispatch.DEATHS", 1000)
     monkeypatch.setattr("me5.bulk.dispatch.TRIES", 1000)
     return killed
 

@@ -237,7 +237,7 @@ def test_sets_keep_their_questions_apart_and_have_their_own_lines():
     figures = made(easy, hard).figures
     assert [one["name"] for one in figures["sets"]] == ["easy", "hard"]
     assert [one["questions"] for one in figures["sets"]] == [100, 50]
-    assert figures["sets"][0]["found"] == pytest.approx(easy.relevant.mean(), abs=1e-4)
+    assert figures["sets"][0]["observed"] == pytest.approx(easy.relevant.mean(), abs=1e-4)
 
 
 def of_questions(count, seed, each=5):

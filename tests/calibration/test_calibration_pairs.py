@@ -265,13 +265,13 @@ def test_the_command_says_that_nothing_can_be_told_and_keeps_nothing(embedder, r
     assert "do not tell relevant pairs from irrelevant ones" in output
     assert not (folder / "calibration.json").exists()
     assert "there is no calibration" in (tmp_path / "report.md").read_text("utf-8")
-    assert "probability</text>" not in (tmp_path / "report.svg").read_text("utf-8")
+    assert ">probability</text>" not in (tmp_path / "report.svg").read_text("utf-8")
 
 
 def test_the_command_refuses_what_it_cannot_do(embedder, labelled, run, tmp_path):
     folder = embedder.checkpoint.path
     for arguments, said in (
-        ((folder,), "needs labelled pairs: only a store"),
+        ((folder,), "needs labelled pairs: without them only a store"),
         ((folder, labelled, "--risk", "2"), "risk must lie between 0 and 1, got 2"),
         ((folder, labelled, "--relevant-from", "2"), "0 relevant pairs"),
         ((folder, tmp_path / "nowhere"), "nowhere does not exist"),

@@ -13,7 +13,7 @@ from mteb.results import TaskResult  # noqa: E402
 
 from me5 import Embedder  # noqa: E402
 from me5.evaluation.encoders.checkpoint import CheckpointEncoder  # noqa: E402
-from me5.evaluation.mteb import MtebEncoder, _sentence, local_tasks  # noqa: E402
+from me5.evaluation.mteb import MtebEncoder, local_tasks, sentence_for  # noqa: E402
 from me5.evaluation.protocols import TWO_SIDED, TYPES, evaluate, labels, prompts_of  # noqa: E402
 from me5.evaluation.readers import read  # noqa: E402
 from me5.evaluation.results import Result, write  # noqa: E402
@@ -95,4 +95,4 @@ def test_local_tasks_have_a_subset_per_language(sets: Path) -> None:
     ],
 )
 def test_what_a_task_of_mteb_is_told(kind: str, name: str, prompt: object, said: str) -> None:
-    assert _sentence(SimpleNamespace(type=kind, name=name, prompt=prompt)).startswith(said)
+    assert sentence_for(SimpleNamespace(type=kind, name=name, prompt=prompt)).startswith(said)

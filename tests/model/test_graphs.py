@@ -6,19 +6,19 @@ import torch
 from networks import random_sequences, small
 
 from me5.model.encoder import Encoder
-from me5.model.graphs import Graphs, _round_up, _size, pad
+from me5.model.graphs import Graphs, pad, round_up, size_of
 
 
 @pytest.mark.parametrize(
     ("number", "rounded"), [(1, 1), (2, 2), (3, 4), (17, 32), (511, 512), (512, 512), (513, 1024), (1500, 1536)]
 )
 def test_sizes(number: int, rounded: int) -> None:
-    assert _round_up(number) == rounded
+    assert round_up(number) == rounded
 
 
 def test_sizes_waste_less_than_half_and_are_few() -> None:
-    sizes = {_round_up(number) for number in range(1, 4097)}
-    assert all(_round_up(number) < 2 * number for number in range(1, 4097))
+    sizes = {round_up(number) for number in range(1, 4097)}
+    assert all(round_up(number) < 2 * number for number in range(1, 4097))
     assert len(sizes) < 20
 
 
@@ -41,7 +41,7 @@ def test_one_memory_serves_all_batches_of_a_size() -> None:
             packed = random_sequences(lengths)
             torch.testing.assert_close(graphs.hidden(packed), encoder(packed), atol=1e-5, rtol=0)
     assert len(graphs._graphs) == len(
-        {_size(random_sequences(lengths)) for lengths in ((9, 4), (3,), (2,), (5, 5, 5, 1), (30, 2))}
+        {size_of(random_sequences(lengths)) for lengths in ((9, 4), (3,), (2,), (5, 5, 5, 1), (30, 2))}
     )
     assert np.prod(next(iter(graphs._graphs))) > 0
 

@@ -13,7 +13,6 @@ import pytest
 
 from me5 import Embedder, InputError, PromptWarning
 from me5.search import Document, Index, StoreSettings, recall
-from me5.search.indexing import Indexing
 from me5.search.readers import markdown
 from me5.search.store import Store
 
@@ -382,15 +381,13 @@ RUN = "import sys; from me5.cli import main; sys.argv[:1] = ['me5', 'index']; ma
 # most.
 KILLED = f"""
 import os, signal
-from me5.search.indexing import Indexing
-write, written = Indexing._write, []
-def counted(self, items):
-    before = self._store.count()
-    write(self, items)
-    written.append(self._store.count() > before)
+from me5.search.store import Store
+add, written = Store.add, []
+def counted(self, rows, vectors):
+    written.append(add(self, rows, vectors) > 0)
     if sum(written) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-Indexing._write = counted
+Store.add = counted
 {RUN}
 """
 ROWS = 700
@@ -468,20 +465,20 @@ def test_killed_again_and_again_it_ends_with_everything(rows, tmp_path, embedder
 
 def test_a_rerun_embeds_only_what_is_missing(rows, index, monkeypatch):
     calls = []
-    write = Indexing._write
+    add = Store.add
 
-    def killed_in_the_third_batch(self, items):
-        calls.append(len(items))
+    def killed_in_the_third_batch(self, rows, vectors):
+        calls.append(len(rows))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        write(self, items)
+        return add(self, rows, vectors)
 
-    monkeypatch.setattr(Indexing, "_write", killed_in_the_third_batch)
+    monkeypatch.setattr(Store, "add", killed_in_the_third_batch)
     with pytest.raises(KeyboardInterrupt):
         index.add([rows])
     written = len(index)
     assert written == sum(calls[:2])
-    monkeypatch.setattr(Indexing, "_write", write)
+    monkeypatch.setattr(Store, "add", add)
     summary = index.add([rows])
     assert summary.passages == ROWS - written
     assert len(index) == ROWS

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from lancedb.index import FTS
 
-from me5 import EngineError, InputError, Me5Warning
+from me5 import Embedder, EngineError, InputError, Me5Warning
 from me5.errors import StoreError
 from me5.search import Document, Index
-from me5.search.indexing import Indexing
 from me5.search.planning import Forecast, way_of_reading
 from me5.search.readers import Columns
 from me5.search.schema import IndexedFile
@@ -90,24 +89,27 @@ def test_one_bad_thing_costs_itself_only(index, docs):
     assert summary.unchanged == 3
 
 
-@pytest.mark.parametrize("step", ["_write", "_prepared"])
+@pytest.mark.parametrize("step", ["run", "prepare"])
 def test_the_culprit_of_a_batch_is_found_and_the_others_are_in(index, docs, monkeypatch, step):
     for number in range(40):
         (docs / f"{number:02}.txt").write_text(f"This is text number {number}.")
-    work = getattr(Indexing, step)
+    work, faulty = getattr(Embedder, step), index.embedder.prepare(["This is text number 17."], "document").sequences[0]
 
-    def stumbles(self, items):
-        if any("number 17." in (item[1].text if step == "_prepared" else item.row.text) for item in items):
+    def stumbles(self, items, *arguments, **options):
+        if any(
+            "number 17." in item if step == "prepare" else np.array_equal(item, faulty)
+            for item in (items if step == "prepare" else items.sequences)
+        ):
             raise EngineError("not a number")
-        return work(self, items)
+        return work(self, items, *arguments, **options)
 
-    monkeypatch.setattr(Indexing, step, stumbles)
+    monkeypatch.setattr(Embedder, step, stumbles)
     summary = index.add(docs)
     assert (summary.indexed, summary.passages, len(index)) == (39, 39, 39)
     assert [(file.source, file.reason) for file in summary.bad] == [
         (str(docs / "17.txt"), "cannot be read: not a number")
     ]
-    monkeypatch.setattr(Indexing, step, work)
+    monkeypatch.setattr(Embedder, step, work)
     summary = index.add(docs)
     assert (summary.indexed, summary.unchanged, summary.bad) == (1, 39, []), "it was read again"
 
@@ -116,10 +118,10 @@ def test_an_engine_that_can_do_nothing_ends_the_run(index, docs, monkeypatch):
     for number in range(4):
         (docs / f"{number}.txt").write_text(f"text {number}")
 
-    def fails(self, items):
+    def fails(self, prepared, advance):
         raise EngineError("out of memory")
 
-    monkeypatch.setattr(Indexing, "_write", fails)
+    monkeypatch.setattr(Embedder, "run", fails)
     with pytest.raises(EngineError, match="out of memory"):
         index.add(docs)
     assert index.store.known_files() == {}

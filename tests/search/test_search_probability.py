@@ -28,7 +28,7 @@ CURVE = Curve("isotonic", cosines=(-1.0, 1.0), probabilities=(0.001, 0.999))
 @pytest.fixture
 def filled(index, docs, monkeypatch):
     # Whatever lies beside the bundled model is no matter of these tests.
-    monkeypatch.setattr(index.embedder, "_beside", ((index.embedder.precision, index.embedder.dim), None))
+    monkeypatch.setattr("me5.calibration.stored.beside", lambda *_: None)
     for name, text in TEXTS.items():
         (docs / name).write_text(text, encoding="utf-8")
     index.add([docs])

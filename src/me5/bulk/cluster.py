@@ -19,7 +19,7 @@ from typing import Any
 
 from me5.bulk import inputs
 from me5.bulk.commit import largest_memory
-from me5.bulk.dispatch import DEATHS
+from me5.bulk.dispatch import Deaths
 from me5.bulk.folders import folder_of
 from me5.bulk.job import Job, open_job
 from me5.bulk.model import Model
@@ -64,7 +64,7 @@ class Cluster:
         self._calls: dict[Any, tuple[Any, int | None]] = {}
         self._questions: list[Any] = []
         self._asked = self._started = monotonic()
-        self._deaths = 0
+        self._deaths = Deaths(self.size)
         for _ in range(self.size):
             self._start()
 
@@ -119,16 +119,15 @@ class Cluster:
             return None
         outcome, progress = said
         self._advance(*progress)
-        self._deaths = self._deaths if outcome.error else 0
+        self._deaths.ended(outcome)
         self._memory = max(self._memory, outcome.memory)
         done: Outcome = outcome
         return done
 
     def _died(self, worker: Any, number: int | None, error: Exception) -> Outcome | None:
-        self._deaths += 1
         self._ray.kill(worker)  # where only the connection to it was lost
         self._started = monotonic()
-        fatal = self._deaths >= DEATHS * self.size
+        fatal = self._deaths.count()
         if not fatal:
             self._start()
         reason = f"a worker on Ray ended: {_why(error)}"

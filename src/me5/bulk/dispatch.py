@@ -14,7 +14,6 @@ from me5.errors import InputError
 from me5.progress import Advance
 
 TRIES = 3
-# Deaths for each worker, without a part done in between, after which starting it again is no use.
 DEATHS = 3
 
 
@@ -28,6 +27,24 @@ class Pool(Protocol):
 
     def wait(self) -> Outcome:
         """What became of the attempt that ends next."""
+
+
+class Deaths:
+    """Deaths of a pool's workers since one of them did a part: three for each, and starting another is no use."""
+
+    def __init__(self, workers: int) -> None:
+        self._most = DEATHS * workers
+        self._count = 0
+
+    def count(self) -> bool:
+        """Count one, and say whether starting another worker is no use."""
+        self._count += 1
+        return self._count >= self._most
+
+    def ended(self, outcome: Outcome) -> None:
+        """Take note of an attempt that ended otherwise."""
+        if outcome.error is None:
+            self._count = 0
 
 
 class OneProcess:

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from time import monotonic
 from typing import Any
 
-from me5.bulk.dispatch import DEATHS
+from me5.bulk.dispatch import Deaths
 from me5.bulk.folders import folder_of
 from me5.bulk.job import Job, open_job
 from me5.bulk.model import Model
@@ -42,7 +42,7 @@ class Processes:
         self._parts: dict[int, int] = {}
         self._lines: queue.Queue[tuple[int, bytes]] = queue.Queue()
         self._listeners: list[threading.Thread] = []
-        self._deaths = 0
+        self._deaths = Deaths(size)
 
     def submit(self, number: int) -> None:
         """See `Pool.submit`."""
@@ -65,8 +65,9 @@ class Processes:
                 self._advance(*said["progress"])
                 continue
             del self._parts[slot]
-            self._deaths = self._deaths if said["error"] else 0
-            return Outcome(**said)
+            outcome = Outcome(**said)
+            self._deaths.ended(outcome)
+            return outcome
 
     def close(self) -> None:
         """End all workers at once, whatever they are doing."""
@@ -94,11 +95,9 @@ class Processes:
     def _died(self, slot: int) -> Outcome:
         worker, number = self._workers.pop(slot), self._parts.pop(slot)
         code = _ended(worker)
-        self._deaths += 1
         why = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with the exit code {code}"
         hint = "; it may have needed more memory than there is" if code == -signal.SIGKILL else ""
-        fatal = self._deaths >= DEATHS * self.size
-        return Outcome(number, error=f"the worker {why}{hint}", fatal=fatal)
+        return Outcome(number, error=f"the worker {why}{hint}", fatal=self._deaths.count())
 
 
 @contextmanager

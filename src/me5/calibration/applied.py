@@ -13,7 +13,7 @@ from me5.calibration import bound
 from me5.calibration.bound import Sides, Vectors
 from me5.calibration.curve import Curve, Floats, moved
 from me5.errors import CalibrationError, InputError
-from me5.files.atomic import replacing
+from me5.files.atomic import write_text
 
 FORMAT = 1
 
@@ -124,8 +124,7 @@ class Calibration:
 
     def write(self, path: str | Path) -> None:
         """Write it, whole or not at all. Raises `InputError` where the file cannot be written."""
-        with replacing(Path(path)) as file:
-            file.write(self.to_json().encode())
+        write_text(Path(path), self.to_json())
 
 
 def content_of(text: str, where: str, kind: str) -> dict[str, Any]:

@@ -25,10 +25,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Bin:
-    """Pairs of similar probability: the mean of what was said, the share of relevant ones, their number."""
+    """Pairs of similar probability: their mean probability, the share of relevant ones, their number."""
 
-    said: float
-    found: float
+    predicted: float
+    observed: float
     pairs: int
 
 
@@ -77,7 +77,7 @@ class Shown:
 
 
 def judge(pairs: Scored, held_out: Floats, prior: float) -> Judged:
-    """Judge probabilities at the labelled share; precision is told for `prior`, the share of relevant pairs in use."""
+    """Judge probabilities at the labelled share; precision is that at `prior`, the share of relevant pairs in use."""
     draws, bins = _draws(pairs.questions), _bins(held_out)
     relevant = pairs.relevant.astype(float)
     auc = auc_of(pairs)
@@ -90,7 +90,7 @@ def judge(pairs: Scored, held_out: Floats, prior: float) -> Judged:
         error=_figure(np.abs(draws @ gaps).sum(axis=1) / total),
         chance=_chance(held_out, bins),
         brier=_figure((draws @ squares)[:, 0] / total),
-        bins=_told(held_out, relevant, bins),
+        bins=_binned(held_out, relevant, bins),
         thresholds=tuple(_threshold(pairs, held_out, at, prior, draws) for at in THRESHOLDS),
     )
 
@@ -142,24 +142,24 @@ def _bins(probabilities: Floats) -> Ints:
     return np.minimum(probabilities * BINS, BINS - 1).astype(np.int64)
 
 
-def _chance(said: Floats, bins: Ints) -> tuple[float, float]:
+def _chance(predicted: Floats, bins: Ints) -> tuple[float, float]:
     rng = np.random.default_rng(_SEED)
-    gaps = (said - (rng.random(len(said)) < said) for _ in range(CHANCES))
-    errors = [float(np.abs(np.bincount(bins, gap, BINS)).sum() / len(said)) for gap in gaps]
+    gaps = (predicted - (rng.random(len(predicted)) < predicted) for _ in range(CHANCES))
+    errors = [float(np.abs(np.bincount(bins, gap, BINS)).sum() / len(predicted)) for gap in gaps]
     return float(np.mean(errors)), float(np.percentile(errors, 95))
 
 
-def _told(said: Floats, found: Floats, bins: Ints) -> tuple[Bin, ...]:
+def _binned(predicted: Floats, observed: Floats, bins: Ints) -> tuple[Bin, ...]:
     counts = np.bincount(bins, minlength=BINS)
-    sums = [np.bincount(bins, values, BINS) for values in (said, found)]
+    sums = [np.bincount(bins, values, BINS) for values in (predicted, observed)]
     return tuple(
         Bin(float(sums[0][at] / count), float(sums[1][at] / count), int(count))
         for at, count in enumerate(counts.tolist()) if count
     )  # fmt: skip
 
 
-def _threshold(pairs: Scored, said: Floats, at: float, prior: float, draws: Floats) -> Threshold:
-    shown = moved(said, pairs.share, prior) >= at
+def _threshold(pairs: Scored, predicted: Floats, at: float, prior: float, draws: Floats) -> Threshold:
+    shown = moved(predicted, pairs.share, prior) >= at
     weights = pairs.weights(prior)
     kinds = (shown & pairs.relevant, shown & ~pairs.relevant, pairs.relevant)
     right, wrong, there = (draws @ _by_question(pairs, np.array([np.where(kind, weights, 0.0) for kind in kinds]))).T

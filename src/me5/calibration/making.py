@@ -52,16 +52,16 @@ def calibrate(
             check_share(name, value)
     pairs = together(sets)
     method = fitting.method_for(pairs.relevant)
-    said = fitting.held_out(pairs, method)
-    judged = judge(pairs, said, prior or pairs.share)
+    predicted = fitting.held_out(pairs, method)
+    judged = judge(pairs, predicted, prior or pairs.share)
     if judged.auc.low <= 0.5:
-        return Made(None, NOTHING.format(auc=judged.auc), _figures(pairs, judged, sets, said))
+        return Made(None, NOTHING.format(auc=judged.auc), _figures(pairs, judged, sets, predicted))
     try:
         curve = fitting.fit(pairs.cosine, pairs.relevant, method)
     except CalibrationError as error:
-        return Made(None, str(error), _figures(pairs, judged, sets, said))
+        return Made(None, str(error), _figures(pairs, judged, sets, predicted))
     cuts = () if prior is not None else tuple(risk.cut(pairs, one, confidence) for one in sorted(risks, reverse=True))
-    figures = _figures(pairs, judged, sets, said) | _cuts(pairs, cuts)
+    figures = _figures(pairs, judged, sets, predicted) | _cuts(pairs, cuts)
     made = {"me5": __version__, "method": method, **(about or {}), **_counts(pairs)}
     found = Calibration(vectors, sides, curve, pairs.share, prior or pairs.share, cuts, figures, made)
     return Made(found, verdict_of(found), figures)
@@ -70,8 +70,8 @@ def calibrate(
 def judge_on(calibration: Calibration, sets: Sequence[Set]) -> Mapping[str, Any]:
     """The figures of a calibration on pairs that it was not made of, at the share of relevant pairs that it is for."""
     pairs = together(sets)
-    said = calibration.probability(pairs.cosine)
-    return _figures(pairs, judge(pairs, said, pairs.share), sets, said) | _cuts(pairs, calibration.cuts)
+    predicted = calibration.probability(pairs.cosine)
+    return _figures(pairs, judge(pairs, predicted, pairs.share), sets, predicted) | _cuts(pairs, calibration.cuts)
 
 
 def verdict_of(calibration: Calibration) -> str:
@@ -80,31 +80,31 @@ def verdict_of(calibration: Calibration) -> str:
     lost = [cut for cut in calibration.cuts if cut.cosine is None]
     if not calibration.cuts:
         return "no cuts were made: they hold for the share of relevant pairs among the labelled ones alone"
-    told = [
+    parts = [
         f"from cosine {cut.cosine:.4f} on at most {100 * cut.risk:g} % of what a question is shown is irrelevant, in "
         "the mean over questions"
         for cut in kept
     ]
     if lost:
         risks = ", ".join(f"{100 * cut.risk:g} %" for cut in lost)
-        told.append(
+        parts.append(
             f"no threshold keeps that at {risks}" if kept else
             f"no threshold works: none keeps irrelevant passages at {risks} or below"
         )  # fmt: skip
-    return "; ".join(told)
+    return "; ".join(parts)
 
 
 def _counts(pairs: Scored) -> dict[str, Any]:
     return {"pairs": len(pairs), "questions": pairs.questions, "relevant": int(pairs.relevant.sum())}
 
 
-def _figures(pairs: Scored, judged: Judged, sets: Sequence[Set], said: Floats) -> dict[str, Any]:
+def _figures(pairs: Scored, judged: Judged, sets: Sequence[Set], predicted: Floats) -> dict[str, Any]:
     """As JSON, figures with four digits."""
     content = {
         **_counts(pairs),
         **asdict(judged),
         "histogram": histogram(pairs.cosine[pairs.relevant].tolist(), pairs.cosine[~pairs.relevant].tolist()),
-        "sets": _by_set(sets, said),
+        "sets": _by_set(sets, predicted),
     }
     rounded: dict[str, Any] = _rounded(content)
     return rounded
@@ -112,21 +112,21 @@ def _figures(pairs: Scored, judged: Judged, sets: Sequence[Set], said: Floats) -
 
 def _cuts(pairs: Scored, cuts: Sequence[Cut]) -> dict[str, Any]:
     """What each cut means for these pairs."""
-    told = [{"risk": cut.risk, **asdict(shown_from(pairs, cut.cosine))} for cut in cuts if cut.cosine is not None]
-    return {"cuts": _rounded(told)}
+    rows = [{"risk": cut.risk, **asdict(shown_from(pairs, cut.cosine))} for cut in cuts if cut.cosine is not None]
+    return {"cuts": _rounded(rows)}
 
 
-def _by_set(sets: Sequence[Set], said: Floats) -> list[dict[str, Any]]:
-    """Of each set the share of relevant pairs, and what was said of them in the mean: how far one curve fits all."""
-    told, start = [], 0
+def _by_set(sets: Sequence[Set], predicted: Floats) -> list[dict[str, Any]]:
+    """Of each set the share of relevant pairs, and their mean probability: how far one curve fits all."""
+    rows, start = [], 0
     for one in sets:
-        mine = said[start : start + len(one.cosine)]
+        mine = predicted[start : start + len(one.cosine)]
         start += len(one.cosine)
-        told.append({
+        rows.append({
             "name": one.name, "languages": list(one.languages), "questions": len(np.unique(one.question)),
-            "pairs": len(mine), "said": float(mine.mean()), "found": float(one.relevant.mean()),
+            "pairs": len(mine), "predicted": float(mine.mean()), "observed": float(one.relevant.mean()),
         })  # fmt: skip
-    return told
+    return rows
 
 
 def _rounded(value: Any) -> Any:

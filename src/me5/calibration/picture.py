@@ -7,18 +7,18 @@ import numpy as np
 
 from me5.calibration.applied import Calibration
 from me5.calibration.background import ANY, PERCENTILES, Background
-from me5.evaluation.report.markup import Node, element, xml
+from me5.evaluation.report.markup import Node, element
+from me5.evaluation.report.picture import as_file, side_by_side
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 330, 330, 46, 44, 14, 84
 _STYLE = """
-text { font: 12px system-ui, sans-serif; fill: #3a4048; } .title { font-weight: 600; font-size: 13px; }
-.soft { fill: #6b7480; } .grid { stroke: #e3e0da; } .even { stroke: #9aa3ad; stroke-dasharray: 3 3; }
+.even { stroke: #9aa3ad; stroke-dasharray: 3 3; }
 .right { fill: #2a7f62; } .wrong { fill: #d9822b; } .bar { fill-opacity: 0.55; }
 .line { fill: none; stroke-width: 2; } .line.right { stroke: #2a7f62; } .line.curve { stroke: #2a5fb5; }
 .line.wrong { stroke: #d9822b; } .dot { fill: #2a5fb5; } .cut { stroke: #b03a48; stroke-dasharray: 5 3; }
 .band { fill: #2a5fb5; fill-opacity: 0.35; }
 @media (prefers-color-scheme: dark) {
-  text { fill: #d5d9de; } .soft { fill: #98a1ab; } .grid { stroke: #2d333b; } .even { stroke: #6b7480; }
+  .even { stroke: #6b7480; }
   .right { fill: #5cc49d; } .wrong { fill: #f0a05c; } .line { fill: none; } .line.right { stroke: #5cc49d; }
   .line.curve { stroke: #7aa7f0; } .line.wrong { stroke: #f0a05c; } .dot { fill: #7aa7f0; } .cut { stroke: #ec7d8a; }
   .band { fill: #7aa7f0; }
@@ -30,7 +30,8 @@ Point = tuple[float, float]
 def as_svg(figures: Mapping[str, Any], calibration: Calibration | None, title: str) -> str:
     """Three panels, of which the first has the curve where there is one."""
     panels = [_distributions(figures, calibration), _reliability(figures), _thresholds(figures)]
-    return _written(panels, title)
+    parts = side_by_side(panels, _WIDTH)
+    return as_file(parts, _STYLE, width=_WIDTH * len(panels), height=_HEIGHT, label=title)
 
 
 def background_svg(background: Background, title: str) -> str:
@@ -40,7 +41,7 @@ def background_svg(background: Background, title: str) -> str:
     high = max(values[-1] for _, values in tables)
     span, height = _padded(low, high), 26 * len(tables)
     left, right = 90, 3 * _WIDTH - 30
-    parts: list[Node] = [element("style", _STYLE), element("text", title, x=14, y=22, class_="title")]
+    parts: list[Node] = [element("text", title, x=14, y=22, class_="title")]
     for at in _ticks(*span):
         x = _between(at, span, left, right)
         parts += [
@@ -56,32 +57,17 @@ def background_svg(background: Background, title: str) -> str:
             parts.append(
                 element("rect", x=ends[0], y=y - thick / 2, width=round(width, 2), height=thick, class_="band")
             )
-    told = "cosines of random pairs: all of them, and the middle 98, 90 and 50 %"
-    parts.append(element("text", told, x=(left + right) / 2, y=78 + height, text_anchor="middle", class_="soft"))
-    return _svg(parts, 3 * _WIDTH, 92 + height, title)
-
-
-def _written(panels: Sequence[Sequence[Node]], title: str) -> str:
-    parts: list[Node] = [element("style", _STYLE)]
-    for place, panel in enumerate(panels):
-        parts.append(element("g", *panel, transform=f"translate({place * _WIDTH}, 0)"))
-    return _svg(parts, _WIDTH * len(panels), _HEIGHT, title)
-
-
-def _svg(parts: Sequence[Node], width: int, height: int, title: str) -> str:
-    box = f"0 0 {width} {height}"
-    return (
-        xml(element("svg", *parts, xmlns="http://www.w3.org/2000/svg", viewBox=box, role="img", aria_label=title))
-        + "\n"
-    )
+    legend = "cosines of random pairs: all of them, and the middle 98, 90 and 50 %"
+    parts.append(element("text", legend, x=(left + right) / 2, y=78 + height, text_anchor="middle", class_="soft"))
+    return as_file(parts, _STYLE, width=3 * _WIDTH, height=92 + height, label=title)
 
 
 def _distributions(figures: Mapping[str, Any], calibration: Calibration | None) -> list[Node]:
     """Both kinds as shares of their own number; the curve on a scale of its own, from 0 to 1."""
-    told = figures["histogram"]
-    start, width = told["start"], told["width"]
-    span = (start, start + width * len(told["right"]))
-    shares = {kind: np.array(told[kind]) / max(sum(told[kind]), 1) for kind in ("wrong", "right")}
+    counts = figures["histogram"]
+    start, width = counts["start"], counts["width"]
+    span = (start, start + width * len(counts["right"]))
+    shares = {kind: np.array(counts[kind]) / max(sum(counts[kind]), 1) for kind in ("wrong", "right")}
     top = max(float(values.max()) for values in shares.values())
     parts = _frame("Cosines of relevant and other pairs", "cosine", span, [f"{at:.2f}" for at in _four(span)])
     across, up = _scales(span)
@@ -110,17 +96,17 @@ def _distributions(figures: Mapping[str, Any], calibration: Calibration | None) 
 
 
 def _reliability(figures: Mapping[str, Any]) -> list[Node]:
-    parts = _frame("Reliability on held-out questions", "probability that was said", (0, 1), _QUARTERS)
+    parts = _frame("Reliability on held-out questions", "predicted probability", (0, 1), _QUARTERS)
     across, up = _scales((0, 1))
     parts.append(element("line", x1=across(0), y1=up(0), x2=across(1), y2=up(1), class_="even"))
-    points = [(one["said"], one["found"]) for one in figures["bins"]]
+    points = [(one["predicted"], one["observed"]) for one in figures["bins"]]
     parts.append(_line(points, across, up, "curve"))
-    for one, (said, found) in zip(figures["bins"], points, strict=True):
-        title = element("title", f"{one['pairs']:,} pairs: {said:.3f} said, {found:.3f} relevant")
-        parts.append(element("circle", title, cx=across(said), cy=up(found), r=4, class_="dot"))
+    for one, (predicted, observed) in zip(figures["bins"], points, strict=True):
+        title = element("title", f"{one['pairs']:,} pairs: {predicted:.3f} predicted, {observed:.3f} relevant")
+        parts.append(element("circle", title, cx=across(predicted), cy=up(observed), r=4, class_="dot"))
     error = figures["error"]
-    told = f"calibration error {error['value']:.3f} ({error['low']:.3f} to {error['high']:.3f})"
-    parts.append(element("text", told, x=_LEFT, y=_HEIGHT - 18, class_="soft"))
+    note = f"calibration error {error['value']:.3f} ({error['low']:.3f} to {error['high']:.3f})"
+    parts.append(element("text", note, x=_LEFT, y=_HEIGHT - 18, class_="soft"))
     return parts
 
 

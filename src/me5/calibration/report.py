@@ -1,4 +1,4 @@
-"""What was found, in Markdown: what the probability means, how good it is, where to cut, how sets differ."""
+"""A calibration in Markdown: what the probability means, how good it is, where to cut, how sets differ."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from me5.calibration.background import ANY, PERCENTILES, Background
 
 _SHOWN = (1.0, 50.0, 95.0, 99.0, 99.9, 100.0)
 CUT_HEADINGS = ("risk", "from cosine", "probability there", "precision", "recall", "questions with an answer")
-SET_HEADINGS = ("set", "questions", "pairs", "said", "relevant")
+SET_HEADINGS = ("set", "questions", "pairs", "mean probability", "relevant")
 
 
 def as_markdown(figures: Mapping[str, Any], calibration: Calibration | None, verdict: str, title: str) -> str:
@@ -45,17 +45,17 @@ def background_markdown(background: Background, title: str) -> str:
     return "\n".join([
         f"# {title}", "",
         f"Where {background.made['pairs']:,} random pairs of sentences and passages of this store lie, by the "
-        "languages of both. No probability: it tells what chance brings about, not what is relevant. A search looks at "
-        "every passage, so that among N passages one above the percentile 100 - 100 / N is to be expected where "
-        "nothing fits.", "",
+        "languages of both. This is no probability: it shows what chance brings about, not what is relevant. A search "
+        "looks at every passage, so that among N passages one above the percentile 100 - 100 / N is to be expected "
+        "where nothing fits.", "",
         "| languages | " + " | ".join(f"{one:g} %" for one in _SHOWN) + " |", "|---|" + "--:|" * len(_SHOWN), *rows, "",
     ])  # fmt: skip
 
 
 def set_rows(figures: Mapping[str, Any]) -> list[list[str]]:
-    """A row for each set: what was said of its pairs in the mean, and the share that is relevant."""
+    """A row for each set: the mean probability of its pairs, and the share that is relevant."""
     return [
-        [one["name"], f"{one['questions']:,}", f"{one['pairs']:,}", f"{one['said']:.3f}", f"{one['found']:.3f}"]
+        [one["name"], f"{one['questions']:,}", f"{one['pairs']:,}", f"{one['predicted']:.3f}", f"{one['observed']:.3f}"]
         for one in figures["sets"]
     ]
 
@@ -139,8 +139,8 @@ def _sets(figures: Mapping[str, Any]) -> list[str]:
     if len(figures["sets"]) < 2:
         return []
     return [
-        "By set: the mean of what was said, and the share that is relevant. Where they lie far apart, the set is "
-        "unlike the others, and wants a calibration of its own.",
+        "By set: the mean probability, and the share that is relevant. Where they lie far apart, the set is unlike the "
+        "others and needs a calibration of its own.",
         "",
         "| " + " | ".join(SET_HEADINGS) + " |",
         "|---|--:|--:|--:|--:|",

@@ -67,8 +67,8 @@ Risk = Annotated[
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """What the options say of the pairs."""
+class _PairOptions:
+    """Which pairs, and how they are read."""
 
     paths: tuple[Path, ...]
     task: str | None
@@ -78,7 +78,7 @@ class _Wanted:
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Results:
     """Where results go."""
 
     out: str | None
@@ -124,23 +124,23 @@ def calibrate(
     me5 calibrate ./my-model other-pairs.csv --judge ./my-model/calibration.json
     me5 calibrate my.lance
     """
-    told = _Told(out, as_json, quiet)
-    wanted = _Wanted(tuple(pairs or ()), task, symmetric, relevant_from, depth)
-    index = _store(target, storage_option, model, quiet=told.silent)
+    results = _Results(out, as_json, quiet)
+    chosen = _PairOptions(tuple(pairs or ()), task, symmetric, relevant_from, depth)
+    index = _store(target, storage_option, model, quiet=results.silent)
     if not pairs:
         if index is None:
             raise InputError(
-                f"{target} needs labelled pairs: only a store tells anything without them, of its own passages"
+                f"{target} needs labelled pairs: without them only a store can be measured, by its own texts"
             )
-        _background(index, told, keep=keep)
+        _background(index, results, keep=keep)
         return
-    embedder = index.embedder if index is not None else replace(model, name=target).open(quiet=told.silent)
+    embedder = index.embedder if index is not None else replace(model, name=target).open(quiet=results.silent)
     if judge is not None:
-        _judge(judge, embedder, wanted, told)
+        _judge(judge, embedder, chosen, results)
         return
-    made = _make(embedder, wanted, told, prior=prior, risks=risk)
+    made = _make(embedder, chosen, results, prior=prior, risks=risk)
     kept = _kept(made.calibration, embedder, index) if keep and made.calibration is not None else None
-    _tell(made, kept, embedder, told)
+    _print_made(made, kept, embedder, results)
     if made.calibration is None:
         raise typer.Exit(1)
 
@@ -157,20 +157,20 @@ def _store(
     )
 
 
-def _sets(embedder: "Embedder", wanted: _Wanted, told: _Told) -> "tuple[list[Set], bool, bool]":
+def _sets(embedder: "Embedder", chosen: _PairOptions, results: _Results) -> "tuple[list[Set], bool, bool]":
     """(the pairs with their cosines, whether both texts are alike, whether they are what searches find)."""
     from me5.calibration import pairs
     from me5.evaluation.task import Retrieval
     from me5.progress import track
 
-    options.show_warnings(quiet=told.silent)
-    sources = pairs.read(wanted.paths, symmetric=wanted.symmetric, graded=wanted.least is not None)
-    symmetric = pairs.is_symmetric(sources) if wanted.symmetric is None else wanted.symmetric
-    with track(sum(map(pairs.texts_of, sources)), show=not told.silent) as advance:
+    options.show_warnings(quiet=results.silent)
+    sources = pairs.read(chosen.paths, symmetric=chosen.symmetric, graded=chosen.least is not None)
+    symmetric = pairs.is_symmetric(sources) if chosen.symmetric is None else chosen.symmetric
+    with track(sum(map(pairs.texts_of, sources)), show=not results.silent) as advance:
         sets = [
             pairs.score(
-                source, embedder, task=wanted.task, symmetric=symmetric, depth=wanted.depth, advance=advance,
-                least=1.0 if wanted.least is None else wanted.least,
+                source, embedder, task=chosen.task, symmetric=symmetric, depth=chosen.depth, advance=advance,
+                least=1.0 if chosen.least is None else chosen.least,
             )
             for source in sources
         ]  # fmt: skip
@@ -178,49 +178,49 @@ def _sets(embedder: "Embedder", wanted: _Wanted, told: _Told) -> "tuple[list[Set
 
 
 def _make(
-    embedder: "Embedder", wanted: _Wanted, told: _Told, *, prior: float | None, risks: list[float] | None
+    embedder: "Embedder", chosen: _PairOptions, results: _Results, *, prior: float | None, risks: list[float] | None
 ) -> "Made":
     from me5.calibration import making, risk
     from me5.calibration.bound import Sides, Vectors
 
-    sets, symmetric, found = _sets(embedder, wanted, told)
+    sets, symmetric, found = _sets(embedder, chosen, results)
     return making.calibrate(
         sets,
         Vectors.of(embedder.checkpoint, embedder.precision, embedder.dim),
-        Sides.of(embedder.prompts, wanted.task, symmetric=symmetric),
+        Sides.of(embedder.prompts, chosen.task, symmetric=symmetric),
         prior=prior,
         risks=risks or risk.RISKS,
-        about={"sources": [path.name for path in wanted.paths], **({"depth": wanted.depth} if found else {})},
+        about={"sources": [path.name for path in chosen.paths], **({"depth": chosen.depth} if found else {})},
     )
 
 
-def _judge(path: Path, embedder: "Embedder", wanted: _Wanted, told: _Told) -> None:
+def _judge(path: Path, embedder: "Embedder", chosen: _PairOptions, results: _Results) -> None:
     from me5.calibration import making
     from me5.calibration.applied import Calibration
     from me5.calibration.bound import Sides
 
     calibration = Calibration.read(path)
     embedder.calibration = calibration
-    sets, symmetric, _ = _sets(embedder, wanted, told)
-    calibration.sides.check(Sides.of(embedder.prompts, wanted.task, symmetric=symmetric))
+    sets, symmetric, _ = _sets(embedder, chosen, results)
+    calibration.sides.check(Sides.of(embedder.prompts, chosen.task, symmetric=symmetric))
     figures = making.judge_on(calibration, sets)
     _write(
-        told.out,
+        results.out,
         figures,
         calibration,
         f"{path.name} judged on other pairs",
         f"{embedder.checkpoint.name}",
         data=figures,
     )
-    if told.as_json:
+    if results.as_json:
         output.print_json(figures)
-    elif not told.quiet:
+    elif not results.quiet:
         _print_figures(figures)
         _print_cuts(figures, calibration)
 
 
 def _kept(calibration: "Calibration", embedder: "Embedder", index: "Index | None") -> str:
-    """Keep it where it belongs, and tell where that is."""
+    """Keep it where it belongs, and return where that is."""
     if index is not None:
         from me5.search.scale import keep
 
@@ -233,40 +233,39 @@ def _kept(calibration: "Calibration", embedder: "Embedder", index: "Index | None
     return str(path)
 
 
-def _background(index: "Index", told: _Told, *, keep: bool) -> None:
+def _background(index: "Index", results: _Results, *, keep: bool) -> None:
     from me5.calibration.picture import background_svg
     from me5.calibration.report import background_markdown
     from me5.search import scale
     from me5.search.chance import measure
 
-    options.show_warnings(quiet=told.silent)
+    options.show_warnings(quiet=results.silent)
     background = measure(index.store, index.embedder)
     if keep:
         scale.keep(index.store, background)
     title = f"Random pairs of {Path(index.store.uri).name}"
-    if told.out is not None:
-        _files(
-            told.out, background.to_json(), background_markdown(background, title), background_svg(background, title)
-        )
-    if told.as_json:
+    if results.out is not None:
+        markdown, picture = background_markdown(background, title), background_svg(background, title)
+        output.write_files(results.out, background.to_json(), markdown, picture)
+    if results.as_json:
         output.print_json({"kept": index.store.uri if keep else None, **background.content()})
-    elif not told.quiet:
+    elif not results.quiet:
         output.print_line(background_markdown(background, title))
 
 
-def _tell(made: "Made", kept: str | None, embedder: "Embedder", told: _Told) -> None:
+def _print_made(made: "Made", kept: str | None, embedder: "Embedder", results: _Results) -> None:
     title = f"Calibration of {embedder.checkpoint.name}"
-    _write(told.out, made.figures, made.calibration, made.verdict, title)
-    if told.as_json:
+    _write(results.out, made.figures, made.calibration, made.verdict, title)
+    if results.as_json:
         content = None if made.calibration is None else made.calibration.content()
         output.print_json({"verdict": made.verdict, "kept": kept, "calibration": content, "figures": made.figures})
         return
-    if not told.quiet:
+    if not results.quiet:
         _print_figures(made.figures)
         if made.calibration is not None:
             _print_cuts(made.figures, made.calibration)
     output.print_line((made.verdict, "bold"))
-    if not told.quiet:
+    if not results.quiet:
         typer.echo("nothing was kept" if kept is None else f"kept in {kept}", err=True)
 
 
@@ -286,15 +285,8 @@ def _write(
     content = (
         calibration.to_json() if made and calibration is not None else json.dumps(data or figures, indent=1) + "\n"
     )
-    _files(out, content, as_markdown(figures, calibration, verdict, title), as_svg(figures, calibration, title))
-
-
-def _files(out: str, content: str, markdown: str, picture: str) -> None:
-    from me5.files.atomic import replacing
-
-    for suffix, text in ((".json", content), (".md", markdown), (".svg", picture)):
-        with replacing(Path(f"{out}{suffix}")) as file:
-            file.write(text.encode())
+    markdown = as_markdown(figures, calibration, verdict, title)
+    output.write_files(out, content, markdown, as_svg(figures, calibration, title))
 
 
 def _print_figures(figures: "Mapping[str, Any]") -> None:

@@ -7,6 +7,7 @@ row is one line.
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from me5.cli import terminal
@@ -85,6 +86,14 @@ def print_facts(facts: "Mapping[str, str]") -> None:
     width = max(map(len, facts)) + 2
     for name, value in facts.items():
         print_line((name.ljust(width), "bold"), value)
+
+
+def write_files(name: str | Path, content: str, markdown: str, picture: str) -> None:
+    """Write the figures of a report as NAME.json, its text as NAME.md and its picture as NAME.svg."""
+    from me5.files.atomic import write_text
+
+    for suffix, text in ((".json", content), (".md", markdown), (".svg", picture)):
+        write_text(Path(f"{name}{suffix}"), text)
 
 
 def complain(kind: str, text: str) -> None:

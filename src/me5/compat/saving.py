@@ -9,7 +9,7 @@ from typing import Any
 from me5.checkpoint import Checkpoint
 from me5.errors import InputError
 from me5.export import export
-from me5.files.atomic import replacing
+from me5.files.atomic import write_text
 from me5.prompts import from_sentence_transformers
 
 
@@ -25,5 +25,4 @@ def save(checkpoint: Checkpoint, folder: Path, settings: Mapping[str, Any], max_
     export(replace(checkpoint, prompts=prompts, config=config), folder, overwrite=True)
     path = folder / "config_sentence_transformers.json"
     content = {**json.loads(path.read_text("utf-8")), **settings}
-    with replacing(path) as file:
-        file.write((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

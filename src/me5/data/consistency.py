@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from me5.data.dataset import Dataset
-from me5.data.jobs import Job, Shard, Workspace, check_free
+from me5.data.jobs import Job, Shard, Workspace
 from me5.data.relations import IGNORE, POSITIVE, Int64
 from me5.data.teachers import EmbeddingTeacher
 from me5.data.texts import Texts
 from me5.data.vectors import NONE, Embedded, Sharded, embed_dataset
 from me5.data.writing import write_dataset
 from me5.errors import InputError
+from me5.files.atomic import check_free
 
 # Pairs that are ranked together.
 SHARD_PAIRS = 8192

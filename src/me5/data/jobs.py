@@ -16,7 +16,7 @@ from typing import IO, Any, Literal
 
 from me5._version import __version__
 from me5.errors import InputError
-from me5.files.atomic import explained, is_draft, replacing
+from me5.files.atomic import explained, is_draft, replacing, write_text
 from me5.progress import Advance, track
 
 FORMAT = 1
@@ -146,8 +146,7 @@ def open_job(
             folder.mkdir(parents=True, exist_ok=True)
             if not all(map(is_draft, folder.iterdir())):
                 raise InputError(f"{folder} is no job's folder, and not empty; name another with --job")
-        with replacing(path) as file:
-            file.write(json.dumps({"me5": __version__, **described}, indent=2, ensure_ascii=False).encode() + b"\n")
+        write_text(path, json.dumps({"me5": __version__, **described}, indent=2, ensure_ascii=False) + "\n")
     return Job(folder, rows, size, suffix)
 
 
@@ -164,12 +163,6 @@ def alone(folder: Path) -> Iterator[None]:
                 f"another process works on {folder}; wait until it ends, or choose another folder (--job or --cache)"
             ) from error
         yield
-
-
-def check_free(out: Path, *, overwrite: bool) -> None:
-    """Raise `InputError` before hours of work if their result could not be put in its place."""
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists; choose another folder, or allow overwriting it")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -20,12 +20,13 @@ import numpy.typing as npt
 from me5.data.choosing import FIGURES, Miner, MiningSettings, Within
 from me5.data.contract import Relation
 from me5.data.dataset import Dataset, id_digits
-from me5.data.jobs import Job, Shard, Workspace, check_free
+from me5.data.jobs import Job, Shard, Workspace
 from me5.data.relations import POSITIVE, Int64, Relations
 from me5.data.teachers import EmbeddingTeacher, Teacher
 from me5.data.vectors import Embedded, Sharded, embed_dataset
 from me5.data.writing import write_dataset
 from me5.errors import InputError
+from me5.files.atomic import check_free
 
 # Queries that are searched together, and those whose candidates a teacher reads before results are saved.
 SEARCH_QUERIES = 8192
@@ -51,11 +52,6 @@ class MiningCounts:
     suspected: int
     negatives: int
     short: int
-
-    @property
-    def false_negative_rate(self) -> float | None:
-        """The share of usable candidates that the check takes for answers; None without a check."""
-        return self.suspected / self.read if self.read else None
 
 
 def mine(

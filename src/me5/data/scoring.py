@@ -15,13 +15,14 @@ import numpy.typing as npt
 
 from me5.data.contract import Relation
 from me5.data.dataset import Dataset
-from me5.data.jobs import Shard, Workspace, check_free
+from me5.data.jobs import Shard, Workspace
 from me5.data.relations import IGNORE, NEGATIVE, POSITIVE, Relations, number_relations
 from me5.data.teachers import Teacher
 from me5.data.texts import lay_out
 from me5.data.vectors import Sharded
 from me5.data.writing import write_dataset
 from me5.errors import InputError
+from me5.files.atomic import check_free
 from me5.vectors import Float32
 
 # Relations that are scored before results are saved: what a kill may cost.

@@ -85,7 +85,7 @@ class MtebEncoder:
     ) -> Float32:
         """Unit vectors (texts, dim) of mteb's batches; `hf_split`, `hf_subset` and batch sizes make no difference."""
         texts = [text for batch in inputs for text in batch["text"]]
-        prompt = self._encoder.prompt(_side(task_metadata.type, prompt_type), _sentence(task_metadata))
+        prompt = self._encoder.prompt(_side(task_metadata.type, prompt_type), sentence_for(task_metadata))
         return self._encoder.embed(texts, prompt)
 
     @staticmethod
@@ -105,7 +105,7 @@ def _side(task_type: str, prompt_type: Any) -> Side:
     return "document" if getattr(prompt_type, "value", prompt_type) == "document" else "query"
 
 
-def _sentence(task_metadata: Any) -> str:
+def sentence_for(task_metadata: Any) -> str:
     """What the model's authors told it for this task, else what mteb's task says, else the default of the type."""
     told = task_metadata.prompt
     if isinstance(told, Mapping):

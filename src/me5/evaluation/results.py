@@ -11,7 +11,7 @@ from me5._version import __version__
 from me5.errors import InputError
 from me5.evaluation.encoders.base import Prompt
 from me5.evaluation.task import Outcome, Subset
-from me5.files.atomic import explained, replacing
+from me5.files.atomic import explained, write_text
 
 _BY_SUBSET = ("main", "intervals", "seconds", "samples", "paired", "shown")
 
@@ -103,8 +103,7 @@ def write(folder: Path, result: Result) -> Path:
     content = as_json(result)
     if path.exists():
         _keep(content, _load(path))
-    with replacing(path) as file:
-        file.write(json.dumps(content, ensure_ascii=False, indent=1).encode("utf-8"))
+    write_text(path, json.dumps(content, ensure_ascii=False, indent=1))
     return path
 
 

@@ -52,6 +52,12 @@ def replacing(path: Path, *, clear: bool = True) -> Iterator[IO[bytes]]:
         raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file of text in UTF-8. As `replacing`."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
 def write_once(path: Path, content: bytes) -> bool:
     """Write a file unless there is one, and say whether this call did: of several writers the first wins.
 
@@ -72,6 +78,12 @@ def write_once(path: Path, content: bytes) -> bool:
     return True
 
 
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Raise `InputError`, before hours of work, if their result could not be put in its place."""
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists; choose another name, or allow overwriting it")
+
+
 @contextmanager
 def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a folder to fill, which takes its place when the block ends well, and vanishes when it does not.
@@ -84,8 +96,7 @@ def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
         _clear(final)
         if final.exists() and not final.is_dir():
             raise InputError(f"{folder} is a file, expected a folder; choose another name")
-        if final.exists() and not overwrite:
-            raise InputError(f"{folder} exists; choose another folder, or allow overwriting it")
+        check_free(folder, overwrite=overwrite)
         final.parent.mkdir(parents=True, exist_ok=True)
         draft, descriptor = _begin(final, folder=True)
     try:

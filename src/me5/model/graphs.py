@@ -33,7 +33,7 @@ class Graphs:
 
     def hidden(self, sequences: Sequences) -> Tensor:
         """Hidden states of a small batch that lies on the host, on the device; overwritten by the next call."""
-        size = _size(sequences)
+        size = size_of(sequences)
         padded = pad(sequences, *size, longest=min(size[0], self._encoder.config.max_positions))
         if size not in self._graphs:
             memory = padded.to(self._device)
@@ -56,12 +56,12 @@ def pad(sequences: Sequences, tokens: int, slots: int, *, longest: int) -> Seque
     return padded.pin() if sequences.ids.is_pinned() else padded
 
 
-def _size(sequences: Sequences) -> tuple[int, int]:
+def size_of(sequences: Sequences) -> tuple[int, int]:
     """(tokens, sequences) of the graph that a batch fits in."""
-    return _round_up(len(sequences.ids)), _round_up(len(sequences.bounds) - 1)
+    return round_up(len(sequences.ids)), round_up(len(sequences.bounds) - 1)
 
 
-def _round_up(number: int) -> int:
+def round_up(number: int) -> int:
     """To a power of two, and from 512 on to a multiple of it: at most half of the work is for nothing."""
     return 1 << (number - 1).bit_length() if number <= _STEP else -(-number // _STEP) * _STEP
 

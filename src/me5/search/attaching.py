@@ -3,11 +3,9 @@
 A store never compares the vectors of two models, so a few rows of every batch are embedded again and compared.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -19,6 +17,7 @@ from me5.progress import track
 from me5.search import language
 from me5.search.conditions import quoted
 from me5.search.documents import Document
+from me5.search.files import text_hash
 from me5.search.foreign import ForeignTable
 from me5.search.planning import Summary, Work, told, unwritable
 from me5.search.readers import VERSION
@@ -32,7 +31,6 @@ _BATCH = 4096
 # Rows of a batch that are embedded again, and what half of them have to reach at least: another precision, and texts
 # that were cut elsewhere, cost little; another model, or other prompts, cost more.
 _COMPARED, _ALIKE = 32, 0.98
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KIND = "parquet"  # whatever it was: a table, whose rows are documents
 
 
@@ -54,7 +52,7 @@ def attach(store: Store, embedder: Embedder, table: ForeignTable, columns: Attac
         if name not in table.columns:
             raise InputError(f"{table.name} has no column {name!r} ({flag}); it has {', '.join(table.columns)}")
     summary = Summary()
-    version = hashlib.blake2b(f"{table.version} {columns} {VERSION}".encode(), digest_size=16).hexdigest()
+    version = text_hash(f"{table.version} {columns} {VERSION}")
     known = store.known_files().get(table.name)
     if known is not None and known.version == version:
         summary.recall(table.name, known)
@@ -128,10 +126,9 @@ def _compare(passages: Sequence[tuple[Document, Float32]], embedder: Embedder, c
 
 def _row(document: Document, work: Work) -> Row:
     declared = language.declared(document.language)
-    place = f"{work.source}\0{work.version}\0{document.at}"
     return Row(
-        id=hashlib.blake2b(place.encode(), digest_size=16).hexdigest(),
-        key=hashlib.blake2b(written("", document.text, 0).encode(), digest_size=16).hexdigest(),
+        id=text_hash(f"{work.source}\0{work.version}\0{document.at}"),
+        key=text_hash(written("", document.text, 0)),
         source=work.source,
         version=work.version,
         title=document.title,
@@ -142,5 +139,5 @@ def _row(document: Document, work: Work) -> Row:
         language=declared or language.detect(document.text),
         kind=work.kind,
         metadata=json.dumps(plain(dict(document.metadata)), ensure_ascii=False),
-        modified=_EPOCH + timedelta(microseconds=work.stamp.mtime_ns // 1000),
+        modified=work.stamp.modified,
     )

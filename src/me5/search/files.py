@@ -6,6 +6,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
@@ -14,11 +15,11 @@ from me5.errors import InputError
 from me5.search.readers import known
 
 IGNORE_FILE = ".me5ignore"
-_CHUNK = 1 << 20
 # Never what a person wants to find; hidden files and folders, and other stores, are passed over too.
 _PASSED_OVER = frozenset({"node_modules", "__pycache__"})
 # File systems know years (2446 in ext4) whose nanoseconds no longer fit the 64 bits of a column.
 _LATEST = (1 << 63) - 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,16 @@ class Stamp:
 
     size: int
     mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "Stamp":
+        """That of a file by its status."""
+        return cls(status.st_size, min(status.st_mtime_ns, _LATEST))
+
+    @property
+    def modified(self) -> datetime:
+        """The time of the last change, to the microsecond."""
+        return _EPOCH + timedelta(microseconds=self.mtime_ns // 1000)
 
 
 @dataclass
@@ -175,15 +186,17 @@ def _take(path: Path, found: Found) -> None:
         found.unreadable[str(path)] = "its name is not valid UTF-8; rename it"
     else:
         if stat.S_ISREG(status.st_mode):
-            found.files[str(path)] = Stamp(status.st_size, min(status.st_mtime_ns, _LATEST))
+            found.files[str(path)] = Stamp.of(status)
         else:
             found.others["no regular file"] += 1
 
 
 def content_hash(path: str) -> str:
     """The BLAKE2b hash of a file's bytes, 128 bits in hex."""
-    digest = hashlib.blake2b(digest_size=16)
     with Path(path).open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def text_hash(text: str) -> str:
+    """The same of a text in UTF-8."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

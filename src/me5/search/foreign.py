@@ -32,9 +32,8 @@ def opened(source: str, table: str | None, storage_options: Mapping[str, str] | 
     if "://" not in source and path.is_file():
         if table is not None:
             raise InputError(f"{source} is a file, and has no tables to choose {table!r} from")
-        status = path.stat()
         return ForeignTable(
-            path.name, content_hash(source), Stamp(status.st_size, status.st_mtime_ns), parquet.count(path),
+            path.name, content_hash(source), Stamp.of(path.stat()), parquet.count(path),
             parquet.columns(path), parquet.rows(path),
         )  # fmt: skip
     if "://" not in source and not path.is_dir():

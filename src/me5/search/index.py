@@ -1,6 +1,5 @@
 """Index: documents in, hits out. The whole of search as one object."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -162,7 +161,7 @@ class Index:
         known = self.store.known_files()
         with Indexing(self.store, self.embedder, self.store.versions()) as indexing:
             for name, document in documents.items():
-                version = hashlib.blake2b(contents[name].encode(), digest_size=16).hexdigest()
+                version = files.text_hash(contents[name])
                 if name in known and known[name].version == version:
                     indexing.summary.recall(name, known[name])
                 else:

@@ -6,14 +6,12 @@ A run that is killed loses the batch in flight. The next one asks the store whic
 only what is missing; the vectors of passages that a changed file still holds are taken over as they are.
 """
 
-import hashlib
 import json
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from time import perf_counter
 from typing import TypeVar
 
@@ -26,6 +24,7 @@ from me5.progress import Advance
 from me5.search import language
 from me5.search.conditions import quoted
 from me5.search.documents import Document, NoTextError
+from me5.search.files import text_hash
 from me5.search.planning import NOWHERE, BadFile, Forecast, Pace, Summary, Work, textless, told, unwritable
 from me5.search.readers import LINES
 from me5.search.readers.tables import plain
@@ -35,7 +34,6 @@ from me5.search.store import Store
 from me5.vectors import Float32
 
 T = TypeVar("T")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_TEXT = "holds no text"
 
 
@@ -274,8 +272,8 @@ class Indexing:
         place = f"{work.source}\0{work.version}\0{document.at}\0{passage.start}"
         declared = work.kind == "code" or language.declared(document.language)
         return Row(
-            id=_hash(place),
-            key=_hash(passage.written(self._splitter.longest_title)),
+            id=text_hash(place),
+            key=text_hash(passage.written(self._splitter.longest_title)),
             source=work.source,
             version=work.version,
             title=passage.title,
@@ -286,7 +284,7 @@ class Indexing:
             language=origin.language if declared else language.of_passage(passage.text, origin.language),
             kind=work.kind,
             metadata=origin.metadata,
-            modified=_EPOCH + timedelta(microseconds=work.stamp.mtime_ns // 1000),
+            modified=work.stamp.modified,
         )
 
     def _look_up(self, rows: list[Row]) -> "tuple[set[str], dict[str, list[float] | Float32]]":
@@ -315,7 +313,3 @@ class Indexing:
 
 def _explained(error: Exception) -> str:
     return str(error) if isinstance(error, InputError) else f"cannot be read: {error or type(error).__name__}"
-
-
-def _hash(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

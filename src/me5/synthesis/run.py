@@ -10,12 +10,12 @@ from me5.data.contract import Example, Query
 from me5.data.dataset import Dataset
 from me5.data.decontamination import decontaminate
 from me5.data.duplicates import DeduplicationSettings, deduplicate
-from me5.data.jobs import Workspace, check_free
+from me5.data.jobs import Workspace
 from me5.data.relations import NEGATIVE, POSITIVE
 from me5.data.teachers import EmbeddingTeacher
 from me5.data.writing import write_dataset
 from me5.errors import InputError
-from me5.files.atomic import replacing
+from me5.files.atomic import check_free, write_text
 from me5.progress import track
 from me5.synthesis.asking import Asked, ask
 from me5.synthesis.budget import Limits
@@ -191,8 +191,7 @@ class _Run:
         counts = self.collected.counts.values()
         refused = sum((count.refused for count in counts), start=Counter[str]())
         answers, path = sum(count.answers for count in counts), self._workspace.folder / ASIDE
-        with replacing(path) as file:
-            file.write("".join(f"{line}\n" for line in self.collected.aside).encode())
+        write_text(path, "".join(f"{line}\n" for line in self.collected.aside))
         if not answers:
             why = (
                 "the budget ended before the first answer" if self.asked and self.asked.exhausted else "no answer came"

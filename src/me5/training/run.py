@@ -24,7 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from me5._version import __version__
 from me5.errors import InputError
-from me5.files.atomic import explained, replacing
+from me5.files.atomic import explained, write_text
 
 _LIBRARIES = ("torch", "numpy", "tokenizers", "safetensors", "pyarrow")
 
@@ -46,8 +46,7 @@ class Run:
         with explained(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
         if before != text:
-            with replacing(kept) as file:
-                file.write(text.encode())
+            write_text(kept, text)
 
     def _made(self) -> bool:
         """Whether there is something to lose or to resume; a run that failed before that is bound to no recipe."""
@@ -88,8 +87,7 @@ class Run:
             "me5": __version__, "python": python_version(), "platform": platform(), "commit": _commit(),
             "libraries": {name: version(name) for name in _LIBRARIES}, "threads": torch.get_num_threads(), **facts,
         }  # fmt: skip
-        with replacing(path) as file:
-            file.write((json.dumps({"starts": [*before, here]}, indent=2, ensure_ascii=False) + "\n").encode())
+        write_text(path, json.dumps({"starts": [*before, here]}, indent=2, ensure_ascii=False) + "\n")
 
     def rewind(self, step: int) -> None:
         """Take what was logged after a step out again: those steps will be done once more. Opens the logs."""
@@ -98,8 +96,7 @@ class Run:
         path = self.folder / "log.jsonl"
         if path.exists():
             lines = [line for line in path.read_text("utf-8").splitlines() if _number(line) <= step]
-            with replacing(path) as file:
-                file.write("".join(f"{line}\n" for line in lines).encode())
+            write_text(path, "".join(f"{line}\n" for line in lines))
 
     def log(self, entry: Mapping[str, Any]) -> None:
         """Append an entry, with the `step` that it is about, to both logs."""

@@ -63,11 +63,10 @@ def tokenizer(
     """
     from me5.data.dataset import Dataset
     from me5.data.vocabulary import Sample, draw, save, train
-    from me5.errors import InputError
+    from me5.files.atomic import check_free
     from me5.progress import track
 
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists; choose another folder, or allow replacing it with --overwrite")
+    check_free(out, overwrite=overwrite)
     opened = [Dataset.open(folder) for folder in datasets]
     show = not quiet
     texts = sum(dataset.counts["documents"] + dataset.counts["queries"] for dataset in opened)

@@ -69,15 +69,7 @@ def speed(
     name = next(iter(encoders.values())).name.rpartition(" (")[0]
     content = content_of(found, name, texts=texts)
     if out is not None:
-        from me5.files.atomic import replacing
-
-        for suffix, text in (
-            (".json", json.dumps(content, indent=1) + "\n"),
-            (".md", as_markdown(content)),
-            (".svg", as_svg(content)),
-        ):
-            with replacing(Path(f"{out}{suffix}")) as file:
-                file.write(text.encode("utf-8"))
+        output.write_files(out, json.dumps(content, indent=1) + "\n", as_markdown(content), as_svg(content))
     if as_json:
         output.print_json(content)
     else:

@@ -4,18 +4,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from me5.evaluation.report.markup import Node, element, xml
+from me5.evaluation.report.markup import Node, element
+from me5.evaluation.report.picture import as_file, side_by_side
 from me5.evaluation.speed import Point
 
 HEADINGS = ("precision", "vectors", "bytes / vector", "tokens / s", "quality", "kept")
 _WIDTH, _HEIGHT, _MARGIN = 760, 330, 48
 _STYLE = """
-text { font: 12px system-ui, sans-serif; fill: #3a4048; } .title { font-weight: 600; font-size: 13px; }
-.soft { fill: #6b7480; }
-.grid { stroke: #e3e0da; } .f32 { fill: #7a869a; } .bf16 { fill: #2a78b5; } .int8 { fill: #d9822b; }
+.f32 { fill: #7a869a; } .bf16 { fill: #2a78b5; } .int8 { fill: #d9822b; }
 .float32 { fill: #7a869a; } .binary { fill: #4b8b3b; }
 @media (prefers-color-scheme: dark) {
-  text { fill: #d5d9de; } .soft { fill: #98a1ab; } .grid { stroke: #2d333b; }
   .f32, .float32 { fill: #a3adba; } .bf16 { fill: #6cb2ea; } .int8 { fill: #f0a05c; } .binary { fill: #8cc97a; }
 }
 """
@@ -90,21 +88,16 @@ def as_svg(content: Mapping[str, Any]) -> str:
         ),
     ]
     titles = ("Quality by speed", f"Quality by size ({first['precision']}; numbers: dimensions)")
-    parts: list[Node] = [element("style", _STYLE)]
-    for place, (panel, title) in enumerate(zip(panels, titles, strict=True)):
-        heading = element("text", title, x=_MARGIN, y=20, class_="title")
-        parts.append(element("g", heading, *panel, transform=f"translate({place * size}, 0)"))
+    headings = [element("text", title, x=_MARGIN, y=20, class_="title") for title in titles]
+    parts = side_by_side([[heading, *panel] for heading, panel in zip(headings, panels, strict=True)], size)
     for place, kind in enumerate(("float32", "int8", "binary")):
         at = size + _MARGIN + place * 90
         parts += [
             element("circle", cx=at, cy=_HEIGHT - 8, r=5, class_=kind),
             element("text", kind, x=at + 10, y=_HEIGHT - 4),
         ]
-    picture = element(
-        "svg", *parts, xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img",
-        aria_label=f"{content['model']}: quality by speed and by size",
-    )  # fmt: skip
-    return xml(picture) + "\n"
+    label = f"{content['model']}: quality by speed and by size"
+    return as_file(parts, _STYLE, width=_WIDTH, height=_HEIGHT, label=label)
 
 
 def _panel(

@@ -78,25 +78,13 @@ class ScoreTimings(BaseModel):
     total_ms: float
 
 
-class DetailedToken(BaseModel):
-    """One token; `start` and `end` count characters of the prompted text."""
-
-    id: int
-    piece: str
-    start: int | None
-    end: int | None
-    special: bool
-    prompt: bool
-    lost: bool
-
-
 class DetailedText(BaseModel):
     """One text as the model reads it."""
 
     side: Literal["query", "document"]
     index: int
     text: str
-    tokens: list[DetailedToken]
+    tokens: list[Token]
     token_count: int
     lost: int
     truncated: bool
