@@ -30,14 +30,19 @@ from harness import machine
 from harness.bodies import MIB, ROUTES, SEARCH, random_request
 
 GAVE_UP = "gave up"
+PAUSE_S = 0.2  # between two looks at /health
 
 
 @dataclass
 class Watch:
-    """/health and the memory of the processes, looked at until `over` is set. Bytes are (HTTP process, worker)."""
+    """/health and the memory of the processes, looked at until `over` is set. Bytes are (HTTP process, worker).
+
+    `late` is by how much each pause of `PAUSE_S` was too long: what this process, or a busy machine, adds to a look.
+    """
 
     url: str
     seconds: list[float] = field(default_factory=list)
+    late: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     first: tuple[int, int] = (0, 0)
     most: tuple[int, int] = (0, 0)
@@ -54,8 +59,10 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self.over.wait(0.2):
+        paused = time.perf_counter()
+        while not self.over.wait(PAUSE_S):
             began = time.perf_counter()
+            self.late.append(began - paused - PAUSE_S)
             try:
                 status, _ = get(f"{self.url}/health")
                 if status != 200:
@@ -64,11 +71,16 @@ class Watch:
                 self.most = tuple(map(max, zip(self.most, resident(self.url), strict=True)))
             except OSError as error:
                 self.failures.append(repr(error))
+            paused = time.perf_counter()
 
-    def percentile(self, share: float) -> float:
-        """Milliseconds within which this share of the looks at /health was answered."""
-        ordered = sorted(self.seconds) or [0.0]
-        return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+def percentiles(seconds: list[float]) -> dict[str, int]:
+    """Milliseconds within which half, 99 of 100, and all of them were."""
+    ordered = sorted(seconds) or [0.0]
+    shares = {"p50": 0.5, "p99": 0.99, "most": 1}
+    return {
+        name: round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]) for name, share in shares.items()
+    }
 
 
 def get(url: str) -> tuple[int, str]:
@@ -186,9 +198,8 @@ def main() -> int:
         "skew": asked.skew,
         "seconds": round(time.monotonic() - start),
         "statuses": {str(status): count for status, count in sorted(counts.items(), key=str)},
-        "health_ms": {
-            name: round(watch.percentile(share)) for name, share in (("p50", 0.5), ("p99", 0.99), ("most", 1))
-        },
+        "health_ms": percentiles(watch.seconds),
+        "pause_late_ms": percentiles(watch.late),
         "health_failures": watch.failures[:5],
         "mib": {
             name: [round(size / MIB) for size in sizes]

@@ -21,6 +21,7 @@ ROUTES: tuple[Route, ...] = (
     ("/v1/score", "documents", {"queries": ["a"], "details": True}),
     ("/v1/score", "queries", {"documents": ["a"]}),
     ("/similarity", "inputs", {}),
+    ("/api/embed", "input", {"model": "me5-small"}),
 )
 SEARCH = ("/v1/search", "query", {})  # where there is a store
 FIELDS = (

@@ -6,7 +6,7 @@ import pytest
 
 from me5 import InputError
 from me5.search.documents import NoTextError
-from me5.search.readers import Columns, kind_of
+from me5.search.readers import Columns, archives, kind_of
 
 CONTAINER = (
     '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
@@ -25,6 +25,7 @@ def package(items, spine, language="de"):
         f"<dc:title>Die  Hütte</dc:title><dc:language>{language}</dc:language></metadata>"
         f"<manifest>{listed}</manifest><spine>{order}</spine></package>"
     )
+ENTITY = '<!DOCTYPE package [<!ENTITY lol "lol"><!ENTITY lots "&lol;&lol;">]>'
 
 
 @pytest.fixture
@@ -81,6 +82,7 @@ def test_books_that_cannot_be_read_are_named(tmp_path, files):
         ({"META-INF/container.xml": "<container/>"}, InputError, "names no package"),
         ({"OEBPS/book.opf": "<package"}, InputError, "cannot be read as EPUB"),
         ({"OEBPS/book.opf": package([], [])}, NoTextError, "holds no text"),
+        ({"OEBPS/book.opf": ENTITY + package([], [])}, InputError, "declares the XML entity 'lol'"),
     ):
         with pytest.raises(error, match=reason):
             read(write(tmp_path / "b.epub", files | more))
@@ -92,3 +94,13 @@ def test_books_that_cannot_be_read_are_named(tmp_path, files):
     (tmp_path / "b.epub").write_bytes(b"no archive")
     with pytest.raises(InputError, match="cannot be read as EPUB"):
         read(tmp_path / "b.epub")
+
+
+def test_a_chapter_is_read_once_and_all_unpack_to_so_much_at_most(tmp_path, files, monkeypatch):
+    items = [("one", "text/b.xhtml", "application/xhtml+xml", "")]
+    files["OEBPS/book.opf"] = package(items, ["one"] * 1000)
+    book = write(tmp_path / "b.epub", files)
+    assert len(read(book)) == 1
+    monkeypatch.setattr(archives, "MOST", 60)
+    with pytest.raises(InputError, match=r"unpacks to 1\d\d bytes of XML, and at most 120 are read"):
+        read(book)

@@ -9,6 +9,7 @@ A request passes, from the outside in:
     routes             `wire/`, the page, and what needs no key: /health, /ping, /metrics, /openapi.json
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from me5._version import __version__
+from me5.service import memory
 from me5.service.auth import Keys, read_keys
 from me5.service.errors import NotFound, ServingError, Unhealthy, WrongMethod
 from me5.service.gate import PROBES, Gate
@@ -50,7 +52,7 @@ SECURE = {
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-store",
 }
-DESCRIPTION = """Texts in, vectors out, in three dialects: OpenAI's, TEI's and Cohere's; and me5's own /v1/score.
+DESCRIPTION = """Texts in, vectors out, in four dialects: OpenAI's, TEI's, Cohere's and Ollama's; and me5's own /v1/score.
 
 The headers of every reply with vectors name the prompt that stood in front of the texts (`x-me5-side`, `x-me5-prompt`,
 URL-quoted) and what was cut (`x-me5-truncated` texts, `x-me5-tokens-lost`)."""
@@ -109,11 +111,13 @@ def _lifespan(service: Service, tracer: Tracer | None) -> Callable[[FastAPI], An
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.pipeline.start()
+        trimming = asyncio.create_task(memory.keep_giving_back())
         try:
             if service.searches is not None:
                 service.searches.store.settings.check(service.pipeline.preprocessor, service.pipeline.precision)
             yield
         finally:
+            trimming.cancel()
             if service.searches is not None:
                 service.searches.close()
             await service.pipeline.stop()

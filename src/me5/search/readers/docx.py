@@ -18,8 +18,8 @@ from docx.oxml.ns import qn
 
 from me5.errors import InputError
 from me5.search.documents import Document
+from me5.search.readers.archives import check_unpacked
 from me5.search.readers.outline import Outline
-from me5.search.readers.plain import MOST
 
 _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
 _BODY_LEVEL = 9  # what Word calls "body text" in an outline
@@ -36,7 +36,8 @@ _BEFORE, _AFTER = ("HEADER",), ("FOOTNOTES", "ENDNOTES", "COMMENTS", "FOOTER")
 def read(path: Path) -> Iterator[Document]:
     """The file as one document. Offsets count characters of its paragraphs, joined by line feeds."""
     try:
-        _check_size(path)
+        with ZipFile(path) as archive:
+            check_unpacked(archive, {name for name in archive.namelist() if name.endswith((".xml", ".rels"))})
         file = docx.Document(str(path))
         walk = _Walk(Outline((file.core_properties.title or "").strip()), _levels(file))
         for part in _beside(file, _BEFORE):
@@ -48,16 +49,6 @@ def read(path: Path) -> Iterator[Document]:
     except (PackageNotFoundError, BadZipFile, KeyError, ValueError, SyntaxError) as error:  # lxml's is a SyntaxError
         raise error if isinstance(error, InputError) else InputError(f"cannot be read as DOCX: {error}") from error
     yield walk.outline.document()
-
-
-def _check_size(path: Path) -> None:
-    """Refuse a file whose text unpacks to more than is read. `zipfile` reads no more than the size that is stated."""
-    with ZipFile(path) as archive:
-        size = sum(entry.file_size for entry in archive.infolist() if entry.filename.endswith((".xml", ".rels")))
-    if size > 2 * MOST:
-        raise InputError(
-            f"unpacks to {size:,} bytes of XML, and at most {2 * MOST:,} are read; split it into several files"
-        )
 
 
 def _levels(file: Any) -> dict[str, tuple[int, str]]:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 from me5.errors import InputError
 from me5.search.documents import Document, NoTextError
 from me5.search.readers import charset, html
+from me5.search.readers.archives import check_unpacked
 from me5.search.readers.plain import MOST
 
 _PAGES = ("application/xhtml+xml", "text/html")
@@ -37,6 +39,7 @@ def read(path: Path) -> Iterator[Document]:
             locked = _locked(file) & {*book.chapters}
             if locked:
                 raise InputError("is locked against copying (DRM); take a copy without it")
+            check_unpacked(file, book.chapters)
             seen = False
             for number, name in enumerate(book.chapters, 1):
                 document = _chapter(file, name, book)
@@ -45,7 +48,7 @@ def read(path: Path) -> Iterator[Document]:
                     yield replace(document, at=number)
             if not seen:
                 raise NoTextError("holds no text, only pictures")
-    except (zipfile.BadZipFile, ElementTree.ParseError, KeyError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, SyntaxError, expat.ExpatError, KeyError, NotImplementedError, RuntimeError) as error:
         raise InputError(f"cannot be read as EPUB: {error}") from error
 
 
@@ -60,7 +63,7 @@ def _book(file: zipfile.ZipFile) -> _Book:
         if item.get("media-type") in _PAGES and "nav" not in (item.get("properties") or "").split()
     }
     chapters = [names[id_] for one in _all(tree, "itemref") if (id_ := one.get("idref")) in names]
-    return _Book(_first(tree, "title"), _first(tree, "language"), chapters)
+    return _Book(_first(tree, "title"), _first(tree, "language"), list(dict.fromkeys(chapters)))
 
 
 def _chapter(file: zipfile.ZipFile, name: str, book: _Book) -> Document | None:
@@ -91,7 +94,16 @@ def _load(file: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _xml(file: zipfile.ZipFile, name: str) -> ElementTree.Element:
-    return ElementTree.fromstring(_load(file, name))
+    """A file's tree. Entities of its own, which could stand for any amount of text, are refused."""
+    raw = _load(file, name)
+    declarations = expat.ParserCreate()
+    declarations.EntityDeclHandler = _refuse_entity
+    declarations.Parse(raw, True)
+    return ElementTree.fromstring(raw)
+
+
+def _refuse_entity(name: str, *_: object) -> None:
+    raise InputError(f"cannot be read as EPUB: it declares the XML entity {name!r:.60}, and entities are not expanded")
 
 
 def _all(tree: ElementTree.Element, tag: str) -> Iterator[ElementTree.Element]:
