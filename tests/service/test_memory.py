@@ -1,6 +1,11 @@
 """Memory of the service's processes under traffic: it settles. benchmarks/soak.py watches it for an hour."""
 
+import ctypes
 import re
+import subprocess
+import sys
+
+import pytest
 
 LONG = "one two three four five " * 20  # several chunks for a model that reads 64 tokens
 BODIES = (
@@ -34,3 +39,35 @@ def test_memory_settles(launch):
         after = resident(client)
     growth = [late - early for early, late in zip(before, after, strict=True)]
     assert max(growth) < ROOM, growth
+
+
+SMALL_BLOCKS = """
+import asyncio, resource, threading
+from pathlib import Path
+from me5.service import memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+def leave_gaps():  # in the heap of this thread, before a block that stays
+    kept.extend([bytes(1000) for _ in range(60_000)][::64])
+
+async def use():
+    task = asyncio.create_task(memory.keep_giving_back())
+    while resident() > full - 40e6:
+        await asyncio.sleep(0.01)
+    task.cancel()
+
+kept, memory._PAUSE_S, memory._BUSY_S = [], 0.01, -1.0
+thread = threading.Thread(target=leave_gaps)
+thread.start()
+thread.join()
+full = resident()
+asyncio.run(asyncio.wait_for(use(), 60))
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library knows no malloc_trim")
+def test_what_small_blocks_left_free_is_given_back():
+    done = subprocess.run([sys.executable, "-c", SMALL_BLOCKS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
