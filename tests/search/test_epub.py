@@ -25,6 +25,8 @@ def package(items, spine, language="de"):
         f"<dc:title>Die  Hütte</dc:title><dc:language>{language}</dc:language></metadata>"
         f"<manifest>{listed}</manifest><spine>{order}</spine></package>"
     )
+
+
 ENTITY = '<!DOCTYPE package [<!ENTITY lol "lol"><!ENTITY lots "&lol;&lol;">]>'
 
 

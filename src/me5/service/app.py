@@ -52,7 +52,7 @@ SECURE = {
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-store",
 }
-DESCRIPTION = """Texts in, vectors out, in four dialects: OpenAI's, TEI's, Cohere's and Ollama's; and me5's own /v1/score.
+DESCRIPTION = """Texts in, vectors out, in the dialects of OpenAI, TEI, Cohere and Ollama; and me5's own /v1/score.
 
 The headers of every reply with vectors name the prompt that stood in front of the texts (`x-me5-side`, `x-me5-prompt`,
 URL-quoted) and what was cut (`x-me5-truncated` texts, `x-me5-tokens-lost`)."""
