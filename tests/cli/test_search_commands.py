@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from me5 import Reranker
 from me5.cli import main
 
 DOCUMENTS = {
@@ -67,6 +68,23 @@ def test_from_a_folder_to_an_answer(run, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("bread\n\nBerg\n"))
     code, output, _ = run("search", "my.lance", "--json", "-k", "1")
     assert [json.loads(line)["question"] for line in output.splitlines()] == ["bread", "Berg"]
+
+
+def test_a_cross_encoder_orders_the_hits(run, build_reranker):
+    run("index", "docs", "--into", "my.lance")
+    folder = str(build_reranker())
+    code, output, errors = run("search", "my.lance", "bread", "--rerank", folder, "--json")
+    assert (code, errors) == (0, "")
+    hits = json.loads(output)["hits"]
+    expected = Reranker.load(folder).rank("bread", [f"{hit['title']} {hit['text']}".strip() for hit in hits])
+    assert [one.index for one in expected] == [0, 1]
+    assert [hit["score"] for hit in hits] == pytest.approx([one.score for one in expected])
+    assert {hit["best_sentence"] for hit in hits} != {""}
+    one = json.loads(run("search", "my.lance", "bread", "--rerank", folder, "--json", "-k", "1")[1])
+    assert [hit["id"] for hit in one["hits"]] == [hits[0]["id"]]
+    code, _, errors = run("search", "http://127.0.0.1:1", "bread", "--rerank", folder)
+    assert code == 2
+    assert "only where the store is opened here" in " ".join(errors.split())
 
 
 def test_check_tells_what_is_there_and_measures_the_index(run):

@@ -14,6 +14,7 @@ from me5.cli.index import StorageOption, open_index, stored_model
 from me5.errors import InputError, ServiceError
 
 if TYPE_CHECKING:
+    from me5.reranker import Reranker
     from me5.search import Index
 
 Weight = Annotated[
@@ -41,6 +42,13 @@ MaxRisk = Annotated[
     typer.Option(
         "--max-risk", metavar="SHARE", show_default="none",
         help="Only passages above the cut of the calibration that keeps the share of irrelevant ones at this.",
+    ),
+]  # fmt: skip
+Rerank = Annotated[
+    str | None,
+    typer.Option(
+        "--rerank", metavar="MODEL", show_default="none",
+        help="Order the first 50 hits by this cross-encoder, a folder or hub id; slower, and better.",
     ),
 ]  # fmt: skip
 # A question → hits.
@@ -73,6 +81,7 @@ def search(
     fold: Fold = True,
     min_probability: MinProbability = None,
     max_risk: MaxRisk = None,
+    rerank: Rerank = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="Compare with every vector, even if there is an index.")
     ] = False,
@@ -93,6 +102,7 @@ def search(
     me5 search my.lance "error E1042" --words --filter "source LIKE '%.pdf'"
     me5 search my.lance "K2" --filter "json_get_string(metadata, 'author') = 'Ann'" --json
     me5 search my.lance "how tall is K2?" --min-probability 0.5
+    me5 search my.lance "how tall is K2?" --rerank BAAI/bge-reranker-v2-m3
     me5 search my.lance
     me5 search http://127.0.0.1:8080 "how tall is K2?"
     """
@@ -109,15 +119,27 @@ def search(
                 "--threads": model.threads,
                 "--storage-option": storage_option,
                 "--model": model.name,
+                "--rerank": rerank,
             }
             if given := [name for name, value in local.items() if value]:
                 raise typer.BadParameter("only where the store is opened here, not by a service", param_hint=given[0])
             ask, languages = opened.enter_context(_service(store, {**asking, "k": k, "filter": where}))
         else:
             index = open_index(store, storage_option, model, quiet=quiet)
-            ask, languages = _opened(index, {**asking, "k": k, "where": where, "exact": exact})
+            local_only = {"where": where, "exact": exact, "reranker": _reranker(rerank, model, quiet=quiet)}
+            ask, languages = _opened(index, {**asking, "k": k, **local_only})
         strict = min_probability is not None or max_risk is not None
         _answer(question, ask, languages, as_json=as_json, strict=strict)
+
+
+def _reranker(name: str | None, model: options.ModelOptions, *, quiet: bool) -> "Reranker | None":
+    """The cross-encoder of that name, run as the store's model is."""
+    if name is None:
+        return None
+    from me5.reranker import Reranker
+
+    with options.loading(name, quiet=quiet):
+        return Reranker.load(name, device=model.device, precision=model.precision, threads=model.threads)
 
 
 def _opened(index: "Index", fields: dict[str, Any]) -> tuple[Ask, Languages]:

@@ -36,6 +36,8 @@ from me5.client.exchange import (
     calibration_request,
     read_calibration,
     read_object,
+    read_ranking,
+    rerank_request,
     search_request,
 )
 from me5.embedder import Embedder
@@ -44,6 +46,8 @@ from me5.prepared import Report
 from me5.progress import track
 from me5.prompts import Side
 from me5.quantization import Form, Rows
+from me5.reranker import Ranked
+from me5.texts import texts_of
 from me5.tokenizer import TRUNCATIONS, Truncation
 
 __all__ = ["AsyncClient", "Client"]
@@ -130,6 +134,10 @@ class _Service(ABC, Generic[Vectors]):
         model = {name: value for name, value in self._options.items() if name == "model"}
         return search_request({"query": question, "k": k, **model, **options})
 
+    def _ranking(self, query: str, documents: list[str], *, raw: bool) -> Request:
+        # The model's name and truncation are the embedding model's.
+        return rerank_request(query, documents, {"raw_scores": raw})
+
     @abstractmethod
     def _open(self, headers: dict[str, str], timeout: httpx2.Timeout) -> None:
         """Make the pool of connections; the first request opens one."""
@@ -189,6 +197,15 @@ class Client(_Service[Rows]):
             reply = self._send(calibration_request(task, symmetric=symmetric))
             self._calibrations[asked] = read_calibration(reply)
         return self._calibrations[asked].with_prior(prior).probability(scores)
+
+    def rerank(self, query: str, documents: Texts, *, top: int | None = None, raw: bool = False) -> list[Ranked]:
+        """The best `top` documents, or all, from the best on, by a service started with `--reranker`.
+
+        Scores are 0 to 1, or with `raw` the model's logits. All documents go in one request, which the service bounds.
+        """
+        if not (documents := _listed(documents)):
+            return []
+        return read_ranking(self._send(self._ranking(query, documents, raw=raw)), top)
 
     def store(self) -> dict[str, Any]:
         """What the store of a service started with `--search` holds: passages, languages, kinds."""
@@ -263,6 +280,12 @@ class AsyncClient(_Service[Coroutine[Any, Any, Rows]]):
             self._calibrations[asked] = read_calibration(reply)
         return self._calibrations[asked].with_prior(prior).probability(scores)
 
+    async def rerank(self, query: str, documents: Texts, *, top: int | None = None, raw: bool = False) -> list[Ranked]:
+        """The best `top` documents, or all, from the best on, as `Client.rerank` gives them."""
+        if not (documents := _listed(documents)):
+            return []
+        return read_ranking(await self._send(self._ranking(query, documents, raw=raw)), top)
+
     async def store(self) -> dict[str, Any]:
         """What the store of a service started with `--search` holds: passages, languages, kinds."""
         return read_object(await self._send(STORE))
@@ -316,6 +339,10 @@ class AsyncClient(_Service[Coroutine[Any, Any, Rows]]):
             return await self._http.request(request.method, request.path, content=request.body, headers=request.headers)
         except httpx2.TransportError as error:
             return error
+
+
+def _listed(documents: Texts) -> list[str]:
+    return list(texts_of(documents))
 
 
 def _count(texts: Texts) -> int | None:

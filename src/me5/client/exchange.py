@@ -12,7 +12,7 @@ import sys
 import time
 import warnings
 from base64 import b64decode
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -26,6 +26,7 @@ from me5.calibration.applied import Calibration
 from me5.errors import InputError, Me5Error, Me5Warning, ServiceError, TruncationWarning
 from me5.prepared import Report
 from me5.quantization import Form, Rows, check_form, quantized
+from me5.reranker import Ranked
 from me5.texts import check_text, texts_of
 
 Float32 = npt.NDArray[np.float32]
@@ -81,6 +82,37 @@ def search_request(fields: Mapping[str, Any]) -> Request:
     """A question to the store of a service."""
     headers = {"content-type": "application/json", "accept": "application/json"}
     return Request("POST", "/v1/search", headers, json.dumps(fields, ensure_ascii=False).encode())
+
+
+def rerank_request(query: str, documents: Sequence[str], options: Mapping[str, Any]) -> Request:
+    """A query and its documents, in order. Raises `InputError` naming the one that is no valid text."""
+    check_text(query, 0, "query")
+    for index, text in enumerate(documents):
+        check_text(text, index, "document")
+    headers = {"content-type": "application/json", "accept": "application/json"}
+    fields = {"query": query, "texts": documents, **options}
+    return Request("POST", "/rerank", headers, json.dumps(fields, ensure_ascii=False).encode(), 0, len(documents))
+
+
+def read_ranking(reply: httpx2.Response, top: int | None) -> list[Ranked]:
+    """The documents from the best on, and a warning where some were cut."""
+    try:
+        ranked = [Ranked(int(one["index"]), float(one["score"])) for one in reply.json()]
+        cut, lost = (int(reply.headers[f"x-me5-{name}"]) for name in ("truncated", "tokens-lost"))
+    except (LookupError, TypeError, ValueError) as error:
+        raise ServiceError(
+            f"{reply.url}: the reply is no ranking: {type(error).__name__}: {error}. base_url must be where "
+            "`me5 serve` listens",
+            status=reply.status_code,
+        ) from error
+    if cut:
+        warnings.warn(
+            f"pairs longer than the service's reranker reads were cut: {cut:,} of {len(ranked):,}, {lost:,} tokens "
+            "lost",
+            TruncationWarning,
+            stacklevel=_frames_to_the_caller(),
+        )
+    return ranked[:top]
 
 
 class EncodeCall:

@@ -12,6 +12,7 @@ from me5.calibration.bound import Sides
 from me5.embedder import Embedder
 from me5.errors import InputError
 from me5.fingerprint import LOSSY
+from me5.reranker import Reranker
 from me5.search import files, migration, recall
 from me5.search.attaching import AttachedColumns, attach
 from me5.search.documents import Document
@@ -27,6 +28,7 @@ from me5.search.planning import Summary, Work, unwritable
 from me5.search.readers import VERSION
 from me5.search.readers.tables import Columns, plain
 from me5.search.recall import Recall
+from me5.search.reranking import CANDIDATES, reranked
 from me5.search.scale import Cosines, Fit
 from me5.search.searching import By, Question, find, highlighted, sentences_of
 from me5.search.settings import StoreSettings
@@ -262,6 +264,7 @@ class Index:
         fold: bool = True,
         min_probability: float | None = None,
         max_risk: float | None = None,
+        reranker: Reranker | None = None,
     ) -> list[Hit]:
         """The `k` passages that answer a question best, best first.
 
@@ -271,12 +274,13 @@ class Index:
         the index over the vectors. `group="document"` gives the best passage of each document only. `fold` leaves out
         passages that say what a better one says, and names them in its `also`. `min_probability` leaves out passages
         that answer the question less probably, by the calibration of the store or its model, `max_risk` those below the
-        cut that keeps the share of irrelevant ones there (docs/calibration.md); nothing may be left. Raises
-        `InputError` for an empty question, a filter that cannot be used, and a probability where there is none.
+        cut that keeps the share of irrelevant ones there (docs/calibration.md); nothing may be left. A `reranker`
+        orders the first 50 hits, or `k` if those are more, and its scores become theirs. Raises `InputError` for an
+        empty question, a filter that cannot be used, and a probability where there is none.
         """
         asked = Question(
             question,
-            k,
+            k if reranker is None else max(k, CANDIDATES),
             None if where is None else parse(where),
             by,
             exact,
@@ -289,6 +293,8 @@ class Index:
         if highlight or by != "words":
             (vector,) = self.embedder.encode_query([question], task=task)
         hits = find(self.store, asked, vector, cosines=None if vector is None else self._cosines(task))
+        if reranker is not None:
+            hits = reranked(hits, question, reranker, k)
         texts = sentences_of(hits) if highlight else []
         if not texts or vector is None:
             return hits

@@ -30,10 +30,11 @@ from me5.service.metrics import Metrics
 from me5.service.page.routes import pages
 from me5.service.pipeline import Pipeline
 from me5.service.recording import Recording
+from me5.service.reranking import RerankingPipeline
 from me5.service.searches import Searches
 from me5.service.settings import ServiceSettings
 from me5.service.tracing import Tracer, open_tracer
-from me5.service.wire import cohere, ollama, openai, score, search, tei
+from me5.service.wire import cohere, ollama, openai, rerank, score, search, tei
 from me5.service.wire.call import Service
 from me5.service.wire.dialects import OPENAI, TEI, refuse
 from me5.service.wire.search import open_store
@@ -53,6 +54,7 @@ SECURE = {
     "cache-control": "no-store",
 }
 DESCRIPTION = """Texts in, vectors out, in the dialects of OpenAI, TEI, Cohere and Ollama; and me5's own /v1/score.
+With a reranker, also the order of documents for a query: /rerank, /v1/rerank, /v2/rerank.
 
 The headers of every reply with vectors name the prompt that stood in front of the texts (`x-me5-side`, `x-me5-prompt`,
 URL-quoted) and what was cut (`x-me5-truncated` texts, `x-me5-tokens-lost`)."""
@@ -70,7 +72,8 @@ def create_app(settings: ServiceSettings, pipeline: Pipeline | None = None, *, l
     searches = Searches(open_store(settings.search), settings.search_timeout) if settings.search else None
     prompts = pipeline.prompts
     sides = Sides(matter=prompts.prefix("query") != prompts.prefix("document"))
-    service = Service(settings, pipeline, keys, metrics, int(time.time()), sides, searches)
+    reranker = RerankingPipeline(settings, metrics) if settings.reranker else None
+    service = Service(settings, pipeline, keys, metrics, int(time.time()), sides, searches, reranker)
     metrics.watch(service.pipeline)
     app = FastAPI(
         title="me5",
@@ -84,7 +87,8 @@ def create_app(settings: ServiceSettings, pipeline: Pipeline | None = None, *, l
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.service = service
-    for router in (openai.router, tei.router, cohere.router, ollama.router, score.router, _open_routes(service)):
+    routers = (openai.router, tei.router, cohere.router, rerank.router, ollama.router, score.router)
+    for router in (*routers, _open_routes(service)):
         app.include_router(router)
     if searches is not None:
         app.include_router(search.router)
@@ -110,7 +114,7 @@ def create_app(settings: ServiceSettings, pipeline: Pipeline | None = None, *, l
 def _lifespan(service: Service, tracer: Tracer | None) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await service.pipeline.start()
+        await _start(service)
         trimming = asyncio.create_task(memory.keep_giving_back())
         try:
             if service.searches is not None:
@@ -120,11 +124,24 @@ def _lifespan(service: Service, tracer: Tracer | None) -> Callable[[FastAPI], An
             trimming.cancel()
             if service.searches is not None:
                 service.searches.close()
-            await service.pipeline.stop()
+            await asyncio.gather(*(pipeline.stop() for pipeline in service.pipelines))
             if tracer is not None:
                 tracer.close()
 
     return lifespan
+
+
+async def _start(service: Service) -> None:
+    """Start every pipeline, one after the other, so that two models do not load at once; or none."""
+    started: list[Pipeline] = []
+    try:
+        for pipeline in service.pipelines:
+            await pipeline.start()
+            started.append(pipeline)
+    except BaseException:
+        for pipeline in started:
+            await pipeline.stop()
+        raise
 
 
 def _open_routes(service: Service) -> APIRouter:
@@ -135,9 +152,9 @@ def _open_routes(service: Service) -> APIRouter:
     @router.get("/ping", responses={503: {"model": TEI.shape}}, response_class=Response)
     async def health(request: Request) -> Response:
         """200 while requests are answered, else 503."""
-        if service.pipeline.healthy:
+        if service.state == "ready":
             return Response()
-        return refuse(TEI, Unhealthy(f"the service is {service.pipeline.state}"), request.state.record)
+        return refuse(TEI, Unhealthy(f"the service is {service.state}"), request.state.record)
 
     if service.settings.metrics:
 

@@ -21,10 +21,10 @@ QUERY_TEXTS = 8
 class Inputs:
     """The texts of one field of a request, how they are read, and for whom.
 
-    `prompt` is the literal prefix of every text, which follows from side and task. `truncation` None is the service's
-    own. `output` `states` asks for the hidden states of every token, `raw` for pooled vectors that are not normalised.
-    `priority` None: `query` for at most `QUERY_TEXTS` texts of side query, else `bulk`. `timeout` in seconds from
-    arrival, None for the service's own.
+    `prompt` is the literal prefix of every text, which follows from side and task; with `paired`, for a reranker, the
+    query that is read beside every text. `truncation` None is the service's own. `output` `states` asks for the hidden
+    states of every token, `raw` for pooled vectors that are not normalised. `priority` None: `query` for at most
+    `QUERY_TEXTS` texts of side query, else `bulk`. `timeout` in seconds from arrival, None for the service's own.
 
     `caller` is whose fair share it uses, a key's name or the peer's address; `allowance` is charged for the tokens that
     the engine takes. `param` is the field's name, for errors; `warnings` are sentences for the caller, and `ignored`
@@ -36,6 +36,7 @@ class Inputs:
     prompt: str = ""
     truncation: Truncation | None = None
     output: Output = "unit"
+    paired: bool = False
     priority: Priority | None = None
     timeout: float | None = None
     caller: str = ""

@@ -5,13 +5,13 @@ library's own code, so its answers equal those of `Embedder`.
 """
 
 import asyncio
-import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from me5.prepared import Prepared, joined
 from me5.preprocessor import Preprocessor, choose_prompts
 from me5.prompts import Prompts
 from me5.service.auth import Allowance
+from me5.service.beside import beside, settled_elsewhere
 from me5.service.dispatch import Dispatcher, Load, Observer, State
 from me5.service.errors import DeadlineExceeded, Overloaded, Unhealthy
 from me5.service.inputs import Answer, Inputs, Usage
@@ -91,21 +92,23 @@ class Pipeline:
     async def start(self) -> None:
         """Load the tokenizer here and the engine in its worker; returns when ready. Raises as `Embedder.load`."""
         try:
-            self._preprocessor, _ = await asyncio.gather(
-                _beside(self._query_threads, self._open_preprocessor),
-                _beside(self._bulk_threads, self._dispatcher.start),
+            await asyncio.gather(
+                beside(self._query_threads, self._open_tokenizer),
+                beside(self._bulk_threads, self._dispatcher.start),
             )
-            looked = (self._checkpoint, self.precision, self.dim)
-            self.calibration = await _beside(self._query_threads, stored.applying, *looked)
+            self.calibration = await beside(self._query_threads, self._find_calibration)
         except BaseException:
             await self._end(0)
             raise
 
-    def _open_preprocessor(self) -> Preprocessor:
+    def _open_tokenizer(self) -> None:
         settings = self._settings
-        return Preprocessor(
+        self._preprocessor = Preprocessor(
             self._checkpoint, prompts=self._prompts, max_tokens=settings.max_tokens, truncation=settings.truncation
         )
+
+    def _find_calibration(self) -> Calibration | None:
+        return stored.applying(self._checkpoint, self.precision, self.dim)
 
     async def stop(self) -> None:
         """Refuse new work, finish what is queued within the settings' `drain` seconds, end the worker."""
@@ -257,14 +260,15 @@ class Pipeline:
         tokenization = monotonic() - began
         job = await self._run(prepared, inputs, urgent=urgent)
         few = len(prepared.sequences) <= FEW
-        made = _assemble(job, prepared) if few else await _beside(self._bulk_threads, _assemble, job, prepared)
+        assemble = partial(_assemble, job, prepared, self._merged)
+        made = assemble() if few else await beside(self._bulk_threads, assemble)
         report = prepared.report
         usage = Usage(inputs.side, report.tokens, report.lost, report.chunks, tokenization, job.queued, job.inference)
         return Answer(inputs, *made, usage, notices.cut(self.max_tokens), notices.carried(), notices.uncounted())
 
     async def _run(self, prepared: Prepared, inputs: Inputs, *, urgent: bool) -> Job:
         """Let the engine read the sequences. The tokens that it took are charged, whoever still waits for them."""
-        finished, done = _future()
+        finished, done = settled_elsewhere()
         job = Job(prepared.sequences, inputs.caller, urgent, inputs.output, done)
         if inputs.allowance is not None:
             inputs.allowance.take(job.tokens)
@@ -295,7 +299,7 @@ class Pipeline:
         return chars
 
     async def _prepare(self, inputs: Inputs, chars: int, *, urgent: bool) -> tuple[Prepared, Notices]:
-        notices, policy, tokenizer = Notices(self._prompts), self._policy(inputs), self.preprocessor.tokenizer
+        notices = self._notices()
         reach = None if inputs.chars <= COUNTED_CHARS else max(REACH, 4 * CHARS_PER_TOKEN * self.max_tokens)
         most = self._settings.max_request_tokens
 
@@ -305,7 +309,7 @@ class Pipeline:
             for first, block in _blocks(inputs.texts, len(inputs.prompt)):
                 if abandoned.is_set():
                     break
-                prepared = tokenizer.prepare(block, inputs.prompt, policy, first=first, reach=reach)
+                prepared = self._tokenized(block, inputs, first, reach)
                 notices.add(block, prepared.report)
                 made.append(prepared)
                 tokens += sum(map(len, prepared.sequences))
@@ -320,6 +324,18 @@ class Pipeline:
             return joined(made)
 
         return await self._tokenizing(inputs.caller, chars, prepare, quick=urgent or chars <= QUICK_CHARS), notices
+
+    def _notices(self) -> Notices:
+        return Notices(self._prompts)
+
+    def _tokenized(self, texts: Sequence[str], inputs: Inputs, first: int, reach: int | None) -> Prepared:
+        """Some of the inputs' texts, the first of which is number `first`; see `Tokenizer.prepare`."""
+        tokenizer = self.preprocessor.tokenizer
+        return tokenizer.prepare(texts, inputs.prompt, self._policy(inputs), first=first, reach=reach)
+
+    def _merged(self, rows: Float32, prepared: Prepared, *, unit: bool) -> Float32:
+        """What is told of each text, from the rows of its sequences."""
+        return Preprocessor.merge(rows, prepared, unit=unit)
 
     async def _tokenizing(self, caller: str, chars: int, work: Callable[[threading.Event], T], *, quick: bool) -> T:
         """Run the work on texts in a thread. The event is set when nobody waits for it any more.
@@ -337,7 +353,7 @@ class Pipeline:
         abandoned = threading.Event()
         self._chars[caller] += chars
         try:
-            return await _beside(self._query_threads if quick else self._bulk_threads, work, abandoned)
+            return await beside(self._query_threads if quick else self._bulk_threads, work, abandoned)
         finally:
             abandoned.set()
             self._chars[caller] -= chars
@@ -353,26 +369,6 @@ class Pipeline:
             )
 
 
-def _future() -> "tuple[asyncio.Future[None], Callable[[Exception | None], None]]":
-    """A future of this event loop, and the function by which any thread settles it."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[None] = loop.create_future()
-
-    def settle(error: Exception | None) -> None:
-        if future.done():  # the caller gave up
-            return
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
-
-    def done(error: Exception | None) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
-            loop.call_soon_threadsafe(settle, error)
-
-    return future, done
-
-
 def _blocks(texts: Sequence[str], prompt: int) -> Iterator[tuple[int, Sequence[str]]]:
     """(place of the first, texts) in order, of so many characters at a time as are tokenized in a moment."""
     first = chars = 0
@@ -383,12 +379,7 @@ def _blocks(texts: Sequence[str], prompt: int) -> Iterator[tuple[int, Sequence[s
             first, chars = at, 0
 
 
-async def _beside(threads: ThreadPoolExecutor, call: Callable[..., T], *arguments: Any) -> T:
-    """Call a function in one of the threads, and wait for it without holding up the event loop."""
-    return await asyncio.get_running_loop().run_in_executor(threads, call, *arguments)
-
-
-def _assemble(job: Job, prepared: Prepared) -> tuple[Float32, list[Float32]]:
+def _assemble(job: Job, prepared: Prepared, merged: Callable[..., Float32]) -> tuple[Float32, list[Float32]]:
     """Vectors, or states, of texts from the rows of their sequences."""
     rows = [job.rows[index] for index in range(len(prepared.sequences))]
     if job.output == "states":
@@ -396,4 +387,4 @@ def _assemble(job: Job, prepared: Prepared) -> tuple[Float32, list[Float32]]:
         for owner, block in zip(prepared.owners, rows, strict=True):
             of_text[owner].append(block)
         return np.empty((0, rows[0].shape[1]), np.float32), [np.concatenate(blocks) for blocks in of_text]
-    return Preprocessor.merge(np.concatenate(rows), prepared, unit=job.output == "unit"), []
+    return merged(np.concatenate(rows), prepared, unit=job.output == "unit"), []

@@ -73,6 +73,16 @@ class ServiceSettings:
         Truncation,
         Help("Model", "Longer texts: truncate the end or the start, read in chunks, or refuse; requests may choose."),
     ] = "end"  # fmt: skip
+    reranker: Annotated[
+        str | None,
+        Help(
+            "Model", "A cross-encoder for /rerank, /v1/rerank and /v2/rerank, a folder or a hub id such as "
+            "BAAI/bge-reranker-v2-m3; it has a worker of its own.", shown="none",
+        ),
+    ] = None  # fmt: skip
+    reranker_revision: Annotated[
+        str | None, Help("Model", "The hub's revision of the reranker.", shown="the pinned one, else main")
+    ] = None
     served_name: Annotated[
         tuple[str, ...],
         Help("Model", "Names that requests may use, by commas; replies have the first.", shown="the model's own"),

@@ -30,6 +30,7 @@ from me5.engine import Precision, open_engine
 from me5.engine.base import Engine, TokenIds
 from me5.errors import EngineError, Me5Error
 from me5.interpreter import start
+from me5.pairs import PairPreprocessor
 from me5.preprocessor import Preprocessor
 from me5.prompts import NONE
 from me5.service.queue import OUTPUTS, Output
@@ -172,7 +173,11 @@ def _relay(stream: IO[bytes]) -> None:
 def open_model(options: EngineOptions) -> tuple[Engine, Pooling]:
     """The engine of a checkpoint's folder."""
     checkpoint = read(Path(options.folder), name=options.name)
-    probes = Preprocessor(checkpoint, prompts=NONE).probes().sequences if options.precision == "fp8" else ()
+    probes: Sequence[TokenIds] = ()
+    if options.precision == "fp8":
+        paired = checkpoint.config.head is not None
+        reader = PairPreprocessor(checkpoint) if paired else Preprocessor(checkpoint, prompts=NONE)
+        probes = reader.probes().sequences
     engine = open_engine(
         checkpoint, precision=options.precision, threads=options.threads, device=options.device, probes=probes
     )

@@ -14,13 +14,17 @@ from starlette.datastructures import MutableHeaders
 
 from me5.calibration import bound
 from me5.errors import InputError
+from me5.heads import Activation
 from me5.prompts import Side
+from me5.reranker import Ranked, ranking
 from me5.service.auth import Keys
-from me5.service.errors import ClientGone, FieldError
+from me5.service.dispatch import State
+from me5.service.errors import ClientGone, FieldError, NotServed
 from me5.service.inputs import Answer, Inputs
 from me5.service.metrics import Metrics
 from me5.service.pipeline import Pipeline
 from me5.service.record import RequestRecord
+from me5.service.reranking import RerankingPipeline
 from me5.service.searches import Searches
 from me5.service.settings import ServiceSettings
 from me5.service.wire.reading import Names, SideFields, read_side
@@ -47,6 +51,17 @@ class Service:
     started: int
     sides: Sides
     searches: Searches | None = None
+    reranker: RerankingPipeline | None = None
+
+    @property
+    def pipelines(self) -> tuple[Pipeline, ...]:
+        """That of the embedding model, and that of the reranker if there is one."""
+        return (self.pipeline,) if self.reranker is None else (self.pipeline, self.reranker)
+
+    @property
+    def state(self) -> State:
+        """`ready`, or what a pipeline is instead."""
+        return next((one.state for one in self.pipelines if not one.healthy), "ready")
 
     @property
     def names(self) -> Names:
@@ -106,6 +121,37 @@ class Call:
             texts, side, prompt, param=param, caller=self._caller, allowance=self._allowance, warnings=warnings,
             **options,
         )  # fmt: skip
+
+    async def rerank(
+        self,
+        query: str,
+        texts: Sequence[str],
+        *,
+        param: str,
+        model: str | None,
+        activation: Activation = "sigmoid",
+        **options: Any,
+    ) -> tuple[Answer, list[Ranked]]:
+        """The answer of the reranker, and the texts from the best on. Raises `NotServed` where there is none.
+
+        `model` is the name that the request gives, `param` the field of the texts, `options` further ones of `Inputs`.
+        """
+        reranker = self.service.reranker
+        if reranker is None:
+            raise NotServed(
+                f"{self.service.names.served} is an embedding model, which {self.request.url.path} needs another kind "
+                "for: start the service with --reranker; see also /v1/score"
+            )
+        names = Names.of(reranker.checkpoint, (), strict=self.service.settings.strict_model)
+        warnings = names.warnings(model)
+        inputs = Inputs(
+            texts, "query", query, param=param, caller=self._caller, allowance=self._allowance, warnings=warnings,
+            paired=True, **options,
+        )  # fmt: skip
+        with named(param):
+            (answer,) = await self.while_wanted(reranker.embed(inputs))
+        self.record.usage.append(answer.usage)
+        return answer, ranking(reranker.pairs.scores(answer.vectors[:, 0], activation))
 
     def sides(self, asking: Inputs) -> bound.Sides:
         """The prompts of these queries, and of documents."""
@@ -179,9 +225,9 @@ class Call:
     def headers(self, *answers: Answer) -> dict[str, str]:
         """The headers of every reply with vectors: side, prompt, what was truncated, which fields were ignored."""
         inputs, usage = answers[0].inputs, [answer.usage for answer in answers]
+        side = {} if inputs.paired else {"x-me5-side": inputs.side, "x-me5-prompt": _header(inputs.prompt, "/")}
         headers = {
-            "x-me5-side": inputs.side,
-            "x-me5-prompt": _header(inputs.prompt, "/"),
+            **side,
             "x-me5-tokens": str(sum(one.tokens_read for one in usage)),
             "x-me5-truncated": str(sum(one.truncated for one in usage)),
             "x-me5-tokens-lost": str(sum(one.tokens_lost for one in usage)),

@@ -165,7 +165,7 @@ async def _embed(
             "response_type": "embeddings_floats" if types is None else "embeddings_by_type",
             "embeddings": by_type["float"] if types is None else by_type,
             "texts": texts,
-            "meta": _meta(version, answer),
+            "meta": meta_of(version, answer),
         }
 
     return await writing.json_reply(
@@ -186,7 +186,8 @@ def _texts(body: CohereRequest, limit: int) -> list[str]:
     return read_texts(body.texts, "texts", limit)
 
 
-def _meta(version: str, answer: Answer) -> dict[str, Any]:
+def meta_of(version: str, answer: Answer) -> dict[str, Any]:
+    """The `meta` of a reply."""
     warnings = [*answer.warnings, *filter(None, (answer.cut,))]
     if ignored := answer.inputs.ignored:
         warnings.append(f"fields without effect: {', '.join(ignored)}")

@@ -93,6 +93,17 @@ class Names:
         if name not in self.known:
             raise UnknownModel(f"there is no model {shown(name)} here; this service has {', '.join(self.aliases)}")
 
+    def warnings(self, name: str | None) -> tuple[str, ...]:
+        """What to tell a caller who gave another name; raises `UnknownModel` where that is refused."""
+        try:
+            if name is not None:
+                self.check(name)
+        except UnknownModel as error:
+            if self.strict:
+                raise
+            return (f"{error}: {self.served} answered",)
+        return ()
+
 
 def read_side(
     fields: SideFields, names: Names, prompts: Prompts, *, prompt_name: str | None = None, default: Side = "document"
@@ -123,13 +134,7 @@ def _model_name(given: str | None, names: Names) -> tuple[Side | None, tuple[str
     if given is None:
         return None, ()
     name, side = names.split(given)
-    try:
-        names.check(name)
-    except UnknownModel as error:
-        if names.strict:
-            raise
-        return side, (f"{error}: {names.served} answered",)
-    return side, ()
+    return side, names.warnings(name)
 
 
 def _input_type(word: str) -> tuple[Side, str | None]:

@@ -1,4 +1,4 @@
-"""TEI's dialect: POST / and /embed, /embed_all, /similarity, /tokenize, /decode; GET /info.
+"""TEI's dialect: POST / and /embed, /embed_all, /similarity, /rerank, /tokenize, /decode; GET /info.
 
 Where TEI and me5 differ in nature:
 
@@ -25,12 +25,15 @@ from me5.service.wire.dialects import TEI
 from me5.service.wire.reading import read_texts, read_truncation
 from me5.service.wire.routing import speaking
 from me5.service.wire.tei_fields import (
+    Cutting,
     DecodeRequest,
     EmbedAllRequest,
     EmbedRequest,
     Info,
     ModelType,
     Pooling,
+    Rank,
+    RerankRequest,
     RootRequest,
     SimilarityInputs,
     SimilarityParameters,
@@ -158,7 +161,25 @@ async def info(call: CurrentCall) -> Response:
     return await writing.json_reply(fields.model_dump, {}, call.record)
 
 
-@router.post("/rerank", status_code=424, responses=TEI.responses(424))
+@router.post("/rerank", response_model=list[Rank], response_model_exclude_none=True, responses=TEI.responses(424))
+async def rerank(body: RerankRequest, call: CurrentCall) -> Response:
+    """Order texts by how well they answer a query, as a cross-encoder reads both together; the best is first."""
+    texts = read_texts(body.texts, "texts", call.service.settings.max_items)
+    answer, ranked = await call.rerank(
+        body.query, texts, param="texts", model=body.model, truncation=_truncation(body, call),
+        activation="identity" if body.raw_scores else "sigmoid", ignored=body.ignored,
+    )  # fmt: skip
+
+    def content() -> list[dict[str, Any]]:
+        with_text = body.return_text
+        return [
+            {"index": one.index, "score": one.score, **({"text": texts[one.index]} if with_text else {})}
+            for one in ranked
+        ]
+
+    return await writing.json_reply(content, _headers(call, answer), call.record, numbers=len(texts))
+
+
 @router.post("/predict", status_code=424, responses=TEI.responses(424))
 @router.post("/embed_sparse", status_code=424, responses=TEI.responses(424))
 async def not_served(call: CurrentCall) -> Response:
@@ -208,7 +229,7 @@ def _inputs(call: Call, texts: list[str], fields: TeiFields, **options: Any) -> 
     return call.inputs("inputs", texts, fields, prompt_name=fields.prompt_name, truncation=truncation, **options)
 
 
-def _truncation(fields: TeiFields, call: Call) -> Truncation:
+def _truncation(fields: Cutting, call: Call) -> Truncation:
     policy = read_truncation({"truncate": fields.truncate}, call.service.settings.truncation)
     if policy == "error" or fields.truncation_direction is None:
         return policy

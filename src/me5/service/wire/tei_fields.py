@@ -16,13 +16,18 @@ Texts = Annotated[Any, WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items
 IdLists = Annotated[Any, WithJsonSchema({"anyOf": [_IDS, {"type": "array", "items": _IDS, "minItems": 1}]})]
 
 
-class TeiFields(SideFields):
-    """The fields that TEI's requests share."""
+class Cutting(Fields):
+    """What becomes of texts that are too long."""
 
     truncate: bool | None = Field(None, description="Cut longer texts (true), or refuse them (false).")
     truncation_direction: Literal["left", "right", "Left", "Right"] | None = Field(
         None, description="The end that is cut."
     )
+
+
+class TeiFields(SideFields, Cutting):
+    """The fields that TEI's requests for vectors share."""
+
     prompt_name: TaskWords | None = Field(
         None, description="A prompt by name: a side, a task, or one that the model lists."
     )
@@ -97,6 +102,30 @@ class DecodeRequest(Fields):
 
     ids: IdLists = Field(description="Token ids of a text, or a list of such.")
     skip_special_tokens: bool = True
+
+
+class RerankRequest(Cutting):
+    """A query, and the texts that may answer it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"query": "how tall is K2?", "texts": ["Bake for an hour.", "K2 rises to 8,611 metres."]}]
+        }
+    )
+
+    query: str = Field(min_length=1)
+    texts: Texts = Field(description="A list of texts.")
+    raw_scores: bool = Field(False, description="The model's logits, and not their sigmoid.")
+    return_text: bool = Field(False, description="Repeat the texts.")
+    model: str | None = Field(None, description="The reranker's name.")
+
+
+class Rank(BaseModel):
+    """A text by its place in the request, and its score."""
+
+    index: int
+    score: float
+    text: str | None = None
 
 
 class Token(BaseModel):
