@@ -48,6 +48,8 @@ HOMES = {
     "py3langid": ("search/language.py",),
     "pypdf": ("search/readers/pdf.py",),
     "docx": ("search/readers/docx.py",),
+    "docutils": ("search/readers/rst.py",),
+    "openpyxl": ("search/readers/xlsx.py",),
     "selectolax": ("search/readers/html.py",),
     "markdown_it": ("search/readers/markdown.py",),
     "langchain_core": ("adapters/langchain.py",),

@@ -36,7 +36,7 @@ stored_model = options.with_model(
 
 
 def index() -> None:
-    """Index documents for `me5 search`: text, Markdown, HTML, PDF, DOCX, EPUB, JSONL, CSV, Parquet, code.
+    """Index documents for `me5 search`: text, HTML, PDF, office documents, EPUB, email, subtitles, tables, code.
 
     `me5 index PATH… --into STORE` is short for `me5 index add`. Run it again after changes: unchanged files cost
     nothing, changed ones are replaced, deleted ones are removed.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _LIBRARIES = (
     "lancedb", "semantic_text_splitter", "langcodes", "pathspec", "py3langid", "pypdf", "docx", "selectolax",
-    "markdown_it", "yaml",
+    "markdown_it", "yaml", "openpyxl", "docutils",
 )  # fmt: skip
 if any(importlib.util.find_spec(name) is None for name in _LIBRARIES):
     raise MissingExtraError("search needs more libraries: pip install 'me5[search]'")

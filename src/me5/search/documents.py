@@ -8,6 +8,10 @@ from me5.errors import InputError
 
 # The kinds of files in which every row is a document; a page of a PDF is none.
 TABLES = ("jsonl", "csv", "parquet")
+# And those in which each place is a document of its own: a message is one too.
+SEVERAL = (*TABLES, "email")
+# The place of a problem that concerns a file as a whole.
+NOWHERE = -1
 # Told of a row that cannot be used: its place in the file, and the reason.
 Complain = Callable[[int, str], None]
 
@@ -29,8 +33,9 @@ class Section:
 class Document:
     """A text with its title.
 
-    `at` is its place where a file holds several: the page of a PDF and the chapter of an EPUB (from 1), the line of
-    JSONL or CSV (from 1), the row of Parquet (from 0). `sections` cover what is to be searched; without any it is the
+    `at` is its place where a file holds several: the page of a PDF, the chapter of an EPUB, the slide of a PPTX, the
+    sheet of an XLSX, the message of an mbox, the line of JSONL or CSV (all from 1), the row of Parquet (from 0), the
+    second at which a part of subtitles begins. `sections` cover what is to be searched; without any it is the
     whole text. `metadata` is kept as JSON; dates become strings in ISO form. `language` is what the file states: a code
     such as `de` or `de-AT`, or a name such as `German`.
     """

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from me5.data.letters import figures, letters
-from me5.search.documents import TABLES
+from me5.search.documents import SEVERAL
 from me5.search.hits import Copy, Hit
 
 Group = Literal["document"]
@@ -61,7 +61,7 @@ def folded(hits: Iterable[Hit], k: int, *, fold: bool, group: Group | None) -> l
     kept: list[tuple[Hit, _Text | None]] = []
     shown: set[tuple[str, int | None]] = set()
     for hit in hits:
-        document = (hit.source, hit.at if hit.kind in TABLES else None)
+        document = (hit.source, hit.at if hit.kind in SEVERAL else None)
         if group == "document" and document in shown:
             continue
         shown.add(document)

@@ -6,7 +6,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 # What the place of a document in its file is called.
-_PLACES: Mapping[str, str] = {"pdf": "page", "epub": "chapter", "jsonl": "line", "csv": "line", "parquet": "row"}
+_PLACES: Mapping[str, str] = {
+    "pdf": "page", "epub": "chapter", "pptx": "slide", "xlsx": "sheet", "email": "message", "jsonl": "line",
+    "csv": "line", "parquet": "row",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,12 @@ class Hit:
 
     @property
     def place(self) -> str:
-        """Source, and page, line or row, in words."""
-        return self.source if self.at is None else f"{self.source}, {_PLACES.get(self.kind, 'part')} {self.at:,}"
+        """Source, and page, line or row, in words; of subtitles the time."""
+        if self.at is None:
+            return self.source
+        if self.kind == "subtitles":
+            return f"{self.source}, {self.at // 3600}:{self.at // 60 % 60:02}:{self.at % 60:02}"
+        return f"{self.source}, {_PLACES.get(self.kind, 'part')} {self.at:,}"
 
     def as_dict(self) -> dict[str, Any]:
         """Every field, and `place`."""

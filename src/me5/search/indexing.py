@@ -23,9 +23,9 @@ from me5.prepared import Prepared, Report
 from me5.progress import Advance
 from me5.search import language
 from me5.search.conditions import quoted
-from me5.search.documents import Document, NoTextError
+from me5.search.documents import NOWHERE, Document, NoTextError
 from me5.search.files import text_hash
-from me5.search.planning import NOWHERE, BadFile, Forecast, Pace, Summary, Work, textless, told, unwritable
+from me5.search.planning import BadFile, Forecast, Pace, Summary, Work, textless, told, unwritable
 from me5.search.readers import LINES
 from me5.search.readers.tables import plain
 from me5.search.schema import IndexedFile, Row

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from me5.search.documents import TABLES, Document
+from me5.search.documents import NOWHERE, TABLES, Document
 from me5.search.files import Stamp
 from me5.search.readers import VERSION
 from me5.search.readers.tables import Columns
@@ -18,8 +18,6 @@ _FIRST_BATCH, _LARGEST_BATCH = 64, 4096
 _NAMED = 100
 _LONGEST_REASON = 500
 _MORE = "; rows after it that cannot be used: "
-# Where the problem of a file stands that has no text, among the places of rows.
-NOWHERE = -1
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,9 @@ class Forecast:
 
     # Until something is known of a kind, as much as this many bytes of it say.
     _BELIEF = 1 << 16
-    _TOKENS_PER_BYTE: Mapping[str, float] = {"pdf": 0.02, "docx": 0.05, "epub": 0.1}
+    _TOKENS_PER_BYTE: Mapping[str, float] = {
+        "pdf": 0.02, "docx": 0.05, "odt": 0.05, "pptx": 0.01, "epub": 0.1, "email": 0.1,
+    }  # fmt: skip
     _ELSE = 0.25
 
     def __init__(self, sizes: Mapping[str, float]) -> None:

@@ -11,7 +11,7 @@ from me5.calibration.applied import Calibration
 from me5.calibration.background import Background
 from me5.errors import InputError
 from me5.search.conditions import Column, Compare, Condition, all_of, any_of
-from me5.search.documents import TABLES
+from me5.search.documents import SEVERAL
 from me5.search.failures import reading
 from me5.search.hits import COLUMNS
 from me5.search.schema import BACKGROUND_KEY, CALIBRATION_KEY, TUNING_KEY, WORDS, K, Tuning
@@ -111,7 +111,7 @@ class Snapshot:
 
     @reading
     def around(self, passage: str, before: int, after: int) -> list[dict[str, Any]]:
-        """A passage by its id, with those before and after it in its document; a row of a table is a document."""
+        """A passage by its id, with those before and after it in its document; rows of tables and messages are some."""
         query = self._passages.search().where(str(any_of("id", [passage]))).select(["source", "kind", "at", "version"])
         found = query.to_list()
         if not found:
@@ -119,7 +119,7 @@ class Snapshot:
         (row,) = found
         where = all_of(
             any_of("source", [row["source"]]),
-            Compare(Column("at"), "=", row["at"]) if row["kind"] in TABLES and row["at"] is not None else None,
+            Compare(Column("at"), "=", row["at"]) if row["kind"] in SEVERAL and row["at"] is not None else None,
         )
         places = self._passages.search().where(str(where)).select(["id", "at", "start"]).with_row_id(True).to_list()
         places.sort(key=lambda place: (place["at"] or 0, place["start"]))

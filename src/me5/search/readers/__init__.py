@@ -11,11 +11,27 @@ from typing import NamedTuple
 from me5.errors import InputError
 from me5.files.compression import bare_name, is_packed
 from me5.search.documents import Complain, Document, NoTextError
-from me5.search.readers import docx, epub, html, markdown, notebook, pdf, plain, tables
+from me5.search.readers import (
+    asciidoc,
+    docx,
+    epub,
+    html,
+    mail,
+    markdown,
+    notebook,
+    odt,
+    pdf,
+    plain,
+    pptx,
+    rst,
+    subtitles,
+    tables,
+    xlsx,
+)  # fmt: skip
 from me5.search.readers.tables import Columns
 
 # Raised when readers or the splitter make something else of the same file: files that are indexed are then read again.
-VERSION = 2
+VERSION = 3
 Reader = Callable[[Path, Columns, Complain], Iterator[Document]]
 
 # Bytes from which a library may take long over what was made to harm: 8 KiB of nested quotes in Markdown take half a
@@ -39,8 +55,9 @@ def _whole(read: Callable[[Path], Iterator[Document]]) -> Reader:
     return lambda path, columns, complain: read(path)  # noqa: ARG005
 
 
-def _read_pdf(path: Path, columns: Columns, complain: Complain) -> Iterator[Document]:  # noqa: ARG001
-    return pdf.read(path, complain)
+def _telling(read: Callable[[Path, Complain], Iterator[Document]]) -> Reader:
+    """A reader for formats that know no columns."""
+    return lambda path, columns, complain: read(path, complain)  # noqa: ARG005
 
 
 _CODE = """
@@ -48,20 +65,29 @@ _CODE = """
     .proto .ps1 .py .pyi .r .rb .rs .scala .sh .sql .swift .toml .ts .tsx .vue .yaml .yml .zig
 """
 _KINDS: Mapping[Kind, str] = {
-    Kind("text", _whole(plain.read_text)): ".txt .text .rst .adoc .org .tex",
+    Kind("text", _whole(plain.read_text)): ".txt .text .org .tex",
     Kind("markdown", _whole(markdown.read), _SAFE): ".md .markdown .mdx .qmd .rmd",
     Kind("html", _whole(html.read), _SAFE): ".html .htm .xhtml",
     Kind("notebook", _whole(notebook.read), _SAFE): ".ipynb",
-    Kind("pdf", _read_pdf, 0): ".pdf",
+    Kind("rst", _whole(rst.read), 0): ".rst",
+    Kind("asciidoc", _whole(asciidoc.read), _SAFE): ".adoc .asciidoc",
+    Kind("pdf", _telling(pdf.read), 0): ".pdf",
     Kind("docx", _whole(docx.read), 0): ".docx",
+    Kind("odt", _whole(odt.read), 0): ".odt",
+    Kind("pptx", _whole(pptx.read), 0): ".pptx .pptm .ppsx",
+    Kind("xlsx", _telling(xlsx.read), 0): ".xlsx .xlsm",
     Kind("epub", _whole(epub.read), 0): ".epub",
+    Kind("email", _telling(mail.read), 0): ".eml .mbox",
+    Kind("subtitles", _whole(subtitles.read), _SAFE): ".srt .vtt",
     Kind("jsonl", tables.read): ".jsonl .ndjson",
     Kind("csv", tables.read): ".csv .tsv",
     Kind("parquet", tables.read, 0): ".parquet",
     Kind("code", _whole(plain.read_code)): _CODE,
 }
 # Kinds whose line breaks mean something; in the others they may only fill a page.
-LINES = ("code", "html", "docx", "epub", "markdown", "notebook")
+LINES = (
+    "code", "html", "docx", "odt", "pptx", "xlsx", "epub", "markdown", "notebook", "rst", "asciidoc",
+)  # fmt: skip
 BY_SUFFIX: Mapping[str, Kind] = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suffixes.split()}
 
 

@@ -41,6 +41,16 @@ def decode(raw: bytes) -> str:
         raise InputError(f"cannot be decoded as {encoding}: {error}; state its charset, or convert it") from error
 
 
+def labelled(raw: bytes, label: str | None) -> str:
+    """By a label as mail has it; where that is missing, unknown or wrong as UTF-8, and else as windows-1252."""
+    for encoding in dict.fromkeys((_codec(label or "") or "utf-8", "utf-8")):
+        try:
+            return raw.decode(encoding, "me5-c1" if encoding.startswith("cp125") else "strict")
+        except UnicodeDecodeError:
+            continue
+    return raw.decode("cp1252", "me5-c1")
+
+
 def _stated(head: bytes) -> str:
     head = _COMMENT.sub(b"", head)
     labels = [xml[1]] if (xml := _XML.match(head)) else []

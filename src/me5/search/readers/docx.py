@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 import docx
 from docx.opc.constants import RELATIONSHIP_TYPE
@@ -18,7 +17,7 @@ from docx.oxml.ns import qn
 
 from me5.errors import InputError
 from me5.search.documents import Document
-from me5.search.readers.archives import check_unpacked
+from me5.search.readers import archives
 from me5.search.readers.outline import Outline
 
 _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
@@ -36,9 +35,8 @@ _BEFORE, _AFTER = ("HEADER",), ("FOOTNOTES", "ENDNOTES", "COMMENTS", "FOOTER")
 def read(path: Path) -> Iterator[Document]:
     """The file as one document. Offsets count characters of its paragraphs, joined by line feeds."""
     try:
-        with ZipFile(path) as archive:
-            check_unpacked(archive, {name for name in archive.namelist() if name.endswith((".xml", ".rels"))})
-        file = docx.Document(str(path))
+        with archives.opened(path, "DOCX"):  # it is locked, damaged or too large: told before python-docx unpacks it
+            file = docx.Document(str(path))
         walk = _Walk(Outline((file.core_properties.title or "").strip()), _levels(file))
         for part in _beside(file, _BEFORE):
             walk.over(part)
@@ -46,7 +44,7 @@ def read(path: Path) -> Iterator[Document]:
         walk.outline.leave_headings()
         for part in _beside(file, _AFTER):
             walk.over(part)
-    except (PackageNotFoundError, BadZipFile, KeyError, ValueError, SyntaxError) as error:  # lxml's is a SyntaxError
+    except (PackageNotFoundError, KeyError, ValueError, SyntaxError) as error:  # lxml's is a SyntaxError
         raise error if isinstance(error, InputError) else InputError(f"cannot be read as DOCX: {error}") from error
     yield walk.outline.document()
 

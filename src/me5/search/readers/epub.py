@@ -2,19 +2,16 @@
 
 import posixpath
 import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
-from xml.etree import ElementTree
-from xml.parsers import expat
+from xml.etree.ElementTree import Element
 
 from me5.errors import InputError
 from me5.search.documents import Document, NoTextError
-from me5.search.readers import charset, html
-from me5.search.readers.archives import check_unpacked
-from me5.search.readers.plain import MOST
+from me5.search.readers import archives, charset, html
+from me5.search.readers.archives import Archive
 
 _PAGES = ("application/xhtml+xml", "text/html")
 _CONTAINER, _ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
@@ -33,30 +30,26 @@ class _Book:
 
 def read(path: Path) -> Iterator[Document]:
     """The text of each chapter. Raises `InputError` for a book that is damaged or locked."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            book = _book(file)
-            locked = _locked(file) & {*book.chapters}
-            if locked:
-                raise InputError("is locked against copying (DRM); take a copy without it")
-            check_unpacked(file, book.chapters)
-            seen = False
-            for number, name in enumerate(book.chapters, 1):
-                document = _chapter(file, name, book)
-                if document is not None:
-                    seen = True
-                    yield replace(document, at=number)
-            if not seen:
-                raise NoTextError("holds no text, only pictures")
-    except (zipfile.BadZipFile, SyntaxError, expat.ExpatError, KeyError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"cannot be read as EPUB: {error}") from error
+    with archives.opened(path, "EPUB", whole=False) as file:
+        book = _book(file)
+        if _locked(file) & {*book.chapters}:
+            raise InputError("is locked against copying (DRM); take a copy without it")
+        file.check_unpacked(book.chapters)
+        seen = False
+        for number, name in enumerate(book.chapters, 1):
+            document = _chapter(file, name, book)
+            if document is not None:
+                seen = True
+                yield replace(document, at=number)
+        if not seen:
+            raise NoTextError("holds no text, only pictures")
 
 
-def _book(file: zipfile.ZipFile) -> _Book:
-    package = next((one.get("full-path") for one in _all(_xml(file, _CONTAINER), "rootfile")), None)
+def _book(file: Archive) -> _Book:
+    package = next((one.get("full-path") for one in _all(file.xml(_CONTAINER), "rootfile")), None)
     if not package:
         raise InputError("cannot be read as EPUB: its container names no package")
-    tree = _xml(file, package)
+    tree = file.xml(package)
     names = {
         item.get("id"): posixpath.normpath(posixpath.join(posixpath.dirname(package), unquote(item.get("href", ""))))
         for item in _all(tree, "item")
@@ -66,10 +59,10 @@ def _book(file: zipfile.ZipFile) -> _Book:
     return _Book(_first(tree, "title"), _first(tree, "language"), list(dict.fromkeys(chapters)))
 
 
-def _chapter(file: zipfile.ZipFile, name: str, book: _Book) -> Document | None:
+def _chapter(file: Archive, name: str, book: _Book) -> Document | None:
     """A chapter under the title of the book; None for one without text, such as a cover."""
     try:
-        page = _EMPTY.sub(r"<\1\2></\1>", charset.decode(_load(file, name)))
+        page = _EMPTY.sub(r"<\1\2></\1>", charset.decode(file.load(name)))
         document = html.page(page, book.title)
     except NoTextError:
         return None
@@ -78,38 +71,17 @@ def _chapter(file: zipfile.ZipFile, name: str, book: _Book) -> Document | None:
     return document if document.language else replace(document, language=book.language)
 
 
-def _locked(file: zipfile.ZipFile) -> set[str]:
+def _locked(file: Archive) -> set[str]:
     """The files that are encrypted; fonts often are in books that are open."""
-    if _ENCRYPTION not in file.namelist():
+    if _ENCRYPTION not in file.names:
         return set()
-    return {unquote(one.get("URI", "")) for one in _all(_xml(file, _ENCRYPTION), "CipherReference")}
+    return {unquote(one.get("URI", "")) for one in _all(file.xml(_ENCRYPTION), "CipherReference")}
 
 
-def _load(file: zipfile.ZipFile, name: str) -> bytes:
-    with file.open(name) as entry:
-        raw = entry.read(MOST + 1)
-    if len(raw) > MOST:
-        raise InputError(f"{name} in it has more than {MOST:,} bytes")
-    return raw
-
-
-def _xml(file: zipfile.ZipFile, name: str) -> ElementTree.Element:
-    """A file's tree. Entities of its own, which could stand for any amount of text, are refused."""
-    raw = _load(file, name)
-    declarations = expat.ParserCreate()
-    declarations.EntityDeclHandler = _refuse_entity
-    declarations.Parse(raw, True)
-    return ElementTree.fromstring(raw)
-
-
-def _refuse_entity(name: str, *_: object) -> None:
-    raise InputError(f"cannot be read as EPUB: it declares the XML entity {name!r:.60}, and entities are not expanded")
-
-
-def _all(tree: ElementTree.Element, tag: str) -> Iterator[ElementTree.Element]:
+def _all(tree: Element, tag: str) -> Iterator[Element]:
     """Elements by their name in any namespace."""
     return (one for one in tree.iter() if isinstance(one.tag, str) and one.tag.rpartition("}")[2] == tag)
 
 
-def _first(tree: ElementTree.Element, tag: str) -> str:
+def _first(tree: Element, tag: str) -> str:
     return next((" ".join((element.text or "").split()) for element in _all(tree, tag)), "")

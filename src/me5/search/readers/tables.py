@@ -16,6 +16,7 @@ from me5.files.compression import opened
 from me5.files.place import FileError
 from me5.files.records import Records, listed, no_string
 from me5.search.documents import TABLES, Complain, Document
+from me5.search.readers import mail
 
 # Characters of a row's metadata as JSON: every passage of the row holds them, and a batch is 4,096 passages.
 _MOST_METADATA = 1 << 16
@@ -101,6 +102,8 @@ def rows_of(path: str, kind: str) -> int:
     if kind == "parquet":
         with contextlib.suppress(InputError):
             return parquet.count(Path(path))
+    if kind == "email":
+        return mail.count(Path(path))
     if kind in TABLES:
         with contextlib.suppress(InputError), opened(Path(path)) as file:
             return sum(chunk.count(b"\n") for chunk in iter(lambda: file.stream.read(1 << 20), b""))
