@@ -21,11 +21,9 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import tokenizers
 
-from me5.checkpoint import is_gguf
-from me5.errors import CheckpointError, InputError
-from me5.gguf import tokenizer as gguf
+from me5.encoding import Encoder
+from me5.errors import InputError
 from me5.prepared import Prepared, Report
 from me5.texts import check_text
 
@@ -75,20 +73,12 @@ class Tokenizer:
     """A tokenizer.json, or the tokenizer in a GGUF file, and the model's limit in tokens."""
 
     def __init__(self, path: Path, max_tokens: int, *, lower_case: bool = False) -> None:
-        self._tokenizer = copy.deepcopy(_open(path)) if lower_case else _open(path)
-        # Published files carry limits and padding of their own (all-MiniLM-L6-v2: 128 tokens, padded to 128).
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        if lower_case:  # the prompt too, as sentence-transformers does
-            steps = [tokenizers.normalizers.Lowercase(), self._tokenizer.normalizer]
-            self._tokenizer.normalizer = tokenizers.normalizers.Sequence([step for step in steps if step is not None])
         self.max_tokens, self.lower_case = max_tokens, lower_case
-        # The special tokens that the file's template puts around a text.
-        template = self._tokenizer.encode("a")
-        inner = [i for i, special in enumerate(template.special_tokens_mask) if not special]
-        self._before = template.ids[: inner[0]] if inner else template.ids
-        self._after = template.ids[inner[-1] + 1 :] if inner else []
-        self._seams = self._has_seams()
+        self._encoder = Encoder(path, lower_case=lower_case)
+        self._before, self._after = self._encoder.frame
+        self._seams = self._encoder.by_words and all(
+            [*self._encoded([text])] == [[*chain(*self._encoded(_AT_SEAM.split(text)))]] for text in _SEAMED
+        )
 
     def limited(self, max_tokens: int) -> "Tokenizer":
         """The same tokenizer with another limit."""
@@ -98,7 +88,7 @@ class Tokenizer:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The vocabulary's own spelling of ids, special tokens included."""
-        return [self._tokenizer.id_to_token(int(token)) or f"<{token}>" for token in ids]
+        return [self._encoder.library.id_to_token(int(token)) or f"<{token}>" for token in ids]
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """The text that ids stand for, as closely as the vocabulary allows; unknown ids are skipped."""
@@ -106,7 +96,7 @@ class Tokenizer:
 
     def decode_all(self, lists: Sequence[Sequence[int]], *, skip_special: bool = True) -> list[str]:
         """The texts of several lists of ids."""
-        texts: list[str] = self._tokenizer.decode_batch([*map(list, lists)], skip_special_tokens=skip_special)
+        texts: list[str] = self._encoder.library.decode_batch([*map(list, lists)], skip_special_tokens=skip_special)
         return texts
 
     @property
@@ -117,23 +107,21 @@ class Tokenizer:
     @property
     def vocabulary(self) -> int:
         """The number of ids, special and added ones included."""
-        size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
-        return size
+        return self._encoder.vocabulary
 
     def bare(self, texts: Sequence[str]) -> Iterator[tuple[list[int], int]]:
         """The ids of each text without special tokens, cut at what a text alone may have, and how many were lost."""
         room = self.max_tokens - len(self._before) - len(self._after)
-        for encoding in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False):
-            ids = encoding.ids
+        for ids in self._encoder.ids(texts):
             yield ids[:room], max(len(ids) - room, 0)
 
     def look(self, text: str, prefix: str, truncation: Truncation, *, index: int = 0) -> list[Token]:
         """Every token of a text behind its prompt, and which of them `prepare` would cut. Errors name item `index`."""
         lost = self.prepare([text], prefix, truncation, first=index).report.lost[0]
         # As a batch, for `encode` would keep every other thread of the process waiting.
-        (encoding,) = self._tokenizer.encode_batch([prefix + text])
+        (encoding,) = self._encoder.library.encode_batch([prefix + text])
         before, end = len(self._before), len(encoding.ids) - len(self._after)
-        in_prompt = self._prompt_tokens(prefix, text)
+        in_prompt = self._encoder.tokens_of(prefix, text)
         first_lost = before + in_prompt if truncation == "start" else end - lost
         return [
             Token(
@@ -191,7 +179,7 @@ class Tokenizer:
 
     def pair_frame(self) -> "PairFrame":
         """What the file's template puts around the two texts of a pair."""
-        encoding = self._tokenizer.encode_batch([("a", "a")])[0]
+        encoding = self._encoder.library.encode_batch([("a", "a")])[0]
         frame = PairFrame()
         parts, place = (frame.before, frame.between, frame.behind), 0
         for token, kind, text in zip(encoding.ids, encoding.type_ids, encoding.sequence_ids, strict=True):
@@ -205,17 +193,6 @@ class Tokenizer:
     def _room(self) -> int:
         """Tokens that a text and its prompt may have."""
         return self.max_tokens - len(self._before) - len(self._after)
-
-    def _has_seams(self) -> bool:
-        """Whether texts may be cut: the tokenizer splits words at spaces, and no token of its vocabulary spans one."""
-        splits = self._tokenizer.pre_tokenizer
-        if splits is None or len(splits.pre_tokenize_str("ab cd")) < 2:
-            return False
-        for added in self._tokenizer.get_added_tokens_decoder().values():
-            word = added.content
-            if added.rstrip or (added.lstrip and word[:1].isalnum()) or any(map(str.isspace, word)):
-                return False
-        return all([*self._encoded([text])] == [[*chain(*self._encoded(_AT_SEAM.split(text)))]] for text in _SEAMED)
 
     def _read(self, plans: Sequence["_Plan"], reach: int | None) -> Iterator[tuple[list[int], int]]:
         """The ids of each plan's text, and the characters that were not tokenized."""
@@ -232,13 +209,9 @@ class Tokenizer:
             group.append(text)
             chars += len(text)
             if chars >= _LARGE:
-                yield from self._encoded_group(group)
+                yield from self._encoder.ids(group)
                 group, chars = [], 0
-        yield from self._encoded_group(group)
-
-    def _encoded_group(self, group: list[str]) -> Iterator[list[int]]:
-        for encoding in self._tokenizer.encode_batch_fast(group, add_special_tokens=False):
-            yield encoding.ids
+        yield from self._encoder.ids(group)
 
     def _plan(self, text: str, name: str, prefix: str, truncation: Truncation, reach: int | None) -> "_Plan":
         """The parts of a text that are needed for certain."""
@@ -266,7 +239,7 @@ class Tokenizer:
                 ids = ids + next(self._encoded([plan.part(behind, plan.end)]))
         if plan.at and plan.prefix:
             head = next(self._encoded([plan.part(0, self._seam_behind(plan, 0, reach))]))
-            ids = head[: self._prompt_tokens(plan.prefix, plan.text)] + ids
+            ids = head[: self._encoder.tokens_of(plan.prefix, plan.text)] + ids
         return ids, len(plan.text) - (plan.end - plan.at)
 
     def _seams_of(self, plan: "_Plan", reach: int | None) -> Iterator[int]:
@@ -316,14 +289,7 @@ class Tokenizer:
                 f"{plan.name} has {'at least ' if unseen else ''}{tokens:,} tokens, the model reads "
                 f"{self.max_tokens}; shorten it, or choose the truncation 'end', 'start' or 'chunk'"
             )
-        return self._cut(ids, self._prompt_tokens(plan.prefix, plan.text), truncation)
-
-    def _prompt_tokens(self, prefix: str, text: str) -> int:
-        """How many tokens lie within the prompt; its last space may be part of the first word behind it."""
-        if not prefix:
-            return 0
-        (head,) = self._tokenizer.encode_batch([prefix + text[:200]], add_special_tokens=False)
-        return sum(1 for _, end in head.offsets if end <= len(prefix))
+        return self._cut(ids, self._encoder.tokens_of(plan.prefix, plan.text), truncation)
 
     def _cut(self, ids: list[int], in_prompt: int, truncation: Truncation) -> tuple[list[list[int]], int]:
         """(sequences, tokens lost) of the tokens of a text that is too long; both without special tokens."""
@@ -338,15 +304,6 @@ class Tokenizer:
         else:
             parts = [body[:room] if truncation == "end" else body[-room:]]
         return [[*prompt, *part] for part in parts], len(body) - sum(map(len, parts))
-
-
-def _open(path: Path) -> tokenizers.Tokenizer:
-    if is_gguf(path):
-        return gguf.load(path)
-    try:
-        return tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception
-        raise CheckpointError(f"{path} cannot be read as a tokenizer: {error}") from error
 
 
 @dataclass

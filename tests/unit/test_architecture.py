@@ -21,7 +21,8 @@ HOMES = {
     "sentence_transformers": ("evaluation/encoders/library.py", "data/teachers.py", "compat/util.py"),
     "huggingface_hub": ("hub.py",),
     "safetensors": ("weights.py", "model/folder.py", "training/state.py"),
-    "tokenizers": ("tokenizer.py", "data/vocabulary.py", "gguf/tokenizer.py"),
+    "tokenizers": ("encoding.py", "data/vocabulary.py", "gguf/tokenizer.py"),
+    "kitoken": ("unigram.py",),
     "gguf": ("gguf/", "weights.py"),
     "pyarrow": (
         "files/",

@@ -100,13 +100,13 @@ def test_a_book_among_short_texts(policy: Truncation) -> None:
 
 def test_more_is_not_tokenized_than_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = Preprocessor(resolve(None)).tokenizer
-    encode, seen = tokenizer._encoded_group, []
+    encode, seen = tokenizer._encoder.ids, []
 
     def counted(group: list[str]) -> Iterator[list[int]]:
         seen.append(sum(map(len, group)))
         return encode(group)
 
-    monkeypatch.setattr(tokenizer, "_encoded_group", counted)
+    monkeypatch.setattr(tokenizer._encoder, "ids", counted)
     for policy in ("end", "start"):
         tokenizer.prepare([" a" * 1_000_000], "query: ", policy, reach=200_000)
     with pytest.raises(InputError, match=r"text 0 has at least [\d,]+ tokens, the model reads 512"):

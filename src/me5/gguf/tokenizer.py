@@ -9,7 +9,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,17 @@ class Terms:
             if name in self.ids:
                 return self.ids[name]
         raise CheckpointError(f"{self.source}: {_PREFIX}{_IDS[names[0]]} is missing, the tokenizer needs it")
+
+    @cached_property
+    def special(self) -> list[int]:
+        """The ids of special tokens, in order: those that the file calls so, and those that have a purpose."""
+        called = np.flatnonzero((self.kinds == CONTROL) | (self.kinds == UNKNOWN)).tolist()
+        return sorted({*called, *self.ids.values()})
+
+    @property
+    def added(self) -> list[int]:
+        """The ids of all tokens that are found in a text before it is normalized."""
+        return sorted({*self.special, *np.flatnonzero(self.kinds == USER).tolist()})
 
 
 def load(path: Path) -> Tokenizer:
@@ -198,10 +209,7 @@ def _unigram(terms: Terms) -> Tokenizer:
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(_SPACE, prepend_scheme="always", split=True)]
     )
     tokenizer.decoder = decoders.Metaspace(_SPACE, prepend_scheme="always", split=True)
-    special = {*np.flatnonzero((terms.kinds == CONTROL) | (terms.kinds == UNKNOWN)).tolist(), *terms.ids.values()}
-    tokenizer.add_special_tokens(
-        [AddedToken(pieces[at], lstrip=at == mask, normalized=False) for at in sorted(special)]
-    )
+    tokenizer.add_special_tokens([AddedToken(pieces[at], lstrip=at == mask, normalized=False) for at in terms.special])
     own = np.flatnonzero(terms.kinds == USER).tolist()
     tokenizer.add_tokens([AddedToken(pieces[at], normalized=False) for at in own])
     _frame(tokenizer, pieces, terms.id("bos"), terms.id("eos"))
