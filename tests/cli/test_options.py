@@ -1,10 +1,13 @@
 """The options of commands: what several share is the same everywhere."""
 
+import subprocess
+import sys
+
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from me5.cli import app, options
+from me5.cli import app, application, options
 from me5.cli.register import register
 
 
@@ -72,3 +75,20 @@ def test_a_command_gets_the_chosen_options_and_no_others():
     shown = CliRunner().invoke(small, ["--help"]).output
     assert "A paragraph that goes on." in shown
     assert "Examples:" in shown
+
+
+def test_a_command_alone_is_the_one_among_all():
+    whole = typer.main.get_command(app)
+    for name, command in whole.commands.items():
+        alone = typer.main.get_command(application(name))
+        assert [*alone.commands] == [name]
+        runner = CliRunner(env={"COLUMNS": "100"})
+        assert runner.invoke(application(name), [name, "--help"]).output == runner.invoke(app, [name, "--help"]).output
+        assert command.help == alone.commands[name].help
+
+
+def test_a_command_loads_no_other():
+    code = "import sys; from me5.cli import main\ntry: main()\nfinally: print([*sys.modules], file=sys.stderr)"
+    ended = subprocess.run([sys.executable, "-c", code, "models"], capture_output=True, text=True, check=True)
+    assert "'me5.cli.models'" in ended.stderr
+    assert not any(f"'me5.{name}'" in ended.stderr for name in ("cli.train", "bulk", "service"))
