@@ -3,17 +3,17 @@
 #
 #     calibrate.sh MODEL WORK EVALUATION_FOLDER PAIRS.parquet…
 #
-# MODEL is a folder or a GGUF file; the calibration is kept beside it. WORK gets the sets that were drawn, calibration.json,
-# its report calibration.md and picture calibration.svg, and for each evaluation set NAME.md with its own.
+# MODEL is a folder or a GGUF file; the calibration is kept beside it, as that of the bundled model is. WORK gets the sets
+# that were drawn, calibration.json, its report calibration.md and picture calibration.svg, and judged.json, .md and .svg
+# with the figures of every evaluation set. Vectors are kept in ME5_CACHE, by default WORK/vectors: `me5 eval run` on the
+# same sets and this share them.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 model=$1 work=$2 evaluation=$3
 shift 3
-mkdir -p "$work/judged"
-python "$here/draw.py" "$work/sets" "$@"
-me5 calibrate "$model" "$work"/sets/* --out "$work/calibration"
-for set in "$evaluation"/*/; do
-    name=$(basename "$set")
-    echo "== $name"
-    me5 calibrate "$model" "$set" --judge "$work/calibration.json" --out "$work/judged/$name"
-done
+mkdir -p "$work"
+export ME5_CACHE=${ME5_CACHE:-$work/vectors}
+python=${PYTHON:-python}
+"$python" "$here/draw.py" "$work/sets" "$@"
+"$python" -m me5 calibrate "$model" "$work"/sets/* --out "$work/calibration"
+"$python" -m me5 calibrate "$model" "$evaluation"/*/ --judge "$work/calibration.json" --out "$work/judged"

@@ -1,6 +1,6 @@
 """Draw retrieval sets by language from training pairs, to calibrate a model with: `calibrate.sh` is the whole.
 
-    python draw.py OUT PAIRS… [--kind qa] [--questions 200] [--passages 2000]
+    python draw.py OUT PAIRS… [--kind qa] [--questions 100] [--passages 500]
 
 PAIRS are files of records (Parquet, JSONL, CSV) with query, positive, positive_lang and kind. Each language becomes a
 folder in BEIR's form: so many questions, drawn evenly over the files, each with its passages, among so many passages of
@@ -20,6 +20,8 @@ from me5.files.records import records
 
 # Fewer questions of a language say little, and would be drowned by the others.
 LEAST = 50
+# In characters: what is shorter is the answer to a question of choice, and no passage.
+SHORTEST = 120
 
 
 def pairs(paths: list[Path], kinds: set[str]) -> dict[str, dict[str, list[tuple[str, str]]]]:
@@ -27,7 +29,7 @@ def pairs(paths: list[Path], kinds: set[str]) -> dict[str, dict[str, list[tuple[
     found: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
     for path in paths:
         for record in records(path):
-            if record.values.get("kind") in kinds:
+            if record.values.get("kind") in kinds and len(record.text("positive")) >= SHORTEST:
                 language = record.text("positive_lang")
                 found[language][path.name].append((record.text("query"), record.text("positive")))
     return found
@@ -74,8 +76,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("pairs", type=Path, nargs="+")
     parser.add_argument("--kind", action="append", help="the kinds of pairs that are drawn (qa)")
-    parser.add_argument("--questions", type=int, default=200)
-    parser.add_argument("--passages", type=int, default=2000)
+    parser.add_argument("--questions", type=int, default=100)
+    parser.add_argument("--passages", type=int, default=500)
     given = parser.parse_args()
     for language, files in sorted(pairs(given.pairs, set(given.kind or ["qa"])).items()):
         enough = write(given.out / f"drawn-{language}", language, files, given.questions, given.passages)

@@ -52,7 +52,7 @@ def main() -> None:
         asking, answering = prompts_of(task, encoder, None)
         texts = dict(task.documents)
         by_words = bm25.rank(task, terms, partial(terms, question=True))
-        both = zip(task.queries.values(), by_words, rank(task, encoder, asking, answering), strict=True)
+        both = zip(task.queries.values(), by_words, rank(task, encoder, asking, answering).rankings, strict=True)
         rankings = [joined(question, texts, words, cosines) for question, words, cosines in both]
         scores = [outcome(task, list(one)).score for one in zip(*rankings, strict=True)]
         found[task.subset.name] = dict(zip(map(str, WEIGHTS), scores, strict=True))

@@ -20,6 +20,7 @@ from me5.calibration.bound import Sides, Vectors
 from me5.calibration.stored import path_of
 from me5.cli import main
 from me5.errors import CalibrationError, InputError
+from me5.evaluation.encoders import CheckpointEncoder
 from me5.files.place import FileError
 
 
@@ -110,6 +111,7 @@ def test_a_retrieval_set_gives_what_a_search_shows(embedder, tmp_path):
     np.testing.assert_allclose(found.cosine.reshape(20, 5), -np.sort(-scores, axis=1)[:, :5], atol=1e-6)
     shown = np.argsort(-scores, axis=1)[:, :5]
     assert found.relevant.reshape(20, 5).tolist() == (shown == np.arange(20)[:, None]).tolist()
+    np.testing.assert_allclose(found.background.reshape(20, 5), np.tile(scores.mean(axis=1)[:, None], 5), atol=1e-6)
 
 
 def test_pairs_of_two_like_texts_are_symmetric_and_want_a_grade_to_start_from(tmp_path):
@@ -253,6 +255,15 @@ def test_the_command_keeps_reports_and_judges(embedder, labelled, run, tmp_path)
     code, _, errors = run("calibrate", folder, labelled, *judged, "--symmetric")
     assert code == 2
     assert "document prompt" in errors
+
+
+def test_vectors_that_were_cached_are_not_made_again(embedder, labelled, run, tmp_path, monkeypatch):
+    folder = shutil.copytree(embedder.checkpoint.path, tmp_path / "tiny")
+    command = ("calibrate", folder, labelled, "--json", "-p", "f32", "--cache", tmp_path / "vectors")
+    first = run(*command)
+    assert first[0] == 0
+    monkeypatch.delattr(CheckpointEncoder, "embed")
+    assert run(*command)[1] == first[1]
 
 
 def test_the_command_says_that_nothing_can_be_told_and_keeps_nothing(embedder, run, tmp_path):

@@ -11,7 +11,7 @@ from me5.calibration.background import ANY, PERCENTILES, Background
 from me5.calibration.bound import Sides, Vectors
 from me5.calibration.curve import Curve
 from me5.errors import CalibrationError, InputError
-from me5.search import Index, chance
+from me5.search import Document, Index, chance, snapshot
 from me5.search.scale import keep
 
 TEXTS = {
@@ -120,6 +120,24 @@ def test_the_models_own_calibration_serves_where_the_store_has_none(filled):
         assert filled.search(QUESTION, 1)[0].probability == pytest.approx(0.25)
     finally:
         embedder.calibration = None
+
+
+def test_cosines_are_placed_above_what_the_question_has_with_all_passages(filled, monkeypatch):
+    """Where there are enough of them to tell."""
+    hits = filled.search(QUESTION, 9, by="vectors")
+    assert len(hits) == filled.store.count()
+    keep(filled.store, replace(calibration_of(filled, cuts=(Cut(0.5, 0.9, hits[1].cosine),)), background=0.3))
+    few = filled.search(QUESTION, 9, by="vectors")
+    assert [hit.probability for hit in few] == pytest.approx([float(CURVE(hit.cosine)) for hit in hits])
+    monkeypatch.setattr(snapshot, "LEAST_PASSAGES", len(hits))
+    filled.add_documents({"more": Document("Tea needs boiling water.")})
+    middle = float(np.mean([hit.cosine for hit in filled.search(QUESTION, 9, by="vectors")]))
+    expected = [float(CURVE(hit.cosine - middle + 0.3)) for hit in hits]
+    told = {hit.id: hit.probability for hit in filled.search(QUESTION, 9, by="both")}
+    assert [told[hit.id] for hit in hits] == pytest.approx(expected, abs=1e-5)
+    assert middle > 0.3 + 1e-3
+    cut = hits[1].cosine + middle - 0.3
+    assert len(filled.search(QUESTION, 9, by="vectors", max_risk=0.5)) == sum(hit.cosine >= cut for hit in hits)
 
 
 def test_a_calibration_for_another_task_tells_nothing_and_is_named_where_it_is_needed(filled):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import numpy.typing as npt
 
 from me5.calibration import bound
@@ -35,7 +36,9 @@ class Calibration:
     """A curve from cosine to probability, and the vectors and prompts that it is for.
 
     `labelled` is the share of relevant pairs among those that it was made with, `prior` the one that its probabilities
-    are for. `figures` are how good it was on held-out pairs, `made` what it was made of.
+    are for. `background` is the mean cosine of a question with all passages of its set, in the mean over the questions
+    it was made with: the curve and the cuts are for cosines that `placed` has moved there. None: for cosines as they
+    are. `figures` are how good it was on held-out pairs, `made` what it was made of.
     """
 
     vectors: Vectors
@@ -44,16 +47,33 @@ class Calibration:
     labelled: float
     prior: float
     cuts: tuple[Cut, ...] = ()
+    background: float | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_share("prior", self.prior)
         check_share("labelled", self.labelled)
+        if self.background is not None and not math.isfinite(self.background):
+            raise InputError(f"a calibration is damaged (its background is {self.background}); calibrate again")
 
-    def probability(self, cosines: npt.ArrayLike) -> Floats:
-        """The probability that each pair belongs together, in the shape of the cosines; a higher cosine has no less."""
-        return moved(self.curve(cosines), self.labelled, self.prior)
+    def placed(self, cosines: npt.ArrayLike, background: npt.ArrayLike | None) -> Floats:
+        """The cosines that these would be where questions have the background that this calibration was made with.
+
+        `background` is the mean cosine of their question with the passages that were searched, of one shape with the
+        cosines or a number; None where nobody knows it: then they stay as they are.
+        """
+        found: Floats = np.asarray(cosines, np.float64)
+        if background is None or self.background is None:
+            return found
+        return found - np.asarray(background, np.float64) + self.background
+
+    def probability(self, cosines: npt.ArrayLike, background: npt.ArrayLike | None = None) -> Floats:
+        """The probability that each pair belongs together, in the shape of the cosines.
+
+        Of one question a higher cosine has no less. `background` is as for `placed`.
+        """
+        return moved(self.curve(self.placed(cosines, background)), self.labelled, self.prior)
 
     def with_prior(self, prior: float | None) -> Self:
         """The same where another share of the pairs that are looked at is relevant; None changes nothing.
@@ -67,7 +87,10 @@ class Calibration:
         return self if prior == self.prior else replace(self, prior=prior, cuts=())
 
     def cut(self, risk: float) -> float:
-        """The cosine of a cut. Raises `CalibrationError` where it was not made, or none keeps to the risk."""
+        """The cosine of a cut, for cosines that were `placed`.
+
+        Raises `CalibrationError` where it was not made, or none keeps to the risk.
+        """
         found = next((cut for cut in self.cuts if math.isclose(cut.risk, risk)), None)
         if found is None:
             known = ", ".join(f"{cut.risk:g}" for cut in self.cuts) or "none"
@@ -90,6 +113,7 @@ class Calibration:
             "sides": bound.written(self.sides),
             "labelled": self.labelled,
             "prior": self.prior,
+            "background": self.background,
             "cuts": [{"risk": cut.risk, "confidence": cut.confidence, "cosine": cut.cosine} for cut in self.cuts],
             "figures": dict(self.figures),
             "made": dict(self.made),
@@ -108,9 +132,10 @@ class Calibration:
             return cls(
                 bound.read(Vectors, content["vectors"], where), bound.read(Sides, content["sides"], where),
                 Curve.from_dict(content["curve"], where), float(content["labelled"]), float(content["prior"]),
-                _cuts(content["cuts"]), dict(content["figures"]), dict(content["made"]),
+                _cuts(content["cuts"]), None if content["background"] is None else float(content["background"]),
+                dict(content["figures"]), dict(content["made"]),
             )  # fmt: skip
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{where} is a damaged calibration ({error!r}); calibrate again") from error
 
     @classmethod

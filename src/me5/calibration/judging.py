@@ -104,6 +104,11 @@ def shown_from(pairs: Scored, cosine: float) -> Shown:
     return Shown(cosine, hits / found if found else None, hits / int(pairs.relevant.sum()), answered)
 
 
+def error_of(predicted: Floats, relevant: Floats) -> float:
+    """The expected calibration error of probabilities: how far they lie from what was found, in the mean over bins."""
+    return float(np.abs(np.bincount(_bins(predicted), predicted - relevant, BINS)).sum() / len(predicted))
+
+
 def auc_of(pairs: Scored) -> Callable[[Floats], float]:
     """The AUC of cosines under any weights: how often a relevant pair lies above an irrelevant one, ties by half."""
     order = np.argsort(pairs.cosine, kind="stable")

@@ -1,7 +1,7 @@
 """Labelled pairs → a calibration with its figures; or the figures of one that is there, on other pairs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ from me5.calibration import fitting, risk
 from me5.calibration.applied import Calibration, Cut, check_share
 from me5.calibration.bound import Sides, Vectors
 from me5.calibration.curve import Floats
-from me5.calibration.judging import Judged, judge, shown_from
-from me5.calibration.pairs import Set, together
+from me5.calibration.judging import Judged, error_of, judge, shown_from
+from me5.calibration.pairs import Set, background_of, together
 from me5.calibration.scored import Scored
 from me5.errors import CalibrationError
 from me5.evaluation.protocols.shown import histogram
@@ -42,7 +42,7 @@ def calibrate(
     confidence: float = risk.CONFIDENCE,
     about: Mapping[str, Any] | None = None,
 ) -> Made:
-    """A calibration of the pairs of all sets together.
+    """A calibration of the pairs of all sets together; where all sets are retrieval, of cosines above the background.
 
     `prior` is the share of the pairs that are relevant in use, None the labelled one; cuts hold for that one alone.
     Raises `InputError` for too few pairs.
@@ -50,7 +50,9 @@ def calibrate(
     for name, value in (("prior", prior), ("confidence", confidence), *(("risk", one) for one in risks)):
         if value is not None:
             check_share(name, value)
-    pairs = together(sets)
+    pairs, background = together(sets), background_of(sets)
+    if background is not None:
+        pairs = replace(pairs, cosine=pairs.cosine - background + background.mean())
     method = fitting.method_for(pairs.relevant)
     predicted = fitting.held_out(pairs, method)
     judged = judge(pairs, predicted, prior or pairs.share)
@@ -63,15 +65,22 @@ def calibrate(
     cuts = () if prior is not None else tuple(risk.cut(pairs, one, confidence) for one in sorted(risks, reverse=True))
     figures = _figures(pairs, judged, sets, predicted) | _cuts(pairs, cuts)
     made = {"me5": __version__, "method": method, **(about or {}), **_counts(pairs)}
-    found = Calibration(vectors, sides, curve, pairs.share, prior or pairs.share, cuts, figures, made)
+    middle = None if background is None else round(float(background.mean()), 6)
+    found = Calibration(vectors, sides, curve, pairs.share, prior or pairs.share, cuts, middle, figures, made)
     return Made(found, verdict_of(found), figures)
 
 
 def judge_on(calibration: Calibration, sets: Sequence[Set]) -> Mapping[str, Any]:
     """The figures of a calibration on pairs that it was not made of, at the share of relevant pairs that it is for."""
-    pairs = together(sets)
+    raw = together(sets)
+    pairs = replace(raw, cosine=calibration.placed(raw.cosine, background_of(sets)))
     predicted = calibration.probability(pairs.cosine)
-    return _figures(pairs, judge(pairs, predicted, pairs.share), sets, predicted) | _cuts(pairs, calibration.cuts)
+    figures = _figures(pairs, judge(pairs, predicted, pairs.share), sets, predicted) | _cuts(pairs, calibration.cuts)
+    if calibration.background is not None:
+        unplaced = _by_set(sets, calibration.probability(raw.cosine))
+        for one, other in zip(figures["sets"], unplaced, strict=True):
+            one["unplaced"] = round(other["error"], 4)
+    return figures
 
 
 def verdict_of(calibration: Calibration) -> str:
@@ -117,7 +126,7 @@ def _cuts(pairs: Scored, cuts: Sequence[Cut]) -> dict[str, Any]:
 
 
 def _by_set(sets: Sequence[Set], predicted: Floats) -> list[dict[str, Any]]:
-    """Of each set the share of relevant pairs, and their mean probability: how far one curve fits all."""
+    """Of each set the share of relevant pairs, their mean probability, and the calibration error."""
     rows, start = [], 0
     for one in sets:
         mine = predicted[start : start + len(one.cosine)]
@@ -125,6 +134,7 @@ def _by_set(sets: Sequence[Set], predicted: Floats) -> list[dict[str, Any]]:
         rows.append({
             "name": one.name, "languages": list(one.languages), "questions": len(np.unique(one.question)),
             "pairs": len(mine), "predicted": float(mine.mean()), "observed": float(one.relevant.mean()),
+            "error": error_of(mine, one.relevant.astype(float)),
         })  # fmt: skip
     return rows
 

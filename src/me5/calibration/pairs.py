@@ -5,7 +5,7 @@ it. What nobody judged counts as irrelevant, as everywhere in retrieval.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -17,8 +17,10 @@ from me5.calibration.scored import Bools, Ints, Scored
 from me5.embedder import Embedder
 from me5.errors import InputError
 from me5.evaluation import readers
-from me5.evaluation.exact import groups, rerank, search
-from me5.evaluation.protocols.ranking import BLOCK_DOCUMENTS
+from me5.evaluation.encoders.base import Encoder, Prompt
+from me5.evaluation.encoders.checkpoint import CheckpointEncoder
+from me5.evaluation.exact import groups, rerank
+from me5.evaluation.protocols.ranking import BLOCK_DOCUMENTS, rank
 from me5.evaluation.task import PairClassification, Reranking, Retrieval, Similarity, Task
 from me5.files.place import FileError
 from me5.files.records import Record, Records, format_of, records
@@ -50,13 +52,18 @@ Source = Listed | Retrieval | Reranking
 
 @dataclass(frozen=True)
 class Set:
-    """The pairs of one file or folder: questions numbered from 0, cosines, relevant or not."""
+    """The pairs of one file or folder: questions numbered from 0, cosines, relevant or not.
+
+    `background` is, for each pair, the mean cosine of its question with all passages of the set; None where these are
+    pairs that somebody chose.
+    """
 
     name: str
     languages: tuple[str, ...]
     question: Ints
     cosine: Floats
     relevant: Bools
+    background: Floats | None = None
 
 
 def read(paths: Sequence[Path], *, symmetric: bool | None, graded: bool) -> list[Source]:
@@ -95,18 +102,25 @@ def score(
     symmetric: bool,
     least: float = 1.0,
     depth: int = DEPTH,
+    encoder: Encoder | None = None,
     advance: Advance | None = None,
 ) -> Set:
-    """The cosines of a source's pairs, relevant from the grade `least` on; a search shows `depth` documents."""
+    """The cosines of a source's pairs, relevant from the grade `least` on; a search shows `depth` documents.
+
+    `encoder` is what embeds, with the prompts of the embedder: None the embedder itself.
+    """
+    by = encoder or CheckpointEncoder(embedder)
+
+    def prompt(side: Side) -> Prompt:
+        used: Side = "both" if symmetric else side
+        sentence = task if used != "document" else None
+        return Prompt(used, sentence, embedder.prompts.prefix(used, sentence))
 
     def asked(texts: Sequence[str]) -> Float32:
-        side: Side = "both" if symmetric else "query"
-        return _joined(embedder, embedder.stream(texts, side, task=task, advance=advance))
+        return by.embed(texts, prompt("query"), advance)
 
     def answering(texts: Sequence[str]) -> Float32:
-        if symmetric:
-            return asked(texts)
-        return _joined(embedder, embedder.stream(texts, "document", advance=advance))
+        return by.embed(texts, prompt("document"), advance)
 
     if isinstance(source, Listed):
         left, right = (dict.fromkeys(texts) for texts in (source.queries, source.documents))
@@ -117,16 +131,21 @@ def score(
         ]
         cosines = paired_cosines(asked(list(left))[rows[0]], answering(list(right))[rows[1]])
         return Set(source.name, (), rows[0], cosines.astype(float), np.array(source.grades) >= least)
+    if isinstance(source, Retrieval):
+        ranked = rank(source, by, prompt("query"), prompt("document"), depth=depth, advance=advance)
+        return _of_rankings(source, ranked.rankings, ranked.background, least)
+    wanted = set(chain.from_iterable(source.candidates.values()))
+    chosen = ((name, text) for name, text in source.documents if name in wanted)
+    blocks = ((ids, answering(texts)) for ids, texts in groups(chosen, BLOCK_DOCUMENTS))
     queries = asked(list(source.queries.values()))
-    if isinstance(source, Reranking):
-        wanted = set(chain.from_iterable(source.candidates.values()))
-        chosen = ((name, text) for name, text in source.documents if name in wanted)
-        blocks = ((ids, answering(texts)) for ids, texts in groups(chosen, BLOCK_DOCUMENTS))
-        rankings = rerank(queries, [source.candidates[query] for query in source.queries], blocks)
-    else:
-        blocks = ((ids, answering(texts)) for ids, texts in groups(source.documents, BLOCK_DOCUMENTS))
-        rankings = search(queries, blocks, depth)
-    return _of_rankings(source, rankings, least)
+    rankings = rerank(queries, [source.candidates[query] for query in source.queries], blocks)
+    return _of_rankings(source, rankings, None, least)
+
+
+def background_of(sets: Sequence[Set]) -> Floats | None:
+    """The background of each pair of all sets; None where that of some is not known."""
+    found = [one.background for one in sets if one.background is not None]
+    return np.concatenate(found) if len(found) == len(sets) else None
 
 
 def together(sets: Sequence[Set]) -> Scored:
@@ -142,7 +161,9 @@ def together(sets: Sequence[Set]) -> Scored:
     )
 
 
-def _of_rankings(source: Retrieval | Reranking, rankings: Sequence[Mapping[str, float]], least: float) -> Set:
+def _of_rankings(
+    source: Retrieval | Reranking, rankings: Sequence[Mapping[str, float]], background: Floats | None, least: float
+) -> Set:
     question, cosine, relevant = [], [], []
     for number, (query, ranking) in enumerate(zip(source.queries, rankings, strict=True)):
         grades = source.relevant[query]
@@ -150,15 +171,11 @@ def _of_rankings(source: Retrieval | Reranking, rankings: Sequence[Mapping[str, 
             question.append(number)
             cosine.append(value)
             relevant.append(grades.get(document, 0) >= least)
-    name = str(source.subset)
+    asked = np.array(question, np.int64)
     return Set(
-        name, source.subset.languages, np.array(question, np.int64), np.array(cosine, float), np.array(relevant, bool)
-    )
-
-
-def _joined(embedder: Embedder, blocks: Iterator[Float32]) -> Float32:
-    found = list(blocks)
-    return np.concatenate(found) if found else np.empty((0, embedder.dim), np.float32)
+        str(source.subset), source.subset.languages, asked, np.array(cosine, float), np.array(relevant, bool),
+        None if background is None else background[asked],
+    )  # fmt: skip
 
 
 def _read(path: Path, *, graded: bool) -> list[Source]:

@@ -8,7 +8,7 @@ from me5.calibration.background import ANY, PERCENTILES, Background
 
 _SHOWN = (1.0, 50.0, 95.0, 99.0, 99.9, 100.0)
 CUT_HEADINGS = ("risk", "from cosine", "probability there", "precision", "recall", "questions with an answer")
-SET_HEADINGS = ("set", "questions", "pairs", "mean probability", "relevant")
+SET_HEADINGS = ("set", "questions", "pairs", "mean probability", "relevant", "error", "error of plain cosines")
 
 
 def as_markdown(figures: Mapping[str, Any], calibration: Calibration | None, verdict: str, title: str) -> str:
@@ -53,11 +53,15 @@ def background_markdown(background: Background, title: str) -> str:
 
 
 def set_rows(figures: Mapping[str, Any]) -> list[list[str]]:
-    """A row for each set: the mean probability of its pairs, and the share that is relevant."""
+    """A row for each set: the mean probability of its pairs, the share that is relevant, the calibration error."""
     return [
-        [one["name"], f"{one['questions']:,}", f"{one['pairs']:,}", f"{one['predicted']:.3f}", f"{one['observed']:.3f}"]
+        [
+            one["name"], f"{one['questions']:,}", f"{one['pairs']:,}",
+            *(f"{one[name]:.3f}" for name in ("predicted", "observed", "error")),
+            f"{one['unplaced']:.3f}" if "unplaced" in one else "",
+        ]
         for one in figures["sets"]
-    ]
+    ]  # fmt: skip
 
 
 def threshold_rows(figures: Mapping[str, Any]) -> list[list[str]]:
@@ -139,11 +143,12 @@ def _sets(figures: Mapping[str, Any]) -> list[str]:
     if len(figures["sets"]) < 2:
         return []
     return [
-        "By set: the mean probability, and the share that is relevant. Where they lie far apart, the set is unlike the "
-        "others and needs a calibration of its own.",
+        "By set: the mean probability, the share that is relevant, and the calibration error; where a calibration is "
+        "judged, also the error without the background. A set with a large error is unlike the others and needs a "
+        "calibration of its own.",
         "",
         "| " + " | ".join(SET_HEADINGS) + " |",
-        "|---|--:|--:|--:|--:|",
+        "|---|--:|--:|--:|--:|--:|--:|",
         *("| " + " | ".join(row) + " |" for row in set_rows(figures)),
     ]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from me5.cli import options, output
+from me5.cli.evaluation import shared
 from me5.cli.index import StorageOption, open_index
 from me5.errors import InputError
 
@@ -68,13 +69,14 @@ Risk = Annotated[
 
 @dataclass(frozen=True)
 class _PairOptions:
-    """Which pairs, and how they are read."""
+    """Which pairs, how they are read, and where their vectors are kept."""
 
     paths: tuple[Path, ...]
     task: str | None
     symmetric: bool | None
     least: float | None
     depth: int
+    cache: Path | None
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def calibrate(
     depth: Depth = 10,
     prior: Prior = None,
     risk: Risk = None,
+    cache: shared.Cache = None,
     storage_option: StorageOption = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -125,7 +128,7 @@ def calibrate(
     me5 calibrate my.lance
     """
     results = _Results(out, as_json, quiet)
-    chosen = _PairOptions(tuple(pairs or ()), task, symmetric, relevant_from, depth)
+    chosen = _PairOptions(tuple(pairs or ()), task, symmetric, relevant_from, depth, cache)
     index = _store(target, storage_option, model, quiet=results.silent)
     if not pairs:
         if index is None:
@@ -160,17 +163,20 @@ def _store(
 def _sets(embedder: "Embedder", chosen: _PairOptions, results: _Results) -> "tuple[list[Set], bool, bool]":
     """(the pairs with their cosines, whether both texts are alike, whether they are what searches find)."""
     from me5.calibration import pairs
+    from me5.evaluation.encoders.cached import CachedEncoder
+    from me5.evaluation.encoders.checkpoint import CheckpointEncoder
     from me5.evaluation.task import Retrieval
     from me5.progress import track
 
     options.show_warnings(quiet=results.silent)
     sources = pairs.read(chosen.paths, symmetric=chosen.symmetric, graded=chosen.least is not None)
     symmetric = pairs.is_symmetric(sources) if chosen.symmetric is None else chosen.symmetric
+    encoder = None if chosen.cache is None else CachedEncoder(CheckpointEncoder(embedder), chosen.cache)
     with track(sum(map(pairs.texts_of, sources)), show=not results.silent) as advance:
         sets = [
             pairs.score(
                 source, embedder, task=chosen.task, symmetric=symmetric, depth=chosen.depth, advance=advance,
-                least=1.0 if chosen.least is None else chosen.least,
+                encoder=encoder, least=1.0 if chosen.least is None else chosen.least,
             )
             for source in sources
         ]  # fmt: skip

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
+from me5.calibration.applied import Calibration
 from me5.errors import InputError
 from me5.evaluation import bm25, results
 from me5.evaluation.encoders.base import Encoder, Prompt
@@ -22,13 +23,15 @@ def judge(
     sentence: str | None = None,
     yardstick: bool = True,
     name: str | None = None,
+    calibration: Calibration | None = None,
     out: Path | None = None,
     advance: Advance | None = None,
 ) -> Iterator[Result]:
     """Results as they are made; `out` keeps each at once, so that a run cut short loses one set at most.
 
     `sentence` replaces what instruct models are told. `yardstick` adds BM25 on retrieval and reranking sets. `name` is
-    what the model is called in results, in place of its own. Raises `InputError` before anything is embedded where
+    what the model is called in results, in place of its own. `calibration` is judged where it is for the prompts of a
+    retrieval set. Raises `InputError` before anything is embedded where
     `out` cannot be written, or holds results that do not belong with these.
     """
     said = [prompts_of(task, encoder, sentence) for task in tasks]
@@ -38,7 +41,7 @@ def judge(
         for task, prompts in zip(tasks, said, strict=True):
             results.check(out, called, fingerprint, task.subset.task, prompts)
     for task, prompts in zip(tasks, said, strict=True):
-        made = partial(evaluate, task, encoder, prompts=prompts, advance=advance)
+        made = partial(evaluate, task, encoder, prompts=prompts, calibration=calibration, advance=advance)
         yield _measured(task, called, fingerprint, prompts, made, out)
         if yardstick and isinstance(task, Retrieval | Reranking):
             yield _measured(task, bm25.NAME, bm25.FINGERPRINT, [], partial(bm25.evaluate, task), out)

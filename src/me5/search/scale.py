@@ -14,6 +14,7 @@ from me5.search.hits import Hit
 from me5.search.schema import BACKGROUND_KEY, CALIBRATION_KEY
 from me5.search.snapshot import Snapshot
 from me5.search.store import Store
+from me5.vectors import Float32
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,23 @@ ANYTHING = Fit()
 
 @dataclass(frozen=True)
 class Scale:
-    """A calibration and a background, as far as there are any, for questions in a language."""
+    """A calibration and a background, as far as there are any, for a question in a language.
+
+    `middle` is the mean cosine of the question with the store's passages, where that is known.
+    """
 
     calibration: Calibration | None
     background: Background | None
     language: str
     fit: Fit
+    middle: float | None = None
 
     def of(self, hits: Sequence[Hit]) -> list[Hit]:
         """The hits that fit, with what their cosines mean."""
         cosines = np.array([np.nan if hit.cosine is None else hit.cosine for hit in hits])
         told: list[float | None] = [None] * len(hits)
         if self.calibration is not None:
-            told = self.calibration.probability(cosines).tolist()
+            told = self.calibration.probability(cosines, self.middle).tolist()
         return [
             replace(hit, probability=probability, percentile=self._percentile(hit))
             for hit, probability in zip(hits, told, strict=True) if self._fits(hit, probability)
@@ -72,7 +77,8 @@ class Scale:
         assert hit.cosine is not None
         least, risk = self.fit.min_probability, self.fit.max_risk
         enough = least is None or (probability is not None and probability >= least)
-        return enough and (risk is None or hit.cosine >= self.calibration.cut(risk))
+        placed = float(self.calibration.placed(hit.cosine, self.middle))
+        return enough and (risk is None or placed >= self.calibration.cut(risk))
 
 
 def keep(store: Store, found: Calibration | Background) -> None:
@@ -89,8 +95,10 @@ class Cosines:
     sides: Sides
     own: Callable[[], Calibration | None]
 
-    def scale(self, store: Snapshot, question: str, fit: Fit) -> Scale | None:
-        """What they mean in a store: by its own calibration, else by that of the model; None where nothing tells.
+    def scale(self, store: Snapshot, question: str, vector: Float32 | None, fit: Fit) -> Scale | None:
+        """What those of a question with this vector mean in a store; None where nothing tells.
+
+        Its own calibration tells, else that of the model.
 
         Raises `CalibrationError` where a fit is asked for and there is no calibration, one for other prompts only, or
         none that keeps the risk.
@@ -103,7 +111,10 @@ class Cosines:
             background = None
         if calibration is None and background is None:
             return None
-        return Scale(calibration, background, language.detect_question(question) if background else "", fit)
+        spoken = language.detect_question(question) if background else ""
+        placing = calibration is not None and calibration.background is not None
+        middle = None if vector is None or not placing or store.centre is None else float(vector @ store.centre)
+        return Scale(calibration, background, spoken, fit, middle)
 
     def _calibration(self, store: Snapshot, *, needed: bool) -> Calibration | None:
         """The first that is for these prompts. Raises `CalibrationError` where there is none and one is needed."""

@@ -89,7 +89,7 @@ def find(
     snapshot = store.snapshot()
     by = _with_words(snapshot, question.by)
     known = None if cosines is None or by == "words" else cosines
-    scale = None if known is None else known.scale(snapshot, question.text, question.fit)
+    scale = None if known is None else known.scale(snapshot, question.text, vector, question.fit)
     count, hits = question.k, list[Hit]()
     for _ in range(_ROUNDS):
         count *= _SPARE

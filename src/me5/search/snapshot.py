@@ -7,6 +7,8 @@ from functools import cached_property, lru_cache
 from math import ceil
 from typing import Any
 
+import numpy as np
+
 from me5.calibration.applied import Calibration
 from me5.calibration.background import Background
 from me5.errors import InputError
@@ -18,6 +20,9 @@ from me5.search.schema import BACKGROUND_KEY, CALIBRATION_KEY, TUNING_KEY, WORDS
 from me5.vectors import Float32
 from me5.words import terms
 
+# Of fewer passages the mean says more of the one that answers than of the others; more do not change it.
+LEAST_PASSAGES, MOST_PASSAGES = 100, 4000
+
 # A passage's place in a snapshot.
 RowId = int
 
@@ -25,10 +30,15 @@ RowId = int
 class Snapshot:
     """A version of the passages. Rows have `_rowid`, which other versions may give to another passage."""
 
-    def __init__(self, uri: str, passages: Any, gone: Callable[[], str | None]) -> None:
+    def __init__(
+        self, uri: str, passages: Any, gone: Callable[[], str | None], before: "Snapshot | None" = None
+    ) -> None:
+        """`before` is the last one of the same table, whose centre serves as long as the version is the same."""
         self.uri = uri
         self.gone = gone
         self._passages = passages
+        # One place for all of them: (version, centre).
+        self._centre: list[tuple[int, Float32 | None]] = [] if before is None else before._centre
 
     @cached_property
     @reading
@@ -50,6 +60,26 @@ class Snapshot:
         """Where random pairs of the store's own texts lie; None where nobody measured it."""
         kept = self._kept(BACKGROUND_KEY)
         return None if kept is None else _background(kept, self.uri)
+
+    @cached_property
+    @reading
+    def centre(self) -> Float32 | None:
+        """The mean of the vectors (dim,), of some thousand where there are more; None where there are too few.
+
+        A question's cosine with it is the mean of its cosines with the passages.
+        """
+        version = self._passages.version
+        if self._centre and (kept := self._centre[0])[0] == version:
+            return kept[1]
+        rows = self._passages.count_rows()
+        found: Float32 | None = None
+        if rows >= LEAST_PASSAGES:
+            drawn = np.random.default_rng(0).choice(rows, min(rows, MOST_PASSAGES), replace=False)
+            table = self._passages.take_offsets(sorted(drawn.tolist())).select(["vector"]).to_arrow()
+            vectors = np.stack(table["vector"].to_numpy(zero_copy_only=False))
+            found = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self._centre[:] = [(version, found)]
+        return found
 
     def _kept(self, key: bytes) -> str | None:
         """What stands in the metadata of the vectors, nothing counting as not there."""

@@ -41,6 +41,7 @@ def run(
     me5 eval run data/tatoeba/deu-eng.tsv data/sts --model intfloat/multilingual-e5-small --cache vectors
     me5 eval run data/scifact --model http://localhost:8080/v1#multilingual-e5-small
     """
+    from me5.evaluation.encoders import calibration_of
     from me5.evaluation.protocols import texts_of
     from me5.evaluation.results import as_json as content
     from me5.evaluation.run import judge
@@ -49,7 +50,12 @@ def run(
     tasks = shared.read_tasks(paths, quiet=quiet or as_json)
     encoder = shared.open_model(model, cache=cache, quiet=quiet or as_json)
     with track(sum(map(texts_of, tasks)), show=not quiet and not as_json) as advance:
-        results = list(judge(tasks, encoder, sentence=task, yardstick=bm25, name=name, out=out, advance=advance))
+        results = list(
+            judge(
+                tasks, encoder, sentence=task, yardstick=bm25, name=name, calibration=calibration_of(encoder), out=out,
+                advance=advance,
+            )
+        )  # fmt: skip
     if as_json:
         output.print_json([content(result) for result in results])
     else:

@@ -1,11 +1,13 @@
 """Models under test: one contract (`base`), one file per kind, one door (`open_encoder`)."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from me5.calibration.applied import Calibration
 from me5.embedder import Embedder
-from me5.errors import InputError
+from me5.errors import CalibrationError, InputError, Me5Warning, caller
 from me5.evaluation.encoders.base import Encoder
 from me5.evaluation.encoders.cached import CachedEncoder
 from me5.evaluation.encoders.checkpoint import CheckpointEncoder
@@ -50,3 +52,18 @@ def open_encoder(
         )
         encoder = CheckpointEncoder(embedder)
     return CachedEncoder(encoder, cache) if cache is not None else encoder
+
+
+def calibration_of(encoder: Encoder) -> Calibration | None:
+    """What the cosines of a me5 checkpoint mean; None where nothing is there, or me5 does not run the model.
+
+    One for other vectors is as good as none, and is warned of.
+    """
+    own = encoder.encoder if isinstance(encoder, CachedEncoder) else encoder
+    if not isinstance(own, CheckpointEncoder):
+        return None
+    try:
+        return own.embedder.calibration
+    except CalibrationError as error:
+        warnings.warn(f"the calibration is not judged: {error}", Me5Warning, stacklevel=caller())
+        return None

@@ -30,7 +30,7 @@ class CachedEncoder:
 
     def __init__(self, encoder: Encoder, folder: Path) -> None:
         self.name = encoder.name
-        self._encoder = encoder
+        self.encoder = encoder
         short = re.sub(r"[^A-Za-z0-9.-]+", "_", encoder.name).strip("_")
         self.path = folder / f"{short}-{encoder.fingerprint[:12]}.sqlite"
         with _explained(self.path):
@@ -43,11 +43,11 @@ class CachedEncoder:
     @property
     def fingerprint(self) -> str:
         """See `Encoder.fingerprint`."""
-        return self._encoder.fingerprint
+        return self.encoder.fingerprint
 
     def prompt(self, side: Side, task: str) -> Prompt:
         """See `Encoder.prompt`."""
-        return self._encoder.prompt(side, task)
+        return self.encoder.prompt(side, task)
 
     def close(self) -> None:
         """Close the file."""
@@ -76,7 +76,7 @@ class CachedEncoder:
         if advance is not None:
             advance(len(texts) - len(new), 0)
         if new:
-            made = self._encoder.embed(list(new.values()), prompt, advance)
+            made = self.encoder.embed(list(new.values()), prompt, advance)
             rows = [(key, vector.tobytes()) for key, vector in zip(new, made.astype("<f4"), strict=True)]
             with _explained(self.path):
                 self._keep(rows)

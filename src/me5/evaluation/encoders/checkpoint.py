@@ -18,12 +18,12 @@ class CheckpointEncoder:
 
     def __init__(self, embedder: Embedder) -> None:
         self.name = f"{embedder.checkpoint.name} ({embedder.precision})"
-        self._embedder = embedder
+        self.embedder = embedder
 
     @cached_property
     def fingerprint(self) -> str:
         """See `Encoder.fingerprint`. The version and the engine count too: two may differ in the last bits."""
-        embedder = self._embedder
+        embedder = self.embedder
         vectors = fingerprint.of_vectors(
             embedder.checkpoint,
             precision=embedder.precision,
@@ -35,10 +35,10 @@ class CheckpointEncoder:
 
     def prompt(self, side: Side, task: str) -> Prompt:
         """See `Encoder.prompt`."""
-        return prompt_of(self._embedder.prompts, side, task)
+        return prompt_of(self.embedder.prompts, side, task)
 
     def embed(self, texts: Sequence[str], prompt: Prompt, advance: Advance | None = None) -> Float32:
         """See `Encoder.embed`. The model reads `prompt.text` to the letter, whatever its own prompts are."""
         literal = Prompts("prefix", query=prompt.text, document=prompt.text, both=prompt.text)
-        embedder = self._embedder.with_prompts(literal)
+        embedder = self.embedder.with_prompts(literal)
         return join(list(embedder.stream(texts, prompt.side, advance=advance)), embedder.dim)

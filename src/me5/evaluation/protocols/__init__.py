@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from me5.calibration.applied import Calibration
 from me5.evaluation.encoders.base import Encoder, Prompt
 from me5.evaluation.protocols import bitext, labels, pairs, ranking
 from me5.evaluation.sentences import TYPE_SENTENCES
@@ -59,12 +60,13 @@ def prompts_of(task: Task, encoder: Encoder, sentence: str | None = None) -> lis
 
 
 def evaluate(
-    task: Task, encoder: Encoder, *, prompts: list[Prompt] | None = None, advance: Advance | None = None
-) -> Outcome:
-    """Judge an encoder on a task; `prompts` replace those of `prompts_of`."""
+    task: Task, encoder: Encoder, *, prompts: list[Prompt] | None = None, calibration: Calibration | None = None,
+    advance: Advance | None = None,
+) -> Outcome:  # fmt: skip
+    """Judge an encoder on a task, on retrieval its calibration too; `prompts` replace those of `prompts_of`."""
     said = prompts or prompts_of(task, encoder)
     if isinstance(task, Retrieval):
-        return ranking.retrieval(task, encoder, *said, advance=advance)
+        return ranking.retrieval(task, encoder, *said, calibration=calibration, advance=advance)
     if isinstance(task, Reranking):
         return ranking.reranking(task, encoder, *said, advance=advance)
     if isinstance(task, Classification):

@@ -1,10 +1,15 @@
 """Retrieval and reranking: rankings by cosine, judged by trec_eval's figures."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from me5.calibration.applied import Calibration
+from me5.calibration.bound import Sides
+from me5.calibration.curve import Floats
+from me5.evaluation import abstention, reliability
 from me5.evaluation.encoders.base import Encoder, Prompt
 from me5.evaluation.exact import Block, Ranking, groups, rerank, search
 from me5.evaluation.metrics import DEPTHS, by_query
@@ -18,20 +23,44 @@ BLOCK_DOCUMENTS = 16_384
 MAIN = {Retrieval: "ndcg_at_10", Reranking: "map_at_1000"}
 
 
+@dataclass(frozen=True)
+class Ranked:
+    """A ranking per query, and the mean cosine of each query with all documents (queries,)."""
+
+    rankings: list[Ranking]
+    background: Floats
+
+
 def retrieval(
-    task: Retrieval, encoder: Encoder, asking: Prompt, answering: Prompt, *, advance: Advance | None = None
-) -> Outcome:
-    """Rank all documents for every query."""
-    return outcome(task, rank(task, encoder, asking, answering, advance=advance))
+    task: Retrieval, encoder: Encoder, asking: Prompt, answering: Prompt, *,
+    calibration: Calibration | None = None, advance: Advance | None = None,
+) -> Outcome:  # fmt: skip
+    """Rank all documents for every query; a calibration of these prompts is judged too."""
+    ranked = rank(task, encoder, asking, answering, advance=advance)
+    judged = outcome(task, ranked.rankings)
+    if calibration is None or calibration.sides != Sides(asking.text, answering.text):
+        return judged
+    run = dict(zip(task.queries, ranked.rankings, strict=True))
+    told = reliability.figures(task.relevant, run, ranked.background, judged.samples, judged.main, calibration)
+    return replace(judged, scores={**judged.scores, **told})
 
 
 def rank(
-    task: Retrieval, encoder: Encoder, asking: Prompt, answering: Prompt, *, advance: Advance | None = None
-) -> list[Ranking]:
-    """One ranking per query, of as many documents as the deepest figure looks at."""
+    task: Retrieval, encoder: Encoder, asking: Prompt, answering: Prompt, *,
+    depth: int = max(DEPTHS), advance: Advance | None = None,
+) -> Ranked:  # fmt: skip
+    """Rank so many documents, by default as many as the deepest figure looks at."""
     queries = encoder.embed(list(task.queries.values()), asking, advance)
-    blocks = _embedded(groups(task.documents, BLOCK_DOCUMENTS), encoder, answering, advance)
-    return search(queries, blocks, max(DEPTHS))
+    total, number = np.zeros(queries.shape[1]), 0
+
+    def counted() -> Iterator[Block]:
+        nonlocal total, number
+        for ids, vectors in _embedded(groups(task.documents, BLOCK_DOCUMENTS), encoder, answering, advance):
+            total, number = total + vectors.sum(axis=0, dtype=np.float64), number + len(vectors)
+            yield ids, vectors
+
+    rankings = search(queries, counted(), depth)
+    return Ranked(rankings, queries @ (total / max(number, 1)))
 
 
 def reranking(
@@ -59,6 +88,7 @@ def outcome(task: Retrieval | Reranking, rankings: Sequence[Ranking]) -> Outcome
     values = by_query(task.relevant, run)
     scores = {name: float(np.mean(list(of_query.values()))) for name, of_query in values.items()}
     scores["accuracy"] = scores["recall_at_1"]  # mteb's name for it in tasks of choice
+    scores |= abstention.gains(values, abstention.confidences([run[query] for query in task.relevant]))
     main = MAIN[type(task)]
     return Outcome(scores, main, values[main], shown=_shown(task, run, values[main]))
 

@@ -8,7 +8,7 @@ from me5._version import __version__
 from me5.evaluation.bm25 import NAME as BM25
 from me5.evaluation.means import Mean, by_subset, by_task, means
 from me5.evaluation.published import Published, published
-from me5.evaluation.report import failures, plots
+from me5.evaluation.report import abstaining, failures, plots
 from me5.evaluation.report.markup import Node, element, html, text
 from me5.evaluation.report.svg import Mark, axis, track
 from me5.evaluation.results import Result, by_model
@@ -149,9 +149,21 @@ def _task(name: str, results: Sequence[Result], models: Models) -> Node:
         element("p", f"{results[0].type}; {figure}; {_count(len(sets), 'set')}."),
         models.legend(drawn),
         models.table(lines, "set"),
+        _abstention(results),
         plots.of_task(results, models.colours),
         failures.of_task(results),
     )
+
+
+def _abstention(results: Sequence[Result]) -> Node | None:
+    heads, rows = abstaining.rows(results)
+    if not rows:
+        return None
+    head = element("thead", element("tr", *(element("th", name) for name in heads)))
+    body = element("tbody", *(element("tr", *(element("td", cell) for cell in row)) for row in rows))
+    title = element("summary", "Abstention and calibration")
+    table = element("div", element("table", head, body), class_="scroll")
+    return element("details", title, element("p", abstaining.about(results)), table)
 
 
 def _line(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from me5.evaluation.means import by_subset, by_task, means
+from me5.evaluation.report import abstaining
 from me5.evaluation.results import Result, by_model
 
 
@@ -25,6 +26,9 @@ def as_markdown(results: Sequence[Result], title: str) -> str:
             scores = {model: result.outcome.score for model, result in results_of.items()}
             intervals = {model: result.interval for model, result in results_of.items()}
             lines.append(_row([subset, *_cells(models, scores, intervals)]))
+        heads, cells = abstaining.rows(of_task)
+        if cells:
+            lines += ["", abstaining.about(of_task), "", *_head(heads, right=2), *map(_row, cells)]
     lines += ["", "## Prompts", ""]
     said = {(r.model, p.side, p.text): None for r in results for p in r.prompts}
     lines += [f"- {_escaped(model)}, {side}: `{prompt!r}`" for model, side, prompt in said]
