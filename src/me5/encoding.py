@@ -4,9 +4,8 @@
 XLM-RoBERTa's, so where `unigram` gives the same ids it is opened only when something else is asked for.
 """
 
-import copy
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import tokenizers
@@ -18,8 +17,25 @@ from me5.gguf import tokenizer as gguf
 from me5.unigram import Unigram, published, serves
 
 
+def open_encoder(path: Path, *, lower_case: bool = False) -> "Encoder":
+    """The tokenizer in a file, the same object as long as the file is the same.
+
+    Raises `CheckpointError` where it holds none.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read as a tokenizer: {error}") from error
+    return _opened(path, state.st_size, state.st_mtime_ns, lower_case)
+
+
+@lru_cache(maxsize=1)  # 100 MB for a large vocabulary
+def _opened(path: Path, size: int, changed: int, lower_case: bool) -> "Encoder":  # noqa: ARG001  the key
+    return Encoder(path, lower_case=lower_case)
+
+
 class Encoder:
-    """A tokenizer without limits or padding. Raises `CheckpointError` where the file holds none.
+    """A tokenizer without limits or padding, to be shared.
 
     `frame` are the special tokens before and behind every text, `vocabulary` is the number of ids.
     """
@@ -44,7 +60,7 @@ class Encoder:
     @cached_property
     def library(self) -> tokenizers.Tokenizer:
         """The same as `tokenizers` has it, for all but ids."""
-        opened = copy.deepcopy(_open(self._path)) if self._lower_case else _open(self._path)
+        opened = _open(self._path)
         # Published files carry limits and padding of their own (all-MiniLM-L6-v2: 128 tokens, padded to 128).
         opened.no_truncation()
         opened.no_padding()
@@ -96,7 +112,7 @@ def _terms(path: Path) -> gguf.Terms | None:
 
 def _open(path: Path) -> tokenizers.Tokenizer:
     if is_gguf(path):
-        return gguf.load(path)
+        return gguf.build(gguf.read(header.read(path)))
     try:
         return tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception

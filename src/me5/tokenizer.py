@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from me5.encoding import Encoder
+from me5.encoding import open_encoder
 from me5.errors import InputError
 from me5.prepared import Prepared, Report
 from me5.texts import check_text
@@ -74,7 +74,7 @@ class Tokenizer:
 
     def __init__(self, path: Path, max_tokens: int, *, lower_case: bool = False) -> None:
         self.max_tokens, self.lower_case = max_tokens, lower_case
-        self._encoder = Encoder(path, lower_case=lower_case)
+        self._encoder = open_encoder(path, lower_case=lower_case)
         self._before, self._after = self._encoder.frame
         self._seams = self._encoder.by_words and all(
             [*self._encoded([text])] == [[*chain(*self._encoded(_AT_SEAM.split(text)))]] for text in _SEAMED

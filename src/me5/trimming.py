@@ -18,6 +18,7 @@ from me5.checkpoint import Checkpoint, is_gguf
 from me5.embedder import Embedder
 from me5.errors import CheckpointError, InputError
 from me5.files.atomic import scratch
+from me5.gguf import header
 from me5.gguf import tokenizer as gguf
 from me5.prepared import Report
 from me5.progress import Advance
@@ -121,7 +122,7 @@ def compare(before: Embedder, after: Embedder, texts: Sequence[str]) -> tuple[Fl
 def _content(checkpoint: Checkpoint) -> dict[str, Any]:
     """tokenizer.json, or what would stand there."""
     if is_gguf(checkpoint.tokenizer):
-        text = gguf.load(checkpoint.tokenizer).to_str()
+        text = gguf.build(gguf.read(header.read(checkpoint.tokenizer))).to_str()
     else:
         text = checkpoint.tokenizer.read_text(encoding="utf-8")
     content: dict[str, Any] = json.loads(text)

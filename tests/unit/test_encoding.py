@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,9 @@ from checkpoints import SENTENCES, passages
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from me5 import unigram
+from me5 import CheckpointError, unigram
 from me5.checkpoint import BUNDLED_FILE
-from me5.encoding import Encoder
+from me5.encoding import Encoder, open_encoder
 from me5.gguf import header
 from me5.gguf import tokenizer as gguf
 from me5.tokenizer import TRUNCATIONS, Tokenizer
@@ -88,6 +89,19 @@ def test_ordinary_use_opens_one_library_only(bundled: Path) -> None:
         assert "library" not in vars(tokenizer._encoder)
         assert tokenizer.vocabulary == tokenizer._encoder.library.get_vocab_size()
         assert tokenizer.frame == ([0], [2])
+
+
+def test_a_file_is_opened_once_as_long_as_it_is_the_same(tmp_path: Path, xlmr: Path) -> None:
+    path = Path(shutil.copyfile(xlmr / "tokenizer.json", tmp_path / "tokenizer.json"))
+    first = open_encoder(path)
+    assert open_encoder(path) is first
+    lower = open_encoder(path, lower_case=True)
+    assert [*lower.ids(["WIE"])] == [*first.ids(["wie"])] != [*first.ids(["WIE"])]
+    path.write_text(path.read_text(encoding="utf-8").replace('"▁how"', '"▁h0w"') + "\n", encoding="utf-8")
+    assert open_encoder(path) is not first
+    path.write_text("{}", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"tokenizer.json cannot be read as a tokenizer"):
+        open_encoder(path)
 
 
 def test_prompts_are_counted_alike(encoder: Encoder) -> None:

@@ -9,7 +9,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ import numpy.typing as npt
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from me5.errors import CheckpointError
-from me5.gguf import header
 from me5.gguf.header import File
 from me5.probes import SENTENCES
 
@@ -70,18 +69,6 @@ class Terms:
     def added(self) -> list[int]:
         """The ids of all tokens that are found in a text before it is normalized."""
         return sorted({*self.special, *np.flatnonzero(self.kinds == USER).tolist()})
-
-
-def load(path: Path) -> Tokenizer:
-    """The tokenizer in a GGUF file, the same object as long as the file is the same: change a copy of it only."""
-    state = path.stat()
-    return _load(path, state.st_size, state.st_mtime_ns)
-
-
-# Unigram is built anew from its pieces: half a second for 250,000, as long as the rest of a small model takes.
-@lru_cache(maxsize=1)
-def _load(path: Path, size: int, changed: int) -> Tokenizer:  # noqa: ARG001  the file's state is the key
-    return build(read(header.read(path)))
 
 
 def read(file: File) -> Terms:
