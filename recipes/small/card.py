@@ -83,6 +83,17 @@ def stage(log: Path) -> str:
     return f"{len(steps):,} steps, {tokens / 1e6:.1f} M tokens, {seconds / 60:.0f} minutes"
 
 
+def calibration(judged: Path) -> str:
+    """Return a table row for each set that the calibration was judged on."""
+    sets = json.loads(judged.read_text("utf-8"))["sets"]
+    rows = [
+        f"| {one['name'].rpartition('/')[2]} | {one['questions']:,} | {one['predicted']:.3f} | {one['observed']:.3f} | "
+        f"{one['error']:.3f} | {one['unplaced']:.3f} |"
+        for one in sets
+    ]
+    return "\n".join(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
@@ -119,7 +130,7 @@ def main() -> None:
         "SETTLE": stage(run / "runs" / "settle" / "log.jsonl"),
         "RETRIEVAL": beside(list(retrieval), retrieval, start.get("Retrieval", {}), yardstick, hybrid),
         "STS": beside(list(ours["STS"]), ours["STS"], start.get("STS", {})), "TATOEBA": cells(tatoeba),
-        "SOURCES": table, "ROWS": f"{total:,}",
+        "CALIBRATION": calibration(run / "calibration" / "judged.json"), "SOURCES": table, "ROWS": f"{total:,}",
     }  # fmt: skip
     card = TEMPLATE.read_text(encoding="utf-8")
     for name, value in values.items():

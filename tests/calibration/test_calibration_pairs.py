@@ -170,6 +170,14 @@ def test_another_models_calibration_is_refused_by_name(embedder, calibration, be
         narrow.calibration = calibration
 
 
+def test_what_lies_beside_the_bundled_model_is_its_own():
+    """Whoever replaces its weights makes its calibration anew, or removes it."""
+    bundled = Embedder.load(precision="f32", threads=1)
+    found = bundled.calibration  # raises for one of other weights
+    assert path_of(bundled.checkpoint).exists() == (found is not None)
+    assert found is None or (found.background is not None and len(bundled.probability([0.8, 0.9])) == 2)
+
+
 def test_a_calibration_that_is_set_stays_in_copies_and_pickles(embedder, calibration, tmp_path):
     calibration.write(tmp_path / "elsewhere.json")
     own = Embedder.load(embedder.checkpoint.path, precision="f32", threads=1)
