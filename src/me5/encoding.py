@@ -14,6 +14,7 @@ from me5.checkpoint import is_gguf
 from me5.errors import CheckpointError
 from me5.gguf import header
 from me5.gguf import tokenizer as gguf
+from me5.panics import panics_named
 from me5.unigram import Unigram, published, serves
 
 
@@ -41,14 +42,15 @@ class Encoder:
     """
 
     def __init__(self, path: Path, *, lower_case: bool = False) -> None:
-        self._path, self._lower_case = path, lower_case
+        self.path, self._lower_case = path, lower_case
         terms = None if lower_case else _terms(path)
         self._unigram = None if terms is None or not serves(terms) else Unigram(terms)
         if terms is not None and self._unigram is not None:
             self.frame, self.vocabulary = ([terms.id("bos")], [terms.id("eos")]), len(terms.pieces)
             added = [(terms.pieces[at], False) for at in terms.added]
         else:
-            self.frame = _frame(self.library)
+            with panics_named(path):
+                self.frame = _frame(self.library)
             self.vocabulary = int(self.library.get_vocab_size(with_added_tokens=True))
             added = [
                 (token.content, token.rstrip or (token.lstrip and token.content[:1].isalnum()))
@@ -60,7 +62,7 @@ class Encoder:
     @cached_property
     def library(self) -> tokenizers.Tokenizer:
         """The same as `tokenizers` has it, for all but ids."""
-        opened = _open(self._path)
+        opened = _open(self.path)
         # Published files carry limits and padding of their own (all-MiniLM-L6-v2: 128 tokens, padded to 128).
         opened.no_truncation()
         opened.no_padding()
@@ -83,11 +85,14 @@ class Encoder:
             return 0
         if self._unigram is not None and prompt[-1:] == " ":
             return len(next(self.ids([prompt])))
-        (head,) = self.library.encode_batch([prompt + text[:200]], add_special_tokens=False)
+        with panics_named(self.path):
+            (head,) = self.library.encode_batch([prompt + text[:200]], add_special_tokens=False)
         return sum(1 for _, end in head.offsets if end <= len(prompt))
 
     def _by_library(self, texts: Sequence[str]) -> Iterator[list[int]]:
-        for encoding in self.library.encode_batch_fast(list(texts), add_special_tokens=False):
+        with panics_named(self.path):
+            encodings = self.library.encode_batch_fast(list(texts), add_special_tokens=False)
+        for encoding in encodings:
             yield encoding.ids
 
     def _splits(self) -> bool:
@@ -114,6 +119,9 @@ def _open(path: Path) -> tokenizers.Tokenizer:
     if is_gguf(path):
         return gguf.build(gguf.read(header.read(path)))
     try:
-        return tokenizers.Tokenizer.from_file(str(path))
+        with panics_named(path):
+            return tokenizers.Tokenizer.from_file(str(path))
+    except CheckpointError:
+        raise
     except Exception as error:  # the library raises bare Exception
         raise CheckpointError(f"{path} cannot be read as a tokenizer: {error}") from error

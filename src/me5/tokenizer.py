@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from me5.encoding import open_encoder
 from me5.errors import InputError
+from me5.panics import panics_named
 from me5.prepared import Prepared, Report
 from me5.texts import check_text
 
@@ -96,8 +97,8 @@ class Tokenizer:
 
     def decode_all(self, lists: Sequence[Sequence[int]], *, skip_special: bool = True) -> list[str]:
         """The texts of several lists of ids."""
-        texts: list[str] = self._encoder.library.decode_batch([*map(list, lists)], skip_special_tokens=skip_special)
-        return texts
+        with panics_named(self._encoder.path):
+            return list(self._encoder.library.decode_batch([*map(list, lists)], skip_special_tokens=skip_special))
 
     @property
     def frame(self) -> tuple[list[int], list[int]]:
@@ -119,7 +120,8 @@ class Tokenizer:
         """Every token of a text behind its prompt, and which of them `prepare` would cut. Errors name item `index`."""
         lost = self.prepare([text], prefix, truncation, first=index).report.lost[0]
         # As a batch, for `encode` would keep every other thread of the process waiting.
-        (encoding,) = self._encoder.library.encode_batch([prefix + text])
+        with panics_named(self._encoder.path):
+            (encoding,) = self._encoder.library.encode_batch([prefix + text])
         before, end = len(self._before), len(encoding.ids) - len(self._after)
         in_prompt = self._encoder.tokens_of(prefix, text)
         first_lost = before + in_prompt if truncation == "start" else end - lost

@@ -153,6 +153,29 @@ def test_what_does_not_fit_is_refused_by_name(
     refused(xlmr_folder, tmp_path / "tiny.gguf", message, **options)
 
 
+# A trie whose first node leads to a second that is not there, and the text it would lead to.
+LED_ASTRAY = struct.pack("<III", 8, 0x7FFFFEFF, 0) + b"abc\0"
+
+
+def test_a_map_of_characters_that_leads_astray(xlmr_folder: Path, tmp_path: Path) -> None:
+    """The tokenizers library panics at it."""
+    refused(
+        xlmr_folder, tmp_path / "tiny.gguf", r"tiny\.gguf: its tokenizer is damaged, or made to harm",
+        settings={"tokenizer.ggml.precompiled_charsmap": LED_ASTRAY},
+    )  # fmt: skip
+    whole = converted.characters()
+    units = np.frombuffer(whole, "<u4", (len(whole) - 4) // 4, 4)[: int.from_bytes(whole[:4], "little") // 4].copy()
+    offset = (units[0] >> 10) << ((units[0] & 512) >> 6)
+    units[offset ^ "α".encode()[0]] |= 0x7FFFFC00  # where all that begins with this byte goes on
+    damaged = whole[:4] + units.tobytes() + whole[4 + units.nbytes :]
+    settings = {"tokenizer.ggml.precompiled_charsmap": damaged}
+    checkpoint = read(converted.convert(xlmr_folder, tmp_path / "tiny.gguf", settings=settings))
+    tokenizer = Tokenizer(checkpoint.tokenizer, 64)
+    assert len(tokenizer.prepare(["a"], "", "end").sequences) == 1
+    with pytest.raises(CheckpointError, match=r"tiny\.gguf: its tokenizer is damaged"):
+        tokenizer.prepare(["α"], "", "end")
+
+
 def test_a_file_that_is_not_there() -> None:
     with pytest.raises(CheckpointError, match=r"not a folder or \.gguf file"):
         resolve("nowhere.gguf")

@@ -19,6 +19,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 from me5.errors import CheckpointError
 from me5.gguf.header import File
+from me5.panics import panics_named
 from me5.probes import SENTENCES
 
 # llama.cpp's kinds of tokens.
@@ -132,7 +133,8 @@ def from_json(path: Path) -> Terms:
 def build(terms: Terms) -> Tokenizer:
     """The tokenizer of these terms."""
     try:
-        return _unigram(terms) if terms.model == "t5" else _wordpiece(terms)
+        with panics_named(terms.source):
+            return _unigram(terms) if terms.model == "t5" else _wordpiece(terms)
     except CheckpointError:
         raise
     except Exception as error:  # the library raises bare Exception
