@@ -104,13 +104,16 @@ def test_what_stands_around_a_passage(index):
 
 
 def test_refusals_are_for_the_model_to_read(index):
-    _, _, (empty, filtered, many) = asked(
+    _, _, (empty, filtered, many, long, wide) = asked(
         index,
         ("search", {"question": " "}),
         ("search", {"question": "bread", "filter": "nothing = 3"}),
         ("search", {"question": "bread", "k": 1000}),
+        ("search", {"question": "a" * 10_001}),
+        ("search", {"question": "bread", "languages": ["de"] * 1001}),
     )
-    for result, message in ((empty, "the question is empty"), (filtered, "expected a column"), (many, "50")):
+    told = ((empty, "the question is empty"), (filtered, "expected a column"), (many, "50"))
+    for result, message in (*told, (long, "at most 10000 characters"), (wide, "at most 1000 items")):
         assert result.is_error
         assert message in result.content[0].text
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 from me5._version import __version__
 from me5.errors import Me5Error, MissingExtraError
 from me5.search.conditions import all_of, any_of, contains
-from me5.search.filters import parse
+from me5.search.filters import LONGEST, MOST_VALUES, parse
 from me5.search.hits import Hit
 from me5.search.index import Index
 
@@ -95,13 +95,19 @@ def server(index: Index) -> MCPServer[Any]:
     def search(
         question: Annotated[
             str,
-            Field(description="A whole question or statement in any language, not only keywords: meaning counts."),
+            Field(
+                max_length=LONGEST,
+                description="A whole question or statement in any language, not only keywords: meaning counts.",
+            ),
         ],
         k: Annotated[int, Field(ge=1, le=MOST_HITS, description="How many passages.")] = 5,
         languages: Annotated[
-            list[str] | None, Field(description="Only passages in these languages, such as ['de', 'ja'].")
+            list[str] | None,
+            Field(max_length=MOST_VALUES, description="Only passages in these languages, such as ['de', 'ja']."),
         ] = None,
-        source: Annotated[str | None, Field(description="Only passages whose source contains this text.")] = None,
+        source: Annotated[
+            str | None, Field(max_length=LONGEST, description="Only passages whose source contains this text.")
+        ] = None,
         filter: Filter = None,  # noqa: A002
         by: Annotated[
             Literal["both", "vectors", "words"],
@@ -129,7 +135,7 @@ def server(index: Index) -> MCPServer[Any]:
     @made.tool(annotations=_READING)
     @_told
     def read(
-        id: Annotated[str, Field(description="The `id` of a passage that was found.")],  # noqa: A002
+        id: Annotated[str, Field(max_length=LONGEST, description="The `id` of a passage that was found.")],  # noqa: A002
         before: Annotated[int, Field(ge=0, le=MOST_AROUND, description="How many passages before it.")] = 2,
         after: Annotated[int, Field(ge=0, le=MOST_AROUND, description="How many passages after it.")] = 2,
     ) -> Passages:
@@ -139,7 +145,9 @@ def server(index: Index) -> MCPServer[Any]:
     @made.tool(annotations=_READING)
     @_told
     def sources(
-        contains: Annotated[str, Field(description="Only sources whose name contains this text.")] = "",
+        contains: Annotated[
+            str, Field(max_length=LONGEST, description="Only sources whose name contains this text.")
+        ] = "",
         most: Annotated[int, Field(ge=0, le=MOST_SOURCES, description="How many sources are listed.")] = 50,
     ) -> Sources:
         """List what there is to search: the sources with their numbers of passages, the languages, the kinds."""
