@@ -34,6 +34,7 @@ FIELDS = (
 LETTERS = (
     b" a", b"a", b" ", b"a b\\n", "南".encode(), "。".encode(), "\u200b".encode(), "\U0001f469\u200d".encode(), b'\\"',
     b"\\\\", b"\\u0041", "e\u0301".encode(), b", ", b"x1 ", "\ufdfa".encode(), b"{[,",
+    b"<s>",
 )  # fmt: skip
 ITEMS = (b"1", b"null", b"true", b'""', b'"a"', b"[]", b"{}", b"1e400", b"[1]", b'{"a":1}', b"-1", b'"float"', b"49998")
 SINGLES = (b"9" * 5000, b"1e400", b"-0.0", b"null", b"{}", b"[]", b'"\\u0000"', b"1" + b"0" * 400, b"false")
@@ -151,6 +152,7 @@ def accepted(size: int = MIB) -> Iterator[tuple[str, str, bytes]]:
                 yield "a long text", path, body({**needed(path, name, besides), name: many(string(letters, size), 1)})
     start = {"input": string(b" a", size), "truncation": b'"start"'}
     yield "a long text from its end", "/v1/embeddings", body(start)
+    yield "special tokens as text", "/v1/embeddings", body({"input": string(b"<s>", 250_000)})
     yield "many texts", "/v1/embeddings", body({"input": many(b'"a"', 4 * 500)})
     task = {"task": string(b"word ", 1000), "side": b'"query"'}
     yield "the longest task", "/v1/embeddings", body({**task, "input": many(b'"a"', 4 * 20)})

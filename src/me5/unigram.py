@@ -134,7 +134,10 @@ class Unigram:
                     more: list[int] | None = [self._ids[part]]
                 else:
                     more = self._checked(part, next(found))
-                ids = None if ids is None or more is None else ids + more
+                if ids is None or more is None:
+                    ids = None
+                else:
+                    ids += more  # in place: a text may be nothing but special tokens
             yield ids
 
     def _checked(self, part: str, ids: list[int]) -> list[int] | None:

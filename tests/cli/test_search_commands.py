@@ -166,6 +166,7 @@ def test_mistakes_are_one_sentence_and_exit_2(run, arguments, message):
     assert (code, output) == (2, "")
     assert message in errors
     assert "Traceback" not in errors
+    assert not Path("my.lance").exists()
 
 
 def test_help_and_a_folder_that_is_called_like_a_command(run, tmp_path):

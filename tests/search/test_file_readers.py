@@ -30,7 +30,14 @@ def test_plain_text(tmp_path, raw):
     assert read(tmp_path / "t.txt")[0].text == "é\n二"
 
 
-@pytest.mark.parametrize(("raw", "reason"), [(b"caf\xe9", r"byte 4 \(0xe9\) is not valid UTF-8"), (b"a\0b", "NUL")])
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"caf\xe9", r"byte 4 \(0xe9\) is not valid UTF-8; convert the file, .*`iconv -f WINDOWS-1252"),
+        (b"\xff\xfe\0", "is not valid UTF-16-LE; save the file again as UTF-8"),
+        (b"a\0b", "NUL"),
+    ],
+)
 def test_what_is_no_text_is_refused(tmp_path, raw, reason):
     (tmp_path / "t.txt").write_bytes(raw)
     with pytest.raises(InputError, match=reason):

@@ -153,6 +153,7 @@ def test_a_csv_field_may_be_long_and_hold_line_breaks(tmp_path):
         ("t.jsonl", b'{"id": 1, "body": "a"}\n', ["line 1: no field 'text', its fields are 'id', 'body'", "--field"]),
         ("t.jsonl", b'{"text": null}\n', ["line 1: field 'text' is null, expected a string"]),
         ("t.jsonl", b'{"text": 12}\n', ["line 1: field 'text' is int (12), expected a string"]),
+        ("t.tsv", b'id\ttext\n"1" 2\ta\n', ["t.tsv, line 2: ", r"('\t' expected after '" '"' "')"]),
         ("t.csv", b"id,text\n1,a\n2\n", ["t.csv, line 3: a row of 1 columns, the header has 2", "quote fields"]),
         ("t.csv", b"\nid,text\n\n1,a\n\n2\n", ["t.csv, line 6: a row of 1 columns, the header has 2"]),
         ("t.tsv", b"id\ttext\n1\ta\tb\n", ["t.tsv, line 2: a row of 3 columns", "hold a tab"]),

@@ -93,9 +93,11 @@ def add(
     me5 index add docs/ --exclude drafts/ --exclude '*.log' --into my.lance
     me5 index add site/ --into s3://bucket/my.lance --storage-option region=eu-central-1
     """
+    from me5.search.files import roots_of
     from me5.search.index import Index
     from me5.search.readers.tables import Columns
 
+    roots_of(paths)  # a name that is wrong makes no store
     # A store opens its own model, unless another one is given, which it may refuse.
     given = model.name is not None or model.prompts is not None or model.precision != "auto"
     with Index.open(

@@ -37,4 +37,4 @@ def csv_records(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, lis
             yield at, cells
             at, size = reader.line_num + 1, 0
     except csv.Error as error:
-        raise CsvError(at, str(error)) from error
+        raise CsvError(at, str(error).replace("\t", r"\t")) from error

@@ -113,7 +113,8 @@ def encoding_of(raw: bytes) -> str:
 def not_unicode(error: UnicodeDecodeError) -> str:
     """What is wrong with bytes that are no text, and what to do."""
     byte, encoding = error.object[error.start], error.encoding.upper().removesuffix("-SIG")
-    return f"byte {error.start + 1:,} (0x{byte:02x}) is not valid {encoding}; {_CONVERT.format('WINDOWS-1252')}"
+    todo = _CONVERT.format("WINDOWS-1252") if encoding == "UTF-8" else "save the file again as UTF-8"
+    return f"byte {error.start + 1:,} (0x{byte:02x}) is not valid {encoding}; {todo}"
 
 
 def _lines(file: Opened, name: str) -> Iterator[bytes | None]:

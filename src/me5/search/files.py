@@ -77,8 +77,7 @@ def find(paths: Iterable[Path | str] | Path | str, *, exclude: Sequence[str] = (
     followed only with `follow_links`. Raises `InputError` for a path that is not there: had its disk gone away, its
     passages would be lost.
     """
-    # Symbolic links stay as they were named: the name is what a person knows the file by.
-    roots = [Path(os.path.abspath(Path(path).expanduser())) for path in listed(paths)]  # noqa: PTH100
+    roots = roots_of(paths)
     found = Found(roots)
     excluded = _spec(exclude, "--exclude")
     for root in roots:
@@ -88,13 +87,21 @@ def find(paths: Iterable[Path | str] | Path | str, *, exclude: Sequence[str] = (
                     _take(path, found)
                 else:
                     found.others[path.suffix.lower() or "no suffix"] += 1
-        elif not root.exists():
-            raise InputError(f"{shown(root)} does not exist; to drop what was indexed from it, use `me5 index remove`")
         elif excluded.match_file(root.name):
             found.excluded += 1
         else:
             _take(root, found)
     return found
+
+
+def roots_of(paths: Iterable[Path | str] | Path | str) -> list[Path]:
+    """The paths in full. Raises `InputError` for one that is not there."""
+    # Symbolic links stay as they were named: the name is what a person knows the file by.
+    roots = [Path(os.path.abspath(Path(path).expanduser())) for path in listed(paths)]  # noqa: PTH100
+    for root in roots:
+        if not root.exists():
+            raise InputError(f"{shown(root)} does not exist; to drop what was indexed from it, use `me5 index remove`")
+    return roots
 
 
 def listed(paths: Iterable[Path | str] | Path | str) -> list[Path | str]:

@@ -33,6 +33,7 @@ from me5.search.scale import Cosines, Fit
 from me5.search.searching import By, Question, find, highlighted, sentences_of
 from me5.search.settings import StoreSettings
 from me5.search.sources import Sources
+from me5.search.splitting import Splitter
 from me5.search.store import Store
 from me5.search.updating import update
 from me5.search.upgrading import add_words, upgrade
@@ -102,7 +103,8 @@ class Index:
                 store.settings.check(embedder, embedder.precision)
         elif create:
             embedder = load(None)
-            tokens = passage_tokens or min(PASSAGE_TOKENS, embedder.max_seq_length)
+            tokens = min(PASSAGE_TOKENS, embedder.max_seq_length) if passage_tokens is None else passage_tokens
+            Splitter(embedder, tokens)  # refuses a length that the model does not read, before there is a store
             settings = StoreSettings.of(embedder, embedder.precision, passage_tokens=tokens)
             store = Store.create(str(uri), settings, storage_options)
             store.settings.check_same(settings)  # another writer may have been faster
