@@ -24,10 +24,10 @@ from me5.errors import (
 )
 from me5.prepared import Report
 from me5.prompts import TASKS, Prompts
-from me5.reranker import Reranker
 
 if TYPE_CHECKING:
     from me5.client import AsyncClient, Client
+    from me5.reranker import Reranker
 
 __all__ = [
     "TASKS",
@@ -50,9 +50,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The clients, when they are first asked for: their HTTP library takes as long to import as the rest of me5."""
+    """What few programs need, when first used: the clients' HTTP library takes as long to import as the rest of me5."""
     if name in ("AsyncClient", "Client"):
         from me5 import client
 
         return getattr(client, name)
+    if name == "Reranker":
+        from me5.reranker import Reranker
+
+        return Reranker
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

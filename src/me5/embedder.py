@@ -9,15 +9,11 @@
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from me5.calibration import stored
-from me5.calibration.applied import Calibration
-from me5.calibration.bound import Sides, Vectors
-from me5.calibration.curve import Floats
 from me5.checkpoint import Checkpoint, resolve
 from me5.engine import Precision, open_engine
 from me5.engine.base import Engine
@@ -32,6 +28,10 @@ from me5.quantization import Form, Rows, check_form, quantized, shortened
 from me5.texts import texts_of
 from me5.tokenizer import Truncation
 from me5.vectors import Float32, cosines, join, paired_cosines
+
+if TYPE_CHECKING:
+    from me5.calibration.applied import Calibration
+    from me5.calibration.curve import Floats
 
 
 class Embedder(Preprocessor):
@@ -49,8 +49,8 @@ class Embedder(Preprocessor):
     # The arguments of `load`, for a pickle; None where the engine came from elsewhere.
     _loaded: Mapping[str, Any] | None = None
     # One that was given; else that beside the checkpoint, with what it was looked up for.
-    _calibration: Calibration | None = None
-    _beside: tuple[tuple[str, int], Calibration | None] | None = None
+    _calibration: "Calibration | None" = None
+    _beside: "tuple[tuple[str, int], Calibration | None] | None" = None
 
     def __init__(
         self,
@@ -265,11 +265,13 @@ class Embedder(Preprocessor):
         return paired_cosines(a, b)
 
     @property
-    def calibration(self) -> Calibration | None:
+    def calibration(self) -> "Calibration | None":
         """What `probability` goes by: the one beside the checkpoint, unless another is set; None where there is none.
 
         Raises `CalibrationError` for one of another model, of other vectors of this one, and where such a one is set.
         """
+        from me5.calibration import stored
+
         if self._calibration is not None:
             return self._calibration
         wanted = (self.precision, self.dim)
@@ -278,7 +280,10 @@ class Embedder(Preprocessor):
         return self._beside[1]
 
     @calibration.setter
-    def calibration(self, calibration: Calibration | str | Path | None) -> None:
+    def calibration(self, calibration: "Calibration | str | Path | None") -> None:
+        from me5.calibration.applied import Calibration
+        from me5.calibration.bound import Vectors
+
         if isinstance(calibration, str | Path):
             calibration = Calibration.read(calibration)
         if calibration is not None:
@@ -287,7 +292,7 @@ class Embedder(Preprocessor):
 
     def probability(
         self, scores: npt.ArrayLike, *, task: str | None = None, symmetric: bool = False, prior: float | None = None
-    ) -> Floats:
+    ) -> "Floats":
         """The probability that each pair belongs together, from its cosine: float64 in the shape of `scores`.
 
         It is that of pairs like those which `calibration` was made of, and never falls as scores rise. `task` is the
@@ -295,6 +300,9 @@ class Embedder(Preprocessor):
         among those that are looked at, None that of the calibration. Raises `InputError` where there is no calibration,
         `CalibrationError` where it is for another model, task or side.
         """
+        from me5.calibration import stored
+        from me5.calibration.bound import Sides
+
         calibration = self.calibration
         if calibration is None:
             raise stored.none_there(self.checkpoint)

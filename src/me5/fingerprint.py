@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from me5.checkpoint import Checkpoint, is_gguf
-from me5.gguf import header
 from me5.prompts import Prompts
 
 # Blocks of the weights that `of_checkpoint` reads: training of any kind changes nearly all of them.
@@ -88,6 +87,8 @@ def _tokenizer(checkpoint: Checkpoint) -> bytes:
     """What says how texts become tokens: a tokenizer.json, or a GGUF file up to its tensors."""
     if not is_gguf(checkpoint.tokenizer):
         return checkpoint.tokenizer.read_bytes()
+    from me5.gguf import header
+
     return header.read(checkpoint.tokenizer).head()
 
 

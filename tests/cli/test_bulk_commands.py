@@ -123,7 +123,6 @@ def test_ray_stands_with_an_address_or_without(run, monkeypatch, xlmr, arguments
 def _asked(monkeypatch):
     """What `work` is asked for, from now on; it does nothing."""
     from me5.bulk import driver
-    from me5.cli import bulk
 
     def note(job, model, **given):
         asked.append(given)
@@ -131,7 +130,6 @@ def _asked(monkeypatch):
 
     asked = []
     monkeypatch.setattr(driver, "work", note)
-    monkeypatch.setattr(bulk, "work", note)
     return asked
 
 

@@ -14,7 +14,6 @@ from me5.errors import InputError
 from me5.prompts import Side
 
 FORMAT = 1
-PART_TEXTS = 100_000
 Output = Literal["parquet", "lance"]
 
 
@@ -32,7 +31,7 @@ class Settings:
     keep_text: bool = False
     vectors: Numbers = "f32"
     output: Output = "parquet"
-    part_texts: int = PART_TEXTS
+    part_texts: int = 100_000
 
     def __post_init__(self) -> None:
         for name in ("inputs", "fields", "keep"):  # lists are welcome

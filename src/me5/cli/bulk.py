@@ -6,23 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from me5.bulk.commit import commits
-from me5.bulk.driver import Result, Shard, described_job, plan, recorded_model, resume, work
-from me5.bulk.estimate import Estimate, estimate
-from me5.bulk.finish import clean as remove_attempts
-from me5.bulk.folders import folder_of
-from me5.bulk.job import open_job
-from me5.bulk.manifest import PART_TEXTS, Settings
-from me5.bulk.model import Model
-from me5.bulk.status import Status
-from me5.bulk.status import status as status_of
 from me5.cli import embed, options, output
 from me5.cli.register import help_of, register, with_default
 from me5.errors import InputError
 from me5.progress import duration
 
 if TYPE_CHECKING:
+    from me5.bulk.driver import Result, Shard
+    from me5.bulk.estimate import Estimate
     from me5.bulk.job import Job
+    from me5.bulk.manifest import Settings
+    from me5.bulk.model import Model
+    from me5.bulk.status import Status
 
 Folder = Annotated[str, typer.Argument(metavar="DIR", help="The folder of the job, or a URL.")]
 ShardOption = Annotated[
@@ -90,7 +85,7 @@ def run(
     ] = "parquet",
     part_texts: Annotated[
         int, typer.Option("--part-texts", min=1, metavar="TEXTS", help="The size of a part: what a kill may cost.")
-    ] = PART_TEXTS,
+    ] = 100_000,
     workers: Workers = None,
     ray: Ray = None,
     shard: ShardOption = None,
@@ -117,25 +112,25 @@ def run(
     me5 bulk run 'data/*.parquet' --out vectors --vectors int8 --keep url
     me5 bulk run corpus/ --out vectors --shard 3/16
     """
+    from me5.bulk import driver, manifest
+
     options.show_warnings(quiet=quiet)
     share = _shard(shard)
-    settings = Settings(
+    settings = manifest.Settings(
         inputs=tuple(inputs), side=side, task=task, format=format, fields=tuple(field or ()), id_field=id_field,
         keep=tuple(keep or ()), keep_text=keep_text, vectors=vectors, output=output_format, part_texts=part_texts,
     ).absolute()  # fmt: skip
     chosen = _model(model)
     if dry_run:
-        with options.loading(model.name, quiet=quiet):
-            embedder = chosen.load()
-        _show_estimate(estimate(described_job(settings, folder_of(out), embedder), embedder), price_per_hour, as_json)
+        _show_estimate(_estimated(settings, out, chosen, quiet=quiet), price_per_hour, as_json)
         return
     if price_per_hour is not None:
         raise InputError("--price-per-hour belongs to --dry-run; add that, or leave it out")
-    job = plan(settings, folder_of(out), chosen)
+    job = _planned(settings, out, chosen)
     if plan_only:
         _show_plan(job, as_json, quiet)
         return
-    _end(work(job, chosen, shard=share, workers=workers, ray=ray, show=not quiet), as_json, quiet)
+    _end(driver.work(job, chosen, shard=share, workers=workers, ray=ray, show=not quiet), as_json, quiet)
 
 
 def resume_job(
@@ -155,6 +150,10 @@ def resume_job(
     me5 bulk resume vectors --shard "$SLURM_ARRAY_TASK_ID/16"
     me5 bulk resume s3://bucket/vectors --ray
     """
+    from me5.bulk.driver import recorded_model, resume
+    from me5.bulk.folders import folder_of
+    from me5.bulk.job import open_job
+
     options.show_warnings(quiet=quiet)
     model = recorded_model(open_job(folder_of(folder)), device=device, threads=threads)
     result = resume(folder, model=model, shard=_shard(shard), workers=workers, ray=ray, show_progress_bar=not quiet)
@@ -167,6 +166,10 @@ def status(folder: Folder, as_json: options.Json = False) -> None:
     \b
     me5 bulk status vectors
     """
+    from me5.bulk.folders import folder_of
+    from me5.bulk.job import open_job
+    from me5.bulk.status import status as status_of
+
     found = status_of(open_job(folder_of(folder)))
     if as_json:
         output.print_json(asdict(found))
@@ -180,6 +183,11 @@ def clean(folder: Folder, quiet: options.Quiet = False) -> None:
     \b
     me5 bulk clean vectors
     """
+    from me5.bulk.commit import commits
+    from me5.bulk.finish import clean as remove_attempts
+    from me5.bulk.folders import folder_of
+    from me5.bulk.job import open_job
+
     job = open_job(folder_of(folder))
     removed = remove_attempts(job, commits(job))
     if not quiet:
@@ -191,14 +199,18 @@ app.callback(help=help_of(bulk))(bulk)
 register(app, run=run, resume=resume_job, status=status, clean=clean)
 
 
-def _model(given: options.ModelOptions) -> Model:
+def _model(given: options.ModelOptions) -> "Model":
+    from me5.bulk.model import Model
+
     return Model(
         given.name, device=given.device, precision=given.precision, threads=given.threads, max_tokens=given.max_tokens,
         truncation=given.truncation, prompts=given.prompts, revision=given.revision,
     )  # fmt: skip
 
 
-def _shard(given: str | None) -> Shard:
+def _shard(given: str | None) -> "Shard":
+    from me5.bulk.driver import Shard
+
     if given is None:
         return Shard()
     index, _, count = given.partition("/")
@@ -207,7 +219,7 @@ def _shard(given: str | None) -> Shard:
     return Shard(int(index), int(count))
 
 
-def _end(result: Result, as_json: bool, quiet: bool) -> None:
+def _end(result: "Result", as_json: bool, quiet: bool) -> None:
     """Show what a run did, and exit with 1 where it gave parts up."""
     facts = {
         name: getattr(result, name) for name in ("parts", "texts", "tokens", "seconds", "left", "finished", "failed")
@@ -234,7 +246,24 @@ def _show_plan(job: "Job", as_json: bool, quiet: bool) -> None:
         typer.echo(f"{job.plan.texts:,} texts in {_parts(len(job.plan.parts))} → {job.folder.url}", err=True)
 
 
-def _show_estimate(found: Estimate, price: float | None, as_json: bool) -> None:
+def _planned(settings: "Settings", out: str, model: "Model") -> "Job":
+    from me5.bulk.driver import plan
+    from me5.bulk.folders import folder_of
+
+    return plan(settings, folder_of(out), model)
+
+
+def _estimated(settings: "Settings", out: str, model: "Model", *, quiet: bool) -> "Estimate":
+    from me5.bulk.driver import described_job
+    from me5.bulk.estimate import estimate
+    from me5.bulk.folders import folder_of
+
+    with options.loading(model.model, quiet=quiet):
+        embedder = model.load()
+    return estimate(described_job(settings, folder_of(out), embedder), embedder)
+
+
+def _show_estimate(found: "Estimate", price: float | None, as_json: bool) -> None:
     cost: Mapping[str, Any] = {} if price is None else {"cost": round(found.cost(price), 2)}
     if as_json:
         output.print_json(asdict(found) | dict(cost))
@@ -247,7 +276,7 @@ def _show_estimate(found: Estimate, price: float | None, as_json: bool) -> None:
     })  # fmt: skip
 
 
-def _status_in_words(found: Status) -> dict[str, str]:
+def _status_in_words(found: "Status") -> dict[str, str]:
     facts = {
         "state": "finished" if found.finished else "not finished",
         "parts": f"{found.parts_done:,} of {found.parts:,}",

@@ -2,17 +2,17 @@
 
 import sys
 import warnings
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from me5.bulk.one_file import Summary, check_pair, embed_file
-from me5.bulk.read import check
-from me5.bulk.source import Source, source_of
-from me5.bulk.write import Target, target_of
 from me5.cli import options
 from me5.errors import TruncationWarning
-from me5.progress import track
+
+if TYPE_CHECKING:
+    from me5.bulk.one_file import Summary
+    from me5.bulk.source import Source
+    from me5.bulk.write import Target
 
 File = Annotated[
     str,
@@ -80,6 +80,12 @@ def embed(
     me5 embed docs.jsonl --device cuda -o vectors.npy
     cat lines.txt | me5 embed - -o vectors.jsonl
     """
+    from me5.bulk.one_file import check_pair, embed_file
+    from me5.bulk.read import check
+    from me5.bulk.source import source_of
+    from me5.bulk.write import target_of
+    from me5.progress import track
+
     source = source_of(file, format=format, fields=field or (), id_field=id_field)
     target = target_of(out, dtype=dtype, keep_text=keep_text, overwrite=overwrite)
     check_pair(source, target)
@@ -94,7 +100,7 @@ def embed(
         typer.echo(_in_words(summary, source, target), err=True)
 
 
-def _in_words(summary: Summary, source: Source, target: Target) -> str:
+def _in_words(summary: "Summary", source: "Source", target: "Target") -> str:
     """The summary in words: one line, and a second where texts were truncated."""
     texts = f"{summary.texts:,} text{'' if summary.texts == 1 else 's'}"
     lost = f", {summary.truncated:,} truncated ({summary.lost:,} tokens lost)" if summary.truncated else ""

@@ -7,6 +7,7 @@ they are made.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,9 @@ from me5.batching import plan
 from me5.checkpoint import ModelConfig, Pooling
 from me5.errors import EngineError
 from me5.vectors import Float32
-from me5.weights import Weights
+
+if TYPE_CHECKING:
+    from me5.weights import Weights
 
 # A token of the second type (`ModelConfig.types`), as of the second text of a pair, is its id + the vocabulary's size.
 TokenIds = npt.NDArray[np.int64]
@@ -61,7 +64,7 @@ class Engine(ABC):
         yield from map(self.embed, batches)
 
 
-def ending(config: ModelConfig, weights: Weights) -> Ending:
+def ending(config: ModelConfig, weights: "Weights") -> Ending:
     """What follows the last layer of a checkpoint, in float32: pooling to unit vectors, or its head."""
     if config.head is None:
         return partial(pool, pooling=config.pooling)
@@ -71,7 +74,7 @@ def ending(config: ModelConfig, weights: Weights) -> Ending:
 class _Head:
     """First tokens -> a layer with tanh -> logits (sequences, outputs); each sequence by itself, so to the same bit."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: "Weights") -> None:
         parts = ("dense.weight", "dense.bias", "logits.weight", "logits.bias")
         self._dense, self._dense_bias, self._logits, self._logits_bias = (
             weights.float32(f"head.{part}").copy() for part in parts
