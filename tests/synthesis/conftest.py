@@ -27,7 +27,7 @@ def run(chat: Chat, tmp_path: Path) -> Callable[..., Result]:
     """Run `synthesize` into tmp_path/NAME, by default 30 examples in English that nobody judges."""
 
     def make(name: str = "out", *, job: str = "job", replay: bool = False, teacher: Any = None, **given: Any) -> Result:
-        templates = given.pop("templates", Templates.load())
+        templates, timeout = given.pop("templates", Templates.load()), given.pop("timeout", 5.0)
         settings: dict[str, Any] = {
             "plan": Plan(30, languages=("en",)),
             "model": ChatModel("stand-in", templates.fill(SYSTEM, {}), answer_tokens=given.pop("answer_tokens", 500)),
@@ -37,7 +37,7 @@ def run(chat: Chat, tmp_path: Path) -> Callable[..., Result]:
             **given,
         }
 
-        endpoint = None if replay else ChatEndpoint(chat.address, settings["model"], key="secret", timeout=5)
+        endpoint = None if replay else ChatEndpoint(chat.address, settings["model"], key="secret", timeout=timeout)
         return synthesize(
             Settings(**settings), endpoint=endpoint, teacher=teacher, out=tmp_path / name,
             workspace=Workspace(tmp_path / job), overwrite=True,

@@ -4,9 +4,11 @@ import asyncio
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 
@@ -85,6 +87,21 @@ def test_a_connection_that_breaks_is_counted_and_tried_again(run, chat, tmp_path
     lines = [json.loads(line) for line in (tmp_path / "job" / "answers" / NAME).read_text().splitlines()]
     (lost,) = [line for line in lines if line["at"] == "lost"]
     assert lost["tokens_bound"][1] == 500, "an answer may have been written, and paid for"
+
+
+def test_an_answer_that_does_not_come_is_left_to_the_next_run(run, chat):
+    """Another try at once would only be one more for a server that is too slow."""
+    slow, plan = threading.Event(), Plan(20, kinds=("similarity",), languages=("en",))
+    chat.fault = lambda number, body: slow.wait(60) and None if number == 3 else None
+    try:
+        result = run(timeout=3.0, plan=plan)
+    finally:
+        slow.set()
+    assert result.asked.failed == 1
+    assert re.search("ReadTimeout.*at once.*longer timeout", result.asked.reason)
+    assert (result.report.total.answers, chat.asked.total()) == (19, 20)
+    assert run(plan=plan).report.total.answers == 20
+    assert chat.asked.total() == 21
 
 
 def test_a_request_that_fails_for_good_is_left_out_and_asked_by_the_next_run(run, chat):

@@ -190,7 +190,7 @@ class EncodeCall:
 class Tries:
     """The tries of one request: from each outcome follows what is next. `reply` is there once nothing is.
 
-    `retried` are the statuses that may pass, `service` is what hints call the other end.
+    `retried` are the statuses that may pass, `service` is what hints call the other end, `less` what makes it faster.
     """
 
     reply: httpx2.Response
@@ -203,10 +203,11 @@ class Tries:
         *,
         retried: Collection[int] = RETRIED,
         service: str = "`me5 serve`",
+        less: str = "send less at once (batch_size)",
     ) -> None:
         self._request = request
         self._retried = retried
-        self._service = service
+        self._service, self._less = service, less
         self._what = f"{request.method} {base_url}{request.path}"
         self._retries = retries
         self._done = 0
@@ -236,7 +237,7 @@ class Tries:
 
     def _failure(self, outcome: Outcome, hint: str = "") -> ServiceError:
         if isinstance(outcome, httpx2.ReadTimeout):
-            hint = "; it may still be at work on it: send less at once (batch_size), or give a longer timeout"
+            hint = f"; it may still be at work on it: {self._less}, or give a longer timeout"
         elif isinstance(outcome, httpx2.TransportError):
             hint = f"; is {self._service} running there?"
         status = outcome.status_code if isinstance(outcome, httpx2.Response) else None

@@ -134,7 +134,12 @@ class _Asking:
         """Ask one request until it is answered, refused, or out of tries."""
         sent = Request("POST", "/chat/completions", {})
         tries = Tries(
-            sent, self._endpoint.url, self._manners.retries, retried=_RETRIED, service="the chat model's server"
+            sent,
+            self._endpoint.url,
+            self._manners.retries,
+            retried=_RETRIED,
+            service="the chat model's server",
+            less="send fewer requests at once (--at-once)",
         )
         worst = bound((self._model.system, request.prompt, schema_of(request.form)), self._model.answer_tokens)
         while True:
