@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shutil
 import sys
 
 import pytest
@@ -165,6 +166,31 @@ def test_a_store_of_another_model_is_refused_at_the_start(index, tmp_path):
         ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert ended.returncode != 0
         assert message in ended.stdout + ended.stderr
+
+
+def test_a_store_that_was_made_anew_is_served_and_one_of_another_model_is_told(tmp_path):
+    uri, embedder = tmp_path / "my.lance", Embedder.load(precision="f32")
+
+    def make(text):
+        with Index.open(uri, embedder, create=True) as made:
+            made.add_documents({"note": Document(text)})
+
+    make("Bread needs flour.")
+    with TestClient(create_app(ServiceSettings(search=str(uri), precision="f32", threads=1))) as client:
+        for text in ("Bread needs flour.", "Tea needs water."):
+            if text.startswith("Tea"):
+                shutil.rmtree(uri)
+                make(text)
+            assert [hit["text"] for hit in client.post("/v1/search", json={"query": "needs"}).json()["hits"]] == [text]
+        Index.open(uri).migrate(Embedder.load(precision="int8"))
+        for reply in (client.post("/v1/search", json={"query": "needs"}), client.get("/v1/search")):
+            assert (reply.status_code, reply.json()["error"]["code"]) == (503, "store_replaced")
+            message = reply.json()["error"]["message"]
+            assert "restart `me5 serve`: this store was made at precision int8, got f32" in message
+        shutil.rmtree(uri)
+        gone = client.post("/v1/search", json={"query": "needs"})
+        assert (gone.status_code, gone.json()["error"]["code"]) == (500, "store_error")
+        assert "cannot be read" in gone.json()["error"]["message"]
 
 
 @pytest.fixture(scope="module")

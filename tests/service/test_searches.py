@@ -20,7 +20,7 @@ class Gate:
     def work(self, name):
         gate = self._gates[name] = threading.Event()
 
-        def run(seconds):
+        def run(_, seconds):
             self.begun.append(name)
             assert gate.wait(60)
             return name, seconds
@@ -41,7 +41,7 @@ def gate():
 
 def with_searches(seconds, body):
     async def run():
-        made = Searches(None, seconds)
+        made = Searches(lambda: None, lambda _: None, seconds)
         try:
             await asyncio.wait_for(body(made), 120)
         finally:
@@ -57,10 +57,10 @@ async def until(condition):
 
 def test_a_search_is_told_its_seconds_and_answered():
     async def body(made):
-        left = await made.run("a", lambda seconds: seconds)
+        left = await made.run("a", lambda _, seconds: seconds)
         assert 0 < left <= 30
         with pytest.raises(ValueError, match="mine"):
-            await made.run("a", lambda _: int("mine"))
+            await made.run("a", lambda *_: int("mine"))
 
     with_searches(30, body)
 
@@ -113,7 +113,7 @@ def test_who_leaves_while_searching_gives_the_place_back_when_the_search_ends(ga
             search.cancel()
         await asyncio.gather(*gone, return_exceptions=True)
         after = asyncio.ensure_future(made.run("a", gate.work("after")))
-        assert (await made.run("b", lambda _: "others do not notice")) == "others do not notice"
+        assert (await made.run("b", lambda *_: "others do not notice")) == "others do not notice"
         assert "after" not in gate.begun
         gate.let_go("a0", "after")
         assert (await after)[0] == "after"
@@ -127,7 +127,7 @@ def test_a_deadline_counts_waiting_and_searching(gate):
             await made.run("a", gate.work("slow"))
         # What the store itself gives up is the same.
         with pytest.raises(DeadlineExceeded, match="--search-timeout"):
-            await made.run("b", lambda _: (_ for _ in ()).throw(TimeoutError("the store did not answer in time")))
+            await made.run("b", lambda *_: (_ for _ in ()).throw(TimeoutError("the store did not answer in time")))
         others = [asyncio.ensure_future(made.run("a", gate.work(f"n{n}"))) for n in range(3)]
         ended = await asyncio.gather(*others, return_exceptions=True)
         assert {type(error) for error in ended} == {DeadlineExceeded}
@@ -144,7 +144,7 @@ def test_a_caller_has_a_bounded_line(gate, monkeypatch):
         await until(lambda: len(gate.begun) == PLACES_EACH)
         with pytest.raises(Overloaded, match="3 searches of yours wait already"):
             await made.run("a", gate.work("more"))
-        assert await made.run("b", lambda _: 1) == 1
+        assert await made.run("b", lambda *_: 1) == 1
         gate.let_go()
         await asyncio.gather(*held)
 

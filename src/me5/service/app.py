@@ -12,8 +12,9 @@ A request passes, from the outside in:
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import asynccontextmanager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.datastructures import MutableHeaders
@@ -37,8 +38,12 @@ from me5.service.tracing import Tracer, open_tracer
 from me5.service.wire import cohere, ollama, openai, rerank, score, search, tei
 from me5.service.wire.call import Service
 from me5.service.wire.dialects import OPENAI, TEI, refuse
-from me5.service.wire.search import open_store
+from me5.service.wire.search import open_agents, open_store
 from me5.service.wire.sides import Sides
+
+if TYPE_CHECKING:
+    from me5.search.store import Store
+    from me5.service.wire.agents import Agents
 
 # Headers of ours that a page of another origin may read.
 EXPOSED = (
@@ -69,7 +74,8 @@ def create_app(settings: ServiceSettings, pipeline: Pipeline | None = None, *, l
     keys = read_keys(settings.keys_file, settings.keys, settings.key_tokens_per_minute)
     tracer = open_tracer(settings.otlp_endpoint)
     pipeline = pipeline or Pipeline(settings, metrics)
-    searches = Searches(open_store(settings.search), settings.search_timeout) if settings.search else None
+    searches = _searches(settings, pipeline)
+    agents = None if searches is None else open_agents(searches.store)
     prompts = pipeline.prompts
     sides = Sides(matter=prompts.prefix("query") != prompts.prefix("document"))
     reranker = RerankingPipeline(settings, metrics) if settings.reranker else None
@@ -79,7 +85,7 @@ def create_app(settings: ServiceSettings, pipeline: Pipeline | None = None, *, l
         title="me5",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=_lifespan(service, tracer),
+        lifespan=_lifespan(service, agents, tracer),
         # Their pages load scripts from elsewhere; the page at / is ours, and /openapi.json opens in any viewer.
         docs_url=None,
         redoc_url=None,
@@ -92,6 +98,8 @@ def create_app(settings: ServiceSettings, pipeline: Pipeline | None = None, *, l
         app.include_router(router)
     if searches is not None:
         app.include_router(search.router)
+    if agents is not None:
+        app.include_router(agents.router)
     if settings.page:
         app.include_router(pages(search=searches is not None))
     app.add_exception_handler(HTTPException, _refuse_path)
@@ -111,15 +119,28 @@ def create_app(settings: ServiceSettings, pipeline: Pipeline | None = None, *, l
     return app
 
 
-def _lifespan(service: Service, tracer: Tracer | None) -> Callable[[FastAPI], Any]:
+def _searches(settings: ServiceSettings, pipeline: Pipeline) -> Searches | None:
+    """The searches of the store that is served; None without one."""
+    uri = settings.search
+    if uri is None:
+        return None
+
+    def check(store: "Store") -> None:
+        store.settings.check(pipeline.preprocessor, pipeline.precision)
+
+    return Searches(partial(open_store, uri), check, settings.search_timeout)
+
+
+def _lifespan(service: Service, agents: "Agents | None", tracer: Tracer | None) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await _start(service)
         trimming = asyncio.create_task(memory.keep_giving_back())
         try:
             if service.searches is not None:
-                service.searches.store.settings.check(service.pipeline.preprocessor, service.pipeline.precision)
-            yield
+                service.searches.check(service.searches.store)
+            async with nullcontext() if agents is None else agents.running():
+                yield
         finally:
             trimming.cancel()
             if service.searches is not None:

@@ -5,6 +5,7 @@ ServingError (Me5Error)
 │   ├── Overloaded                the queue is full
 │   ├── RateLimited               this key used up its tokens for now
 │   └── Unhealthy                 starting, draining, or without a worker
+├── StoreReplaced                 another model has made the store anew; the service has to be restarted
 ├── DeadlineExceeded              the answer was not ready in time
 ├── Unauthorized                  no key, or one that is not known
 ├── WrongHost                     a name that is not this machine's, such as a web page's that was rebound
@@ -17,7 +18,7 @@ ServingError (Me5Error)
 └── ClientGone                    the caller hung up; nobody reads this reply
 FieldError (InputError)           a field of the request that cannot be used; `param` names it
 ├── EmptyInput                    nothing to embed
-└── Malformed                     a body that is not JSON at all
+└── Malformed                     a body that is no JSON at all
 
 The dialects render the same `Fault` in their own words: `wire/dialects.py`.
 """
@@ -27,7 +28,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from me5.errors import EngineError, InputError, Me5Error
+from me5.errors import EngineError, InputError, Me5Error, StoreError
 
 
 class ServingError(Me5Error):
@@ -52,6 +53,10 @@ class RateLimited(RetryLater):
 
 class Unhealthy(RetryLater):
     """The service is starting, draining, or has lost its worker."""
+
+
+class StoreReplaced(ServingError):
+    """The store that was served is gone, and another model has made the one in its place."""
 
 
 class DeadlineExceeded(ServingError):
@@ -117,7 +122,7 @@ class EmptyInput(FieldError):
 
 
 class Malformed(FieldError):
-    """The body is not JSON."""
+    """The body is no JSON."""
 
 
 TeiType = Literal["Unhealthy", "Backend", "Overloaded", "Validation", "Tokenizer", "Empty"]
@@ -157,6 +162,8 @@ FAULTS: Mapping[type[Exception], Fault] = {
     EngineError: Fault(500, "server_error", "engine_error", 424, "Backend"),
     Exception: Fault(500, "server_error", "internal_error", 500, "Backend"),
     Unhealthy: Fault(503, "server_error", "unavailable", 503, "Unhealthy"),
+    StoreError: Fault(500, "server_error", "store_error", 500, "Backend"),
+    StoreReplaced: Fault(503, "server_error", "store_replaced", 503, "Unhealthy"),
     DeadlineExceeded: Fault(504, "server_error", "deadline_exceeded", 504, "Backend"),
 }
 

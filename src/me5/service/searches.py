@@ -9,9 +9,11 @@ import contextlib
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
-from me5.service.errors import DeadlineExceeded, Overloaded
+from me5.errors import InputError, StoreError
+from me5.service.errors import DeadlineExceeded, Overloaded, StoreReplaced
 
 if TYPE_CHECKING:
     from me5.search.store import Store
@@ -27,32 +29,65 @@ MOST_WAITING_EACH = 32
 
 
 class Searches:
-    """The store that is served, and whose turn it is to search it. `seconds` is what a search may take, waiting too."""
+    """The store that is served, and whose turn it is to search it.
 
-    def __init__(self, store: "Store", seconds: float) -> None:
-        self.store = store
+    `reopen` opens it, `check` raises `InputError` for one of another model than is served. `seconds` is what a search
+    may take, waiting too.
+    """
+
+    def __init__(self, reopen: "Callable[[], Store]", check: "Callable[[Store], None]", seconds: float) -> None:
+        self.store = reopen()
+        self.check = check
+        self._reopen = reopen
+        self._renewing = Lock()
         self._seconds = seconds
         self._threads = ThreadPoolExecutor(PLACES, "me5-search")
         self._running: Counter[str] = Counter()
         # By caller, those first who had a turn longest ago.
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
-    async def run(self, caller: str, work: Callable[[float], T]) -> T:
-        """The result of `work`, which is called with the seconds that are left when its turn comes.
+    async def run(self, caller: str, work: "Callable[[Store, float], T]") -> T:
+        """The result of `work`, which is called with the store, and the seconds that are left when its turn comes.
 
-        Raises `Overloaded` and `DeadlineExceeded`. A caller that is cancelled leaves the queue.
+        A store that was made anew meanwhile takes the place of the one that is gone. Raises `StoreReplaced` for one of
+        another model, `Overloaded` and `DeadlineExceeded`. A caller that is cancelled leaves the queue.
         """
         loop = asyncio.get_running_loop()
         ends = loop.time() + self._seconds
         try:
             async with asyncio.timeout_at(ends):
                 await self._turn(caller)
-                return await self._started(caller, lambda: work(ends - loop.time()))
+                return await self._started(caller, lambda: self._worked(work, lambda: ends - loop.time()))
         except TimeoutError:
             raise DeadlineExceeded(
                 f"the search did not end within {self._seconds:g} seconds: ask for less, with fewer conditions in the "
                 "filter, or raise --search-timeout"
             ) from None
+
+    def _worked(self, work: "Callable[[Store, float], T]", left: Callable[[], float]) -> T:
+        store = self.store
+        try:
+            return work(store, left())
+        except StoreError as error:
+            return work(self._renewed(store, error), left())
+
+    def _renewed(self, old: "Store", error: StoreError) -> "Store":
+        """The store as it is there now."""
+        with self._renewing:
+            if self.store is not old:  # another search was faster
+                return self.store
+            try:
+                found = self._reopen()
+            except (InputError, StoreError):  # nothing is there, or something damaged
+                raise error from None
+            try:
+                self.check(found)
+            except InputError as unfit:
+                raise StoreReplaced(
+                    f"the store has been replaced by one that this service cannot search; restart `me5 serve`: {unfit}"
+                ) from unfit
+            self.store = found
+            return found
 
     def close(self) -> None:
         """Start no further searches."""

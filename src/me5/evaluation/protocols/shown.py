@@ -37,12 +37,12 @@ def lowest(values: npt.NDArray[np.floating[Any]], among: Sequence[int] | npt.NDA
 def text(text: str, score: float | None = None, rank: int | None = None) -> dict[str, Any]:
     """A text as a failure shows it: cut, with score and rank where it has any."""
     cut = text if len(text) <= CHARACTERS else text[: CHARACTERS - 1] + "…"
-    entry: dict[str, Any] = {"text": cut}
+    told: dict[str, Any] = {"text": cut}
     if score is not None:
-        entry["score"] = round(float(score), 4)
+        told["score"] = round(float(score), 4)
     if rank is not None:
-        entry["rank"] = rank
-    return entry
+        told["rank"] = rank
+    return told
 
 
 def failure(asked: str, found: Sequence[dict[str, Any]], wanted: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -44,12 +44,12 @@ def _cells(
         if model not in scores:
             cells.append("–")
             continue
-        cell = f"{100 * scores[model]:.1f}"
+        told = f"{100 * scores[model]:.1f}"
         if len(scores) > 1 and scores[model] == top:
-            cell = f"**{cell}**"
+            told = f"**{told}**"
         if interval := intervals.get(model):
-            cell += f" ({100 * interval[0]:.1f} – {100 * interval[1]:.1f})"
-        cells.append(cell)
+            told += f" ({100 * interval[0]:.1f} – {100 * interval[1]:.1f})"
+        cells.append(told)
     return cells
 
 

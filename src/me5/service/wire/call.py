@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import quote
 
 from fastapi import Depends, Request
@@ -30,6 +30,9 @@ from me5.service.settings import ServiceSettings
 from me5.service.wire.reading import Names, SideFields, read_side
 from me5.service.wire.sides import Sides
 from me5.tokenizer import Token
+
+if TYPE_CHECKING:
+    from me5.search.store import Store
 
 T = TypeVar("T")
 
@@ -163,8 +166,8 @@ class Call:
         self.record.usage += [answer.usage for answer in answers]
         return answers
 
-    async def search(self, work: Callable[[float], T]) -> T:
-        """The result of `work` on the store, which gets the seconds that it may take. See `Searches.run`."""
+    async def search(self, work: "Callable[[Store, float], T]") -> T:
+        """The result of `work`, which gets the store and the seconds that it may take. See `Searches.run`."""
         (result,) = await self.while_wanted(self.searches.run(self._caller, work))
         return result
 

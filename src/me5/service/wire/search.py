@@ -1,7 +1,8 @@
 """Search over a store that `me5 index` made: POST /v1/search searches it, GET /v1/search counts what is in it."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import orjson
 from fastapi import APIRouter, Response
@@ -9,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from me5.errors import CalibrationError, InputError
 from me5.service.errors import FieldError
+from me5.service.inputs import Answer
 from me5.service.wire import writing
-from me5.service.wire.call import CurrentCall, named
+from me5.service.wire.call import Call, CurrentCall, named
 from me5.service.wire.dialects import OPENAI
 from me5.service.wire.reading import Fields, SideFields, TaskWords
 from me5.service.wire.routing import speaking
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from me5.search.hits import Hit
     from me5.search.searching import Question
     from me5.search.store import Store
+    from me5.service.wire.agents import Agents
 
 router = APIRouter(route_class=speaking(OPENAI), tags=["me5"])
 MOST = 100
@@ -131,27 +134,41 @@ def open_store(uri: str) -> "Store":
     return store
 
 
-@router.post("/v1/search", response_model=SearchReply, responses=OPENAI.responses())
-async def search(body: SearchRequest, call: CurrentCall) -> Response:
-    """The passages that answer a question best, in whatever language they are."""
-    from me5.search import language
+def open_agents(store: "Store") -> "Agents | None":
+    """The way of agents to the store, where the extra `mcp` is installed."""
+    if find_spec("mcp") is None:
+        return None
+    from me5.service.wire.agents import Agents
+
+    async def ask(call: Call, question: "Question") -> "list[Hit]":
+        return (await asked(call, question, SideFields(side="query"), highlight=True)).hits
+
+    return Agents(ask, store.counts("language"))
+
+
+class Found(NamedTuple):
+    """The hits of a question, how many passages there are, and what was embedded for it."""
+
+    hits: "list[Hit]"
+    passages: int
+    answers: list[Answer]
+
+
+async def asked(
+    call: Call, question: "Question", fields: SideFields, *, highlight: bool, ignored: Sequence[str] = ()
+) -> Found:
+    """What the store answers to a question, on the caller's behalf."""
     from me5.search.scale import Cosines
     from me5.search.searching import find, highlighted, sentences_of
 
-    question, store = _question(body), call.searches.store
-    fields = SideFields(model=body.model, side="query", task=body.task)
-    answers = await call.embed(call.inputs("query", [question.text], fields, ignored=body.ignored))
+    answers = await call.embed(call.inputs("query", [question.text], fields, ignored=ignored))
     vector = answers[0].vectors[0]
     calibration = call.service.pipeline.calibration
     cosines = Cosines(call.sides(answers[0].inputs), lambda: calibration)
 
-    def work(seconds: float) -> "tuple[list[Hit], list[str], int]":
-        try:
-            hits = find(store, question, vector, cosines=cosines, seconds=seconds)
-        except CalibrationError as error:
-            param = "min_probability" if body.max_risk is None else "max_risk"
-            raise FieldError(f"`{param}`: {error}", param) from error
-        return hits, sentences_of(hits) if body.highlight else [], store.count()
+    def work(store: "Store", seconds: float) -> "tuple[list[Hit], list[str], int]":
+        hits = find(store, question, vector, cosines=cosines, seconds=seconds)
+        return hits, sentences_of(hits) if highlight else [], store.count()
 
     hits, sentences, passages = await call.search(work)
     if sentences:
@@ -159,25 +176,42 @@ async def search(body: SearchRequest, call: CurrentCall) -> Response:
         answers += await call.embed(
             call.inputs("sentences", sentences, SideFields(side="document"), truncation="end", priority="query")
         )
+        hits = highlighted(hits, (answers[1].vectors @ vector).tolist())
+    return Found(hits, passages, answers)
+
+
+@router.post("/v1/search", response_model=SearchReply, responses=OPENAI.responses())
+async def search(body: SearchRequest, call: CurrentCall) -> Response:
+    """The passages that answer a question best, in whatever language they are."""
+    from me5.search import language
+
+    question = _question(body)
+    fields = SideFields(model=body.model, side="query", task=body.task)
+    try:
+        found = await asked(call, question, fields, ignored=body.ignored, highlight=body.highlight)
+    except CalibrationError as error:
+        param = "min_probability" if body.max_risk is None else "max_risk"
+        raise FieldError(f"`{param}`: {error}", param) from error
+    hits = found.hits
 
     def content() -> dict[str, Any]:
-        best = highlighted(hits, (answers[1].vectors @ vector).tolist()) if sentences else hits
-        written = _fitting(best)
+        written = _fitting(hits)
         return {
             "object": "search", "model": call.service.names.served, "language": language.detect_question(question.text),
-            "passages": passages, "hits": written, "left_out": len(hits) - len(written),
+            "passages": found.passages, "hits": written, "left_out": len(hits) - len(written),
             "total_ms": round(call.milliseconds, 3),
         }  # fmt: skip
 
-    return await writing.json_reply(content, call.headers(*answers), call.record, numbers=len(hits) * NUMBERS_PER_HIT)
+    headers = call.headers(*found.answers)
+    return await writing.json_reply(content, headers, call.record, numbers=len(hits) * NUMBERS_PER_HIT)
 
 
 @router.get("/v1/search", response_model=StoreReply, responses=OPENAI.responses())
 async def stored(call: CurrentCall) -> Response:
     """What there is to search: how many passages, in which languages, of which kinds."""
-    store, calibration = call.searches.store, call.service.pipeline.calibration
+    calibration = call.service.pipeline.calibration
 
-    def work(_: float) -> dict[str, Any]:
+    def work(store: "Store", _: float) -> dict[str, Any]:
         languages, kinds = store.counts("language"), store.counts("kind")
         passages = sum(kinds.values())
         return {
