@@ -27,7 +27,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from harness import machine
-from harness.bodies import MIB, ROUTES, SEARCH, random_request
+from harness.bodies import MIB, RERANK, ROUTES, SEARCH, random_request
 
 GAVE_UP = "gave up"
 PAUSE_S = 0.2  # between two looks at /health
@@ -129,7 +129,8 @@ def failed(status: int | str) -> bool:
 def send(url: str, requests: int, clients: int, patience: float, seed: int, skew: float) -> Counter[int | str]:
     """Send random requests from several threads; counts by status."""
     counts: Counter[int | str] = Counter()
-    routes = (*ROUTES, SEARCH) if SEARCH[0] in get(f"{url}/openapi.json")[1] else ROUTES
+    served = get(f"{url}/openapi.json")[1]
+    routes = (*ROUTES, *(route for route in (SEARCH, *RERANK) if f'"{route[0]}"' in served))
     numbers, lock, began = iter(range(requests)), threading.Lock(), time.monotonic()
 
     def client() -> None:

@@ -24,6 +24,11 @@ ROUTES: tuple[Route, ...] = (
     ("/api/embed", "input", {"model": "me5-small"}),
 )
 SEARCH = ("/v1/search", "query", {})  # where there is a store
+RERANK: tuple[Route, ...] = (  # where there is a reranker
+    ("/rerank", "texts", {"query": "a"}),
+    ("/v1/rerank", "documents", {"query": "a"}),
+    ("/v2/rerank", "documents", {"query": "a"}),
+)
 FIELDS = (
     "model", "side", "task", "input_type", "prompt_name", "truncate", "truncation", "truncation_direction", "normalize",
     "dimensions", "encoding_format", "embedding_types", "output_dimension", "priority", "max_tokens", "user", "images",
@@ -109,16 +114,31 @@ def random_request(
     return path, body(fields)
 
 
+def refused_anywhere(route: Route, size: int) -> Iterator[tuple[str, str, bytes]]:
+    """(what, path, body) of what any route of texts refuses."""
+    path, name, besides = route
+    small = needed(path, name, besides)
+    for item in (b"1", b"[]", b"{}", b"null"):
+        if not (path == "/decode" or (item == b"1" and name == "inputs")):  # token ids
+            yield f"wrong items {item.decode()}", path, body({**small, name: many(item, size)})
+    yield "unknown fields", path, body(small, unknown(size))
+    yield "nesting", path, body({**small, name: nested(size)})
+    yield "values", path, body({**small, "user": many(b"1", size)})
+
+
+def refused_by_rerankers(size: int = MIB) -> Iterator[tuple[str, str, bytes]]:
+    """(what, path, body) of the worst requests that no route of a reranker takes."""
+    for route in RERANK:
+        yield from refused_anywhere(route, size)
+        path, name, _ = route
+        yield "a long query", path, body({"query": string(b" a", size), name: many(b'"a"', 16 * 4)})
+
+
 def refused(size: int = MIB) -> Iterator[tuple[str, str, bytes]]:
-    """(what, path, body) of the worst requests that no route takes."""
+    """(what, path, body) of the worst requests that no route takes, but for those of rerankers."""
     for path, name, besides in ROUTES:
         small = needed(path, name, besides)
-        for item in (b"1", b"[]", b"{}", b"null"):
-            if not (path == "/decode" or (item == b"1" and name == "inputs")):  # token ids
-                yield f"wrong items {item.decode()}", path, body({**small, name: many(item, size)})
-        yield "unknown fields", path, body(small, unknown(size))
-        yield "nesting", path, body({**small, name: nested(size)})
-        yield "values", path, body({**small, "user": many(b"1", size)})
+        yield from refused_anywhere((path, name, besides), size)
         if path == "/decode":  # which has no other field
             continue
         yield "a long task", path, body({**small, "task": string(b"word ", size), "side": b'"query"'})

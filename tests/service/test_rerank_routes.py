@@ -1,12 +1,17 @@
 """`me5 serve --reranker`: TEI's, Cohere's and Jina's requests give the library's scores, within limits."""
 
 import asyncio
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from checkpoints import SENTENCES, XLMR
 
 from me5 import AsyncClient, Client, InputError, Reranker, ServiceError, TruncationWarning
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+from harness import bodies
 
 QUERY, DOCUMENTS = SENTENCES[0], list(SENTENCES[1:9])
 LONG = " ".join(SENTENCES * 2)
@@ -158,3 +163,11 @@ def test_a_model_that_is_no_reranker_is_refused(xlmr):
     done = subprocess.run([*command, "--prompts", "none"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 3
     assert "is no cross-encoder" in done.stdout + done.stderr
+
+
+def test_the_worst_bodies_are_refused_in_few_words(http):
+    for what, path, body in bodies.refused_by_rerankers():
+        reply = http.post(path, content=body, headers={"content-type": "application/json"})
+        assert reply.status_code in (400, 422), (what, path, reply.status_code, reply.text[:300])
+        assert len(reply.content) < 1000, (what, path)
+        assert http.get("/health").status_code == 200, (what, path)
