@@ -16,11 +16,14 @@ test: $(VENV)/dev  ## Run the tests
 	$(BIN)/pytest -n auto --durations 25
 
 # LangChain's suite brings plugins for pytest that change every other test, so it is installed beside the environment.
-suites: $(VENV)/dev  ## Run the test suite that LangChain publishes, on our adapters
+suites: $(VENV)/dev  ## Run what others publish: LangChain's tests on our adapters, TEI's OpenAPI document on the service
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target build/suites langchain-tests \
 	    pytest-asyncio pytest-benchmark pytest-codspeed pytest-recording pytest-socket py-cpuinfo syrupy vcrpy
 	PYTHONPATH=build/suites $(BIN)/pytest -o addopts= -o filterwarnings=default -o asyncio_mode=auto \
 	    -o asyncio_default_fixture_loop_scope=function tests/adapters/test_suites.py
+	curl -fsSL -o build/suites/tei.json \
+	    https://raw.githubusercontent.com/huggingface/text-embeddings-inference/v1.9.3/docs/openapi.json
+	ME5_TEI_DOCUMENT=build/suites/tei.json $(BIN)/pytest tests/service/test_tei_document.py
 
 # oneDNN's kernels, and with them the choice of the precision, as on a processor without AVX-512. OpenVINO's own kernels
 # obey no limit: `make emulated` runs those too, some twenty times slower.

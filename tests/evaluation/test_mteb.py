@@ -11,9 +11,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # mteb's own, and its depende
 from evaluation_sets import write_records  # noqa: E402
 from mteb.results import TaskResult  # noqa: E402
 
-from me5 import Embedder  # noqa: E402
+from me5 import Embedder, Reranker  # noqa: E402
 from me5.evaluation.encoders.checkpoint import CheckpointEncoder  # noqa: E402
-from me5.evaluation.mteb import MtebEncoder, local_tasks, sentence_for  # noqa: E402
+from me5.evaluation.mteb import MtebEncoder, MtebReranker, local_tasks, sentence_for  # noqa: E402
 from me5.evaluation.protocols import TWO_SIDED, TYPES, evaluate, labels, prompts_of  # noqa: E402
 from me5.evaluation.readers import read  # noqa: E402
 from me5.evaluation.results import Result, write  # noqa: E402
@@ -50,6 +50,21 @@ def test_mteb_gives_the_same_figures(sets: Path, embedder: Embedder, monkeypatch
         left_out = ("nauc", "precision", "recall", "ap", "main_score")  # of classification, mteb's extra means
         assert not {figure for figure in missing if not figure.startswith(left_out)}, name
     assert kinds == set(TYPES)
+
+
+def test_mteb_s_own_check_of_models(xlmr: Path, build_reranker) -> None:
+    """Its mock tasks of every type run on both kinds of model."""
+    from mteb.mocks.mock_run import mock_run
+
+    encoder = MtebEncoder(Embedder.load(xlmr, precision="f32", prompts="instruct"))
+    reranker = MtebReranker(Reranker.load(build_reranker(), precision="f32"))
+    for model, least in ((encoder, 25), (reranker, 4)):
+        statuses = [status for _, status in mock_run(model).items() if status is not None]
+        # Retrieval without candidates is not for cross-encoders, and mteb says so.
+        failed = [status for status in statuses if not isinstance(status, TaskResult)]
+        assert [str(status) for status in failed if "requires top_ranked documents" not in str(status)] == []
+        assert len(statuses) - len(failed) >= least
+        assert model is reranker or not failed
 
 
 def test_mteb_reads_the_results(sets: Path, tmp_path: Path, encoder: CheckpointEncoder) -> None:

@@ -14,15 +14,21 @@ EXAMPLES = 12
 QUIET = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 POSTS = (
     "/v1/embeddings", "/embed", "/", "/embed_all", "/similarity", "/tokenize", "/decode", "/v2/embed", "/v1/embed",
-    "/v1/score",
+    "/v1/score", "/rerank", "/v1/rerank", "/v2/rerank",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def described(launch):
-    """The document of a live service with limits that keep requests small."""
-    server = launch("--max-items", "64", "--max-request-tokens", "20000", "--max-body-bytes", "200000")
-    return schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+def small_server(launch, build_reranker):
+    """A live service with a reranker, and with limits that keep requests small."""
+    limits = ("--max-items", "64", "--max-request-tokens", "20000", "--max-body-bytes", "200000")
+    return launch(*limits, "--reranker", str(build_reranker()))
+
+
+@pytest.fixture(scope="module")
+def described(small_server):
+    """The document of that service."""
+    return schemathesis.openapi.from_url(f"{small_server.url}/openapi.json")
 
 
 def operations():
@@ -59,7 +65,8 @@ JSON = st.recursive(
 FIELDS = (
     "input", "inputs", "texts", "queries", "documents", "model", "side", "task", "input_type", "prompt_name",
     "truncate", "truncation", "truncation_direction", "dimensions", "normalize", "encoding_format", "embedding_types",
-    "ids", "parameters", "details", "source_sentence", "sentences", "output_dimension", "priority", "images",
+    "ids", "parameters", "details", "source_sentence", "sentences", "output_dimension", "priority", "images", "query",
+    "top_n", "raw_scores",
 )  # fmt: skip
 TYPED = {"content-type": "application/json"}
 ODD_TEXTS = ("", "\x00", "a\u200fb", "😀" * 50, "\u202e", "query: a", "a" * 5000, "\n\n", "\ufeff", "e\u0301" * 30)

@@ -34,6 +34,7 @@ from me5.evaluation.task import (
     Task,
 )
 from me5.prompts import EVALUATION_TASKS, SIMILAR_TEXT, WEB_SEARCH, Side
+from me5.reranker import Reranker
 
 try:
     from datasets import Dataset
@@ -69,15 +70,12 @@ class MtebEncoder:
 
     def __init__(self, embedder: Embedder) -> None:
         self._encoder = CheckpointEncoder(embedder)
-        name = embedder.checkpoint.name
-        self.mteb_model_meta = ModelMeta.create_empty(
-            {
-                "name": name if name.count("/") == 1 else f"me5/{name.rpartition('/')[2]}",
-                "revision": f"{embedder.precision}-me5-{__version__}",
-                "max_tokens": embedder.max_seq_length,
-                "embed_dim": embedder.dim,
-                "use_instructions": embedder.prompts.style == "instruct",
-            }
+        self.mteb_model_meta = _meta(
+            embedder.checkpoint.name,
+            embedder.precision,
+            embedder.max_seq_length,
+            embed_dim=embedder.dim,
+            use_instructions=embedder.prompts.style == "instruct",
         )
 
     def encode(
@@ -97,6 +95,32 @@ class MtebEncoder:
     def similarity_pairwise(left: Any, right: Any) -> Any:
         """Cosines of vectors row by row."""
         return pairwise_cos_sim(np.asarray(left), np.asarray(right))
+
+
+class MtebReranker:
+    """A `Reranker` as mteb's CrossEncoderProtocol. Scores are the raw logits; a task's sentence is not read."""
+
+    def __init__(self, reranker: Reranker) -> None:
+        self._reranker = reranker
+        self.mteb_model_meta = _meta(
+            reranker.checkpoint.name, reranker.precision, reranker.max_tokens, is_cross_encoder=True
+        )
+
+    def predict(self, inputs1: Iterable[Mapping[str, Any]], inputs2: Iterable[Mapping[str, Any]], **_: Any) -> Float32:
+        """The logits (pairs,) of each query with the document in the same place of mteb's batches."""
+        queries, documents = ([text for batch in inputs for text in batch["text"]] for inputs in (inputs1, inputs2))
+        return self._reranker.score(zip(queries, documents, strict=True), activation="identity")
+
+
+def _meta(name: str, precision: str, max_tokens: int, **fields: Any) -> ModelMeta:
+    return ModelMeta.create_empty(
+        {
+            "name": name if name.count("/") == 1 else f"me5/{name.rpartition('/')[2]}",
+            "revision": f"{precision}-me5-{__version__}",
+            "max_tokens": max_tokens,
+            **fields,
+        }
+    )
 
 
 def _side(task_type: str, prompt_type: Any) -> Side:
