@@ -118,7 +118,7 @@ def well(body: dict[str, Any], draw: random.Random) -> Any:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, *args: object) -> None:
-        """A client that was killed is no error."""
+        """A client that was killed is not an error."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -236,7 +236,7 @@ function check(text, index) {
     throw new TypeError(`text ${index} is ${text === null ? "null" : typeof text}, expected a string`);
   }
   if (text === "") throw new TypeError(`text ${index} is empty, which the service refuses; leave it out`);
-  if (!text.isWellFormed()) throw new TypeError(`text ${index} holds a lone surrogate, which is no valid Unicode`);
+  if (!text.isWellFormed()) throw new TypeError(`text ${index} holds a lone surrogate, which is not valid Unicode`);
 }
 
 function read(baseUrl, reply, { first, texts }) {

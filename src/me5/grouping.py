@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from me5.nearest import score_blocks, top_k
-from me5.vectors import Float32
+from me5.vectors import Float32, normalized
 
 Int64 = npt.NDArray[np.int64]
 
@@ -47,6 +47,47 @@ def communities(vectors: Float32, threshold: float, smallest: int = 1) -> list[l
         taken[free] = True
         groups.append([centre, *free[free != centre].tolist()])
     return sorted(groups, key=len, reverse=True)
+
+
+def parts(vectors: Float32, count: int, *, rounds: int = 100, seed: int = 0) -> list[list[int]]:
+    """Unit vectors (n, dim) parted into `count` groups by k-means, none of them empty; the largest group first.
+
+    Within a group the one nearest to its middle comes first, then the others by falling cosine to it. The same every
+    time for a seed; ends when nothing moves, or after so many rounds.
+    """
+    middles = _spread(vectors, count, np.random.default_rng(seed))
+    labels = np.full(len(vectors), -1)
+    for _ in range(rounds):
+        scores = vectors @ middles.T
+        nearest = scores.argmax(axis=1)
+        for empty in np.setdiff1d(np.arange(count), nearest):  # takes what lies furthest from its own middle
+            sizes = np.bincount(nearest, minlength=count)
+            far = np.where(sizes[nearest] > 1, scores[np.arange(len(vectors)), nearest], np.inf)
+            nearest[far.argmin()] = empty
+        if (nearest == labels).all():
+            break
+        labels = nearest
+        sums = np.zeros_like(middles)
+        np.add.at(sums, labels, vectors)
+        middles = normalized(sums)
+    near = np.einsum("nd,nd->n", vectors, middles[labels])
+    groups = [np.flatnonzero(labels == label) for label in range(count)]
+    return sorted((group[np.argsort(-near[group], kind="stable")].tolist() for group in groups), key=len, reverse=True)
+
+
+def _spread(vectors: Float32, count: int, draw: np.random.Generator) -> Float32:
+    """The first middles: vectors that are drawn the likelier the further they lie from those before (k-means++)."""
+    chosen = [int(draw.integers(len(vectors)))]
+    distance = 1 - vectors @ vectors[chosen[0]]
+    for _ in range(count - 1):
+        weights = np.maximum(distance, 0).astype(np.float64)
+        weights[chosen] = 0
+        total = weights.sum()
+        left = np.setdiff1d(np.arange(len(vectors)), chosen)
+        place = int(draw.choice(len(vectors), p=weights / total)) if total > 0 else int(left[0])
+        chosen.append(place)
+        distance = np.minimum(distance, 1 - vectors @ vectors[place])
+    return vectors[chosen].copy()
 
 
 def _neighbourhoods(vectors: Float32, threshold: float) -> Iterator[tuple[int, Int64]]:

@@ -1,11 +1,12 @@
-"""A hub id -> a local folder with the files that me5 needs; the only place that downloads."""
+"""A hub id -> a local folder with the files that me5 needs; the only place that downloads, and looks into the cache."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from me5 import catalog
-from me5.errors import DownloadError
+from me5.errors import DownloadError, InputError
 
 # Only what the engines read: no pickles, no exported graphs. `*` also matches `/` in these patterns.
 NEEDED_FILES = (
@@ -73,6 +74,51 @@ def cached(model_id: str) -> Path | None:
         patterns, revision = list(NEEDED_FILES), _pinned(model_id)
         return Path(snapshot_download(model_id, revision=revision, allow_patterns=patterns, local_files_only=True))
     except LocalEntryNotFoundError:
+        return None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A model in huggingface_hub's cache: its folder, the bytes that it takes, and how many revisions there are."""
+
+    path: Path
+    size: int
+    revisions: int
+
+
+def stored() -> dict[str, Stored]:
+    """Every model in the cache by its id, me5's or other programs'; the network is not asked."""
+    found = _scanned()
+    return {
+        repo.repo_id: Stored(Path(repo.repo_path), int(repo.size_on_disk), len(repo.revisions))
+        for repo in (() if found is None else found.repos)
+        if repo.repo_type == "model"
+    }
+
+
+def remove(model_id: str) -> int:
+    """Delete every revision of a model from the cache, and return the bytes that it took.
+
+    Raises `InputError` for one that is not there.
+    """
+    found = _scanned()
+    everything = () if found is None else found.repos
+    repos = [repo for repo in everything if repo.repo_type == "model" and repo.repo_id == model_id]
+    if found is None or not repos:
+        there = ", ".join(sorted(stored())) or "none"
+        raise InputError(f"{model_id!r} is not in the local cache; its models are {there}")
+    found.delete_revisions(*(revision.commit_hash for repo in repos for revision in repo.revisions)).execute()
+    return sum(int(repo.size_on_disk) for repo in repos)
+
+
+def _scanned() -> Any:
+    """What the cache holds; None where nothing was ever downloaded."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        return scan_cache_dir()
+    except CacheNotFound:
         return None
 
 

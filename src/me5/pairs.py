@@ -34,7 +34,7 @@ class PairPreprocessor:
     """A cross-encoder's checkpoint with the tokenizer and the truncation that apply to pairs of query and document.
 
     `max_tokens` None is the model's own limit. Safe to use from several threads. Raises `InputError` for a wrong
-    setting, `CheckpointError` for a checkpoint that is no cross-encoder with one output.
+    setting, `CheckpointError` for a checkpoint that is not a cross-encoder with one output.
     """
 
     def __init__(
@@ -179,8 +179,8 @@ def _only_output(checkpoint: Checkpoint) -> Head:
     head = checkpoint.config.head
     if head is None:
         raise CheckpointError(
-            f"{checkpoint.name} is no cross-encoder: its config.json names no class for sequence classification. Load "
-            "models that embed with me5.Embedder"
+            f"{checkpoint.name} is not a cross-encoder: its config.json names no class for sequence classification. "
+            "Load models that embed with me5.Embedder"
         )
     if head.outputs != 1:
         raise CheckpointError(

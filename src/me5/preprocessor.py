@@ -34,6 +34,13 @@ class Preprocessor:
         max_tokens: int | None = None,
         truncation: Truncation = "end",
     ) -> None:
+        self._settle(checkpoint, prompts, max_tokens, truncation)
+        self.tokenizer = open_tokenizer(checkpoint, max_tokens)
+
+    def _settle(
+        self, checkpoint: Checkpoint, prompts: str | Prompts | None, max_tokens: int | None, truncation: Truncation
+    ) -> None:
+        """Check everything, and keep all but the tokenizer."""
         if truncation not in TRUNCATIONS:
             raise InputError(f"unknown truncation {truncation!r}; expected one of {', '.join(TRUNCATIONS)}")
         if checkpoint.config.head is not None:
@@ -41,10 +48,11 @@ class Preprocessor:
                 f"{checkpoint.name} is a cross-encoder, which scores pairs of texts and gives no vectors; load it with "
                 "me5.Reranker, or pass a model that embeds"
             )
+        if max_tokens is not None:
+            check_max_tokens(checkpoint.config, max_tokens)
         self.checkpoint = checkpoint
         self.truncation: Truncation = truncation
         self.prompts = choose_prompts(prompts, checkpoint.prompts, checkpoint.name)
-        self.tokenizer = open_tokenizer(checkpoint, max_tokens)
 
     @property
     def max_tokens(self) -> int:

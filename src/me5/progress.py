@@ -67,18 +67,18 @@ def track(
 
 def _lines(total: int | None, description: str, unit: Unit, left: Callable[[], float] | None = None) -> Advance:
     """What tells a line a minute, for logs: work of less than a minute says nothing."""
-    started = told = perf_counter()
+    started = written = perf_counter()
     done = seen = 0
 
     def number(units: int) -> str:
         return f"{units / 1e6:,.1f}" if unit == "bytes" else f"{units:,}"
 
     def advance(units: int, tokens: int) -> None:
-        nonlocal told, done, seen
+        nonlocal written, done, seen
         done, seen, now = done + units, seen + tokens, perf_counter()
-        if now - told < SECONDS_BETWEEN_LINES:
+        if now - written < SECONDS_BETWEEN_LINES:
             return
-        told, seconds = now, now - started
+        written, seconds = now, now - started
         of = "" if total is None else f" of {number(total)}"
         line = f"{description}: {number(done)}{of} {'MB' if unit == 'bytes' else unit}"
         if seen:

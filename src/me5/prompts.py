@@ -219,7 +219,7 @@ STYLES: Mapping[str, Prompts] = {"instruct": INSTRUCT, "prefix": E5_PREFIX, "non
 def task_sentence(task: str) -> str:
     """The sentence for a task name; a free sentence (anything with a space, or beyond ASCII) is returned as it came.
 
-    Raises `PromptError` for an empty task, one with a line break, or a single word that is no known name.
+    Raises `PromptError` for an empty task, one with a line break, or a single word that is not a known name.
     """
     if not isinstance(task, str):
         raise PromptError(f"a task is a string, got {type(task).__name__}")

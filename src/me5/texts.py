@@ -34,6 +34,6 @@ def check_text(text: object, index: int, kind: str = "text") -> None:
     except UnicodeEncodeError as error:
         raise InputError(
             f"{kind} {index} holds a lone surrogate, U+{ord(text[error.start]):04X} at character {error.start}, which "
-            "is no valid Unicode; the file was probably decoded with errors='surrogateescape'. Replace it, for example "
-            "with text.encode('utf-8', 'replace').decode()"
+            "is not valid Unicode; the file was probably decoded with errors='surrogateescape'. Replace it, for "
+            "example with text.encode('utf-8', 'replace').decode()"
         ) from error

@@ -146,7 +146,7 @@ class Tokenizer:
         """Tokenize texts, each with `prefix` in front. Errors count items from `first`.
 
         With a `reach` in characters, a text is tokenized as far as its policy needs only, and the report's `unseen`
-        says where that was not to its end. Raises `InputError` for an item that is no valid text, too long under the
+        says where that was not to its end. Raises `InputError` for an item that is not valid text, too long under the
         policy `error`, or without a place to be cut within the reach.
         """
         if truncation not in TRUNCATIONS:

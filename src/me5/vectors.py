@@ -39,7 +39,7 @@ def paired_cosines(a: npt.ArrayLike, b: npt.ArrayLike) -> Float32:
     """
     left, right = np.atleast_2d(np.asarray(a, np.float32)), np.atleast_2d(np.asarray(b, np.float32))
     if left.ndim != 2 or left.shape != right.shape:
-        raise InputError(f"vectors of shapes {left.shape} and {right.shape} are no pairs; expected twice (n, dim)")
+        raise InputError(f"vectors of shapes {left.shape} and {right.shape} are not pairs; expected twice (n, dim)")
     products: Float32 = np.einsum("nd,nd->n", normalized(left), normalized(right))
     return products
 

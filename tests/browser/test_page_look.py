@@ -66,6 +66,12 @@ def opened(request, scheme, window, searched):
     window.goto("about:blank")
 
 
+# Labels of the filters whose control stands below them and not beside them.
+APART = """[...document.querySelectorAll(".filters label:not([hidden])")].filter((label) =>
+    label.offsetHeight > 1.5 * Math.max(16, label.querySelector("input, select").offsetHeight)
+).map((label) => label.textContent)"""
+
+
 def style(tab, selector, name):
     return tab.page.locator(selector).first.evaluate(f"node => getComputedStyle(node).{name}")
 
@@ -88,6 +94,7 @@ def test_colours_and_type_are_those_of_the_look(opened, scheme):
         assert opened.page.evaluate(WIDER_THAN_SCREEN) <= 0
         assert opened.page.evaluate(NAMELESS) == []
         assert opened.page.evaluate(DANGLING) == []
+        assert opened.page.evaluate(APART) == []
 
 
 def test_hits_can_be_read_and_keep_within_their_frame(opened, scheme):

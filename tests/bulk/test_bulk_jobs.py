@@ -316,10 +316,10 @@ def test_a_job_that_is_damaged_says_so(tmp_path, embedder, inputs):
         status(open_job(folder_of(str(tmp_path / "out"))))
     manifest = tmp_path / "out" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(InputError, match=r"manifest.json is of another version of me5"):
+    with pytest.raises(InputError, match=r"manifest.json was written by another version of me5"):
         resume(tmp_path / "out", model=embedder)
     manifest.write_text("[]")
-    with pytest.raises(InputError, match=r"manifest.json cannot be read .*; it is no manifest of a bulk job"):
+    with pytest.raises(InputError, match=r"manifest.json cannot be read .*; it is not a manifest of a bulk job"):
         resume(tmp_path / "out", model=embedder)
 
 

@@ -230,7 +230,7 @@ def test_a_node_that_does_not_see_the_job_says_so(tmp_path, xlmr):
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "corpus/", "head"])
 def test_what_is_no_address_is_refused(address):
-    message = r"is no address of a Ray cluster; expected auto, local or HOST:PORT"
+    message = r"is not an address of a Ray cluster; expected auto, local or HOST:PORT"
     with pytest.raises(InputError, match=message), cluster._connected(address):
         pass
 

@@ -225,5 +225,5 @@ def test_a_store_that_ignores_conditions_is_recognised(bucket, monkeypatch):
 def test_a_store_that_refuses_is_one_sentence(stored, embedder):
     with pytest.raises(InputError, match=r"s3://no-such-bucket-x/out/manifest.json cannot be|cannot be written"):
         run(stored, "s3://no-such-bucket-x/out", model=embedder)
-    with pytest.raises(InputError, match="ftp://host is no object store that can be opened"):
+    with pytest.raises(InputError, match="ftp://host is not an object store that can be opened"):
         run(stored, "ftp://host/out", model=embedder)

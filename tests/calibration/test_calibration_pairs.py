@@ -294,7 +294,7 @@ def test_the_command_refuses_what_it_cannot_do(embedder, labelled, run, tmp_path
         ((folder, labelled, "--risk", "2"), "risk must lie between 0 and 1, got 2"),
         ((folder, labelled, "--relevant-from", "2"), "0 relevant pairs"),
         ((folder, tmp_path / "nowhere"), "nowhere does not exist"),
-        ((folder, labelled, "--judge", labelled), "is no calibration"),
+        ((folder, labelled, "--judge", labelled), "is not a calibration"),
     ):
         code, _, errors = run("calibrate", *arguments, "-p", "f32", "--no-keep", "--quiet")
         assert code == 2

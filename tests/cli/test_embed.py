@@ -15,7 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from me5 import Embedder
+from me5 import Embedder, InputError
+from me5.bulk.one_file import embed_file
+from me5.bulk.resuming import Block, journal
+from me5.bulk.source import source_of
+from me5.bulk.write import target_of
 from me5.cli import app, main
 from me5.files.atomic import is_draft
 
@@ -164,3 +168,94 @@ def test_help_shows_the_examples_and_every_option_is_told():
         "cat lines.txt | me5 embed - -o vectors.jsonl",
     ):
         assert line in shown
+
+
+def _rows(name):
+    return pq.read_table(name).to_pylist()
+
+
+def test_columns_are_kept(tmp_path, run):
+    rows = [{"id": at, "text": f"text {at}", "year": 1990 + at, "tags": ["a", at]} for at in range(3)]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    kept = ("--id-field", "id", "--keep", "year", "--keep", "tags", "--quiet")
+    assert run("t.jsonl", "-o", "o.parquet", *kept)[0] == 0
+    assert [(row["id"], row["year"], row["tags"]) for row in _rows("o.parquet")] == [
+        (at, 1990 + at, json.dumps(["a", at])) for at in range(3)
+    ]
+    assert run("t.jsonl", "-o", "o.jsonl", *kept)[0] == 0
+    read = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    assert [list(row) for row in read] == [["id", "year", "tags", "vector"]] * 3
+    assert [row["tags"] for row in read] == [row["tags"] for row in rows]
+    for arguments, message in (
+        (("-o", "o.npy", "--keep", "year"), "keeps no columns"),
+        (("-o", "x.parquet", "--keep", "text"), "cannot be kept"),
+        (("-o", "x.parquet", "--keep", "month"), "no field 'month'"),
+    ):
+        assert message in run("t.jsonl", *arguments)[2]
+
+
+class _Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("name", ["o.npy", "o.parquet", "o.jsonl"])
+def test_what_was_killed_goes_on(tmp_path, xlmr, name, monkeypatch):
+    """After any number of blocks: only the texts that are left are embedded, and the file is the same."""
+    monkeypatch.setattr("me5.flow.WINDOW_TEXTS", 64)
+    embedder = Embedder.load(xlmr, precision="f32", prompts="none")
+    (tmp_path / "t.txt").write_text("\n".join(f"text number {at}" for at in range(300)))
+    source = source_of("t.txt")
+    embed_file(embedder, source, target_of(f"whole-{name}"))
+    target = target_of(name)
+
+    embedded = []
+    embed = embedder.engine.embed
+
+    def counted(sequences):
+        embedded.append(len(sequences))
+        if stop and sum(embedded) > 150:
+            raise _Killed
+        return embed(sequences)
+
+    monkeypatch.setattr(embedder.engine, "embed", counted)
+    stop = True
+    with pytest.raises(_Killed):
+        embed_file(embedder, source, target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f".{name}.me5-embed", "t.txt", f"whole-{name}"])
+    # A block whose vectors did not reach the disk, and half a line of figures, are done again.
+    journal = tmp_path / f".{name}.me5-embed"
+    with (journal / "blocks.jsonl").open("ab") as file:
+        file.write(b'{"rows": 64, "tok')
+    stop, before, told = False, sum(embedded), []
+    summary = embed_file(embedder, source, target, advance=lambda texts, _: told.append(texts))
+    assert 150 <= sum(embedded) - before < 300
+    assert (summary.texts, sum(told)) == (300, 300)
+    assert (tmp_path / name).read_bytes() == (tmp_path / f"whole-{name}").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "t.txt", f"whole-{name}"])
+
+
+def _kept(path, job, rows):
+    """Add rows to a journal, and end as a kill would."""
+    with journal(path, 2, job) as kept:
+        for row in rows:
+            kept.add(Block(1, 3, 0, 0, []), np.full((1, 2), row, np.float32))
+        with pytest.raises(InputError, match="another run writes"), journal(path, 2, job):
+            pass
+        raise _Killed
+
+
+def test_another_job_begins_anew_and_two_at_a_time_are_refused(tmp_path):
+    path = tmp_path / "o.npy"
+    for row in (1, 2):
+        with pytest.raises(_Killed):
+            _kept(path, {"of": 1}, [row])
+    with journal(path, 2, {"of": 1}) as again:
+        assert (again.rows, [[*row] for row in next(again.read(5))]) == (2, [[1, 1], [2, 2]])
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(_Killed):
+        _kept(path, {"of": 1}, [1])
+    with journal(path, 2, {"of": 2}) as other:
+        assert other.rows == 0
+    with pytest.raises(_Killed):  # nothing was done, so nothing stays
+        _kept(path, {"of": 1}, [])
+    assert list(tmp_path.iterdir()) == []

@@ -155,7 +155,7 @@ def test_results_of_two_runs_stand_in_one_file(sets: Path, tmp_path: Path) -> No
     assert "was made with another prompts" in str(result.exception)
     assert json.loads(path.read_text("utf-8")) == told
     path.write_text("{}", "utf-8")
-    with pytest.raises(InputError, match=r"tatoeba\.json is no result of me5 eval run"):
+    with pytest.raises(InputError, match=r"tatoeba\.json is not a result of me5 eval run"):
         results.read(out)
 
 

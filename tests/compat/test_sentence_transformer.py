@@ -180,7 +180,7 @@ def test_what_they_refuse_is_refused(pair, call):
 def test_what_only_torch_modules_have_says_what_to_do(pair):
     ours, _ = pair
     for name in ("fit", "forward", "parameters", "push_to_hub"):
-        with pytest.raises(AttributeError, match=r"it is no torch module\. Training is `me5 train`"):
+        with pytest.raises(AttributeError, match=r"it is not a torch module\. Training is `me5 train`"):
             getattr(ours, name)
     with pytest.raises(InputError, match="is not made of modules"):
         SentenceTransformer(modules=[])

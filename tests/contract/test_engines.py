@@ -164,7 +164,7 @@ def test_impossible_options_are_refused(xlmr: Path, options: dict, message: str)
 
 @pytest.fixture(scope="module", params=["bias", "matrix", "infinite norm"])
 def damaged(request: pytest.FixtureRequest, xlmr: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with a value in its last layer that is no number."""
+    """A model with a value in its last layer that is not a number."""
     folder = tmp_path_factory.mktemp("damaged") / "model"
     shutil.copytree(xlmr, folder)
 

@@ -236,7 +236,7 @@ def test_each_kind_of_model_has_its_own_door(build_reranker, xlmr: Path, copy_of
     folder = build_reranker(XLMR)
     with pytest.raises(CheckpointError, match=r"is a cross-encoder, .* load it with me5\.Reranker"):
         Embedder.load(folder)
-    with pytest.raises(CheckpointError, match="is no cross-encoder"):
+    with pytest.raises(CheckpointError, match="is not a cross-encoder"):
         Reranker.load(xlmr)
     with pytest.raises(CheckpointError, match="has 3 outputs; expected a cross-encoder with one"):
         Reranker.load(build_reranker(XLMR, 3))

@@ -189,7 +189,7 @@ def test_the_check_names_file_and_row(tmp_path, table, columns, said):
 
 
 def test_opening_refuses_what_is_no_whole_dataset(tmp_path):
-    with pytest.raises(InputError, match=r"no dataset: it has no dataset.json"):
+    with pytest.raises(InputError, match=r"not a dataset: it has no dataset.json"):
         Dataset.open(tmp_path)
     dataset = written(tmp_path, Example(Q1, D1))
     content = pq.read_table(dataset.folder / "queries.parquet")

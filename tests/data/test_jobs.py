@@ -73,7 +73,7 @@ def test_another_job_in_the_same_folder_is_told_what_differs(tmp_path):
 
 def test_folders_of_others_are_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="no job's folder"):
+    with pytest.raises(InputError, match="not a job's folder"):
         begin(tmp_path)
     job = tmp_path / "job"
     begin(job)

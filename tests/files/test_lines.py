@@ -85,7 +85,7 @@ def test_lines_that_are_no_text_can_be_passed_over(tmp_path):
     assert [at for at, _ in told] == [2, 3, 4]
     assert [reason.split(";")[0] for _, reason in told] == [
         "byte 1 (0xff) is not valid UTF-8",
-        "the line holds NUL characters, so it is no text, or UTF-16 without a byte order mark",
+        "the line holds NUL characters, so it is not text, or UTF-16 without a byte order mark",
         "the line has more than 16 MiB, the most that is read",
     ]
 

@@ -85,7 +85,7 @@ def test_what_cannot_be_used_stops_the_reading_or_is_told(tmp_path):
     [
         ("a.csv", "a,a\n1,2\n", "a.csv has 2 columns 'a'; its columns are 'a', 'a'. Rename one of them"),
         ("a.csv", 'a\n1\n"open\n', "a.csv, line 3: the record that starts here cannot be read"),
-        ("a.txt", "a\n", r"a.txt is no file of records: expected \.jsonl, .*\.zst"),
+        ("a.txt", "a\n", r"a.txt is not a file of records: expected \.jsonl, .*\.zst"),
         ("a.parquet.gz", "a\n", "Parquet can only be read from a plain file"),
     ],
 )

@@ -21,7 +21,7 @@ def test_blocks_are_what_the_gguf_package_makes_of_them(name: str) -> None:
     rows = raw.reshape(5, 3 * size)
     np.testing.assert_array_equal(blocks.dequantize(rows, name), gguf.dequantize(rows, kind))
     np.testing.assert_array_equal(blocks.dequantize(rows[1:4:2], name), gguf.dequantize(rows[1:4:2], kind))
-    with pytest.raises(CheckpointError, match=f"no whole blocks of {name}"):
+    with pytest.raises(CheckpointError, match=f"not whole blocks of {name}"):
         blocks.dequantize(rows[:, :-1], name)
 
 

@@ -98,8 +98,8 @@ def test_rows_that_cannot_be_used_are_named(index, tmp_path, vectors):
     pq.write_table(pa.table({"text": texts, "vector": odd}), tmp_path / "odd.parquet")
     summary = index.attach(tmp_path / "odd.parquet")
     assert [(bad.at, bad.reason.partition(",")[0]) for bad in summary.bad] == [
-        (1, f"its 'vector' is no vector of {len(vectors[0])} numbers"),
-        (2, f"its 'vector' is no vector of {len(vectors[0])} numbers"),
+        (1, f"its 'vector' is not a vector of {len(vectors[0])} numbers"),
+        (2, f"its 'vector' is not a vector of {len(vectors[0])} numbers"),
         (3, "its 'vector' has the length 0.0"),
         (4, "holds no text"),
     ]

@@ -6,6 +6,7 @@ import json
 import docx
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pypdf
 import pytest
 from madepdf import pdf_of
 
@@ -92,6 +93,17 @@ def test_pdf_by_page(tmp_path):
     assert [(document.at, document.text.strip(), document.title) for document in read(tmp_path / "t.pdf")] == [
         (1, "First page.", "The manual"), (2, "", "The manual"), (3, "Third page.", "The manual"),
     ]  # fmt: skip
+
+
+def test_pdf_that_any_viewer_opens_is_read_and_a_locked_one_is_told(tmp_path):
+    (tmp_path / "plain.pdf").write_bytes(pdf_of("Printing is restricted."))
+    for password in ("", "secret"):
+        writer = pypdf.PdfWriter(clone_from=tmp_path / "plain.pdf")
+        writer.encrypt(user_password=password, owner_password="owner", algorithm="AES-256")
+        writer.write(tmp_path / f"locked{password}.pdf")
+    assert [document.text.strip() for document in read(tmp_path / "locked.pdf")] == ["Printing is restricted."]
+    with pytest.raises(InputError, match="is locked with a password; save a copy without it"):
+        list(read(tmp_path / "lockedsecret.pdf"))
 
 
 @pytest.mark.parametrize(

@@ -287,7 +287,9 @@ def test_a_store_does_not_decide_what_is_downloaded(index, tmp_path):
     store.settings = evil
     from me5.search.index import load
 
-    with pytest.raises(InputError, match=r"the model 'evil/model', which is no folder here .*--model evil/model"):
+    with pytest.raises(
+        InputError, match=r"the model 'evil/model', which is neither a folder here .*--model evil/model"
+    ):
         load(evil)
     known = index.settings.to_json()
     for name in ("intfloat/multilingual-e5-small", "ME5-SMALL", str(tmp_path)):

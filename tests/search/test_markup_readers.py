@@ -261,7 +261,7 @@ def test_webvtt(tmp_path):
     assert (second.at, second.text) == (30, "At once.")
     twice = "WEBVTT\n\n" + "".join(f"00:0{at}.000 --> 01:30:0{at}.000\n{at}\n\n" for at in (1, 1, 1))
     assert [document.at for document in documents(tmp_path / "b.vtt", twice)] == [1, 2, 3]
-    with pytest.raises(InputError, match="is no subtitles: it has no line with times such as"):
+    with pytest.raises(InputError, match="is not a subtitle file: it has no line with times such as"):
         documents(tmp_path / "c.srt", "Only text.")
 
 

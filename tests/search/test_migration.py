@@ -1,4 +1,4 @@
-"""A store brought over to another model: what is the same after it, what is served meanwhile, and what a kill costs."""
+"""A store migrated to another model: what is the same after it, what is served meanwhile, and what a kill costs."""
 
 import json
 import re
@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_one_sentence(filled, other, embedder):
     with pytest.raises(InputError, match="there is nothing to change"):
         filled.migrate(embedder)
     Store.successor(filled.store, filled.settings)
-    with pytest.raises(InputError, match=r"is being brought over to me5-\w+ \(f32\), got .*--give-up"):
+    with pytest.raises(InputError, match=r"is being migrated to me5-\w+ \(f32\), got .*--give-up"):
         filled.migrate(other)
     with pytest.raises(InputError, match=r"vectors of two models cannot be compared.*me5 index migrate"):
         Index.open(filled.store.uri, other)
@@ -105,10 +105,10 @@ def test_what_has_the_store_open_is_told(filled, other, docs, embedder):
     expected = opened[0].search(QUESTION)
     assert expected
     filled.migrate(other)
-    with pytest.raises(StoreError, match="has been brought over to another model since it was opened; open it again"):
+    with pytest.raises(StoreError, match="has been migrated to another model since it was opened; open it again"):
         opened[0].search(QUESTION)
     (docs / "new.txt").write_text("A new text.")
-    with pytest.raises(StoreError, match="has been brought over to another model"):
+    with pytest.raises(StoreError, match="has been migrated to another model"):
         opened[1].add([docs])
     assert "docs/new.txt" not in filled.store.known_files()
     assert filled.add([docs]).indexed == 1

@@ -442,7 +442,7 @@ def test_a_service_of_another_kind(ask, scripted):
     with pytest.raises(ServiceError, match="1 vectors, 0 numbers of lost"):
         ask(scripted.url, "encode_query", "5", report=Report())
     scripted.answer = lambda seen: Reply(200, {"content-type": "text/html"}, b"<html>")
-    with pytest.raises(ServiceError, match="no JSON object"):
+    with pytest.raises(ServiceError, match="not a JSON object"):
         ask(scripted.url, "info")
 
 

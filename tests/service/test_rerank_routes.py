@@ -162,7 +162,7 @@ def test_a_model_that_is_no_reranker_is_refused(xlmr):
     command = [sys.executable, "-m", "me5", "serve", "--port", "0", "--model", str(xlmr), "--reranker", str(xlmr)]
     done = subprocess.run([*command, "--prompts", "none"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 3
-    assert "is no cross-encoder" in done.stdout + done.stderr
+    assert "is not a cross-encoder" in done.stdout + done.stderr
 
 
 def test_the_worst_bodies_are_refused_in_few_words(http):

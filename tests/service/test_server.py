@@ -33,7 +33,7 @@ def serve(*flags, **environment):
         (["--max-items", "0"], {}, 2, "--max-items must be at least 1, got 0"),
         (["--tls-cert", "cert.pem"], {}, 2, "--tls-cert without --tls-key"),
         (["--tls-cert", "no.pem", "--tls-key", "no.pem"], {}, 2, "--tls-cert no.pem cannot be read"),
-        (["--host", "no such host"], {}, 2, "is no address that is known here"),
+        (["--host", "no such host"], {}, 2, "is not an address that is known here"),
         (["--model", "no/such/folder"], {}, 3, "no/such/folder"),
         (["--keys-file", "no-such-file"], {}, 2, "the key file no-such-file cannot be read"),
         (["--max-request-tokens", "3000000"], {}, 2, "is more than may wait at all"),

@@ -284,7 +284,7 @@ def test_prompts_can_be_changed(run, chat, tmp_path):
     with pytest.raises(InputError, match=r"write \$\$"):
         Templates.load(folder)
     (folder / "system.txt").rename(folder / "systm.txt")
-    with pytest.raises(InputError, match="no prompt of ours"):
+    with pytest.raises(InputError, match="not a prompt of ours"):
         Templates.load(folder)
 
 

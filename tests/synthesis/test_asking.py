@@ -155,7 +155,7 @@ def test_what_would_be_refused_always_ends_the_run(run, chat, status, hint):
 
 def test_what_is_no_chat_ends_the_run(run, chat):
     chat.fault = lambda number, body: {"body": "<html>Please accept our terms</html>"}
-    with pytest.raises(ServiceError, match=r"no chat completion.*--endpoint"):
+    with pytest.raises(ServiceError, match=r"not a chat completion.*--endpoint"):
         run(manners=Manners(at_once=1))
     assert sum(chat.asked.values()) == 3
 

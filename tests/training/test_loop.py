@@ -241,7 +241,7 @@ def test_a_folder_is_of_one_recipe_and_its_data(whole, workshop, tmp_path) -> No
     with pytest.raises(InputError, match="is a run of another recipe"):
         Run(tmp_path / "run", other)
     run = Run(tmp_path / "run", workshop / "recipe.toml")
-    with pytest.raises(InputError, match="was begun with other data than data as it is now"):
+    with pytest.raises(InputError, match="was started with other data than data as it is now"):
         run.describe({"data": {"data": "another hash"}})
 
 

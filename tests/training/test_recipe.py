@@ -50,7 +50,7 @@ WRONG = [
     ("temperature = 0.05", "contrastive = 0", "loss: contrastive and distillation are both 0"),
     ("prompted = 0.5", "prompted = 1.5", "data.1.prompted: Input should be less than or equal to 1, got 1.5"),
     ('sources = ["qa"]', 'sources = "qa"', "data.0.sources: Input should be a valid tuple, got 'qa'"),
-    ("seed = 3", "seed = = 3", "is no TOML"),
+    ("seed = 3", "seed = = 3", "is not TOML"),
 ]
 
 

@@ -158,7 +158,7 @@ def _pickle_only(folder: Path) -> None:
 
 
 REFUSALS = {
-    "no config.json": (lambda f: (f / "config.json").unlink(), "no config.json, so it is no model folder"),
+    "no config.json": (lambda f: (f / "config.json").unlink(), "no config.json, so it is not a model folder"),
     "no tokenizer.json": (lambda f: (f / "tokenizer.json").unlink(), "no tokenizer.json.*save_pretrained"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "no model.safetensors. Convert it once"),
     "a pickle only": (_pickle_only, "pytorch_model.bin is a pickle, which can run code.*Convert it once"),
@@ -174,7 +174,7 @@ REFUSALS = {
     "a size is missing": (_edit("config.json", hidden_size=None), "hidden_size is missing, expected"),
     "a size is a word": (_edit("config.json", num_hidden_layers="two"), "num_hidden_layers is 'two', expected"),
     "no pad id": (_edit("config.json", pad_token_id=None), "config.json: pad_token_id is missing, expected a whole"),
-    "heads do not divide": (_edit("config.json", num_attention_heads=5), "hidden_size 64 is no multiple of 5 heads"),
+    "heads do not divide": (_edit("config.json", num_attention_heads=5), "hidden_size 64 is not a multiple of 5 heads"),
     "Dense": (_modules("Transformer", "Pooling", "Dense"), "Transformer → Pooling → Dense is not supported"),
     "no Pooling": (_modules("Transformer"), "module chain Transformer is not supported"),
     "two Normalize": (_modules("Transformer", "Pooling", "Normalize", "Normalize"), "module chain"),

@@ -282,3 +282,29 @@ def test_a_connection_that_breaks_once_is_taken_up_again(machine: Machine) -> No
     with machine.hub.running():
         assert "(1, 64)" in machine.load(OWN)
     assert sum(line.endswith("model.safetensors") and line.startswith("GET") for line in requests) == 2
+
+
+def test_models_are_pulled_measured_and_removed(machine: Machine) -> None:
+    def me5(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ, "HF_ENDPOINT": machine.hub.address or "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0",
+            "HF_HOME": str(machine.cache.parent), "HF_HUB_CACHE": str(machine.cache), "NO_PROXY": "*",
+        }  # fmt: skip
+        command = [sys.executable, "-m", "me5", "models", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert json.loads(me5("size", "--json").stdout) == []
+    with machine.hub.running():
+        pulled = me5("pull", OWN)
+    assert pulled.returncode == 0, pulled.stderr
+    assert pulled.stdout.startswith(f"{OWN}: a model of ")
+    (stored,) = json.loads(me5("size", "--json").stdout)
+    assert (stored["id"], stored["revisions"]) == (OWN, 1)
+    assert stored["bytes"] == sum(path.stat().st_size for path in (machine.cache).rglob("blobs/*"))
+    assert "MB in 1 models" in me5("size").stdout
+    removed = me5("rm", OWN)
+    assert removed.stdout == f"{OWN}: {stored['bytes'] / 1e6:,.1f} MB freed\n"
+    assert not [*machine.cache.rglob("model.safetensors")]
+    again = me5("rm", OWN)
+    assert (again.returncode, "is not in the local cache" in again.stderr) == (2, True)
+    assert "is a part of me5" in me5("rm", "me5-small").stderr

@@ -145,5 +145,5 @@ def test_pairs_and_the_constructor(xlmr: Path):
     assert repr(embedder) == repr(load(xlmr))
     a, b = embedder.encode(TEXTS), embedder.encode(TEXTS[::-1])
     np.testing.assert_allclose(embedder.similarity_pairwise(a, b), np.diag(embedder.similarity(a, b)), atol=1e-6)
-    with pytest.raises(InputError, match="are no pairs"):
+    with pytest.raises(InputError, match="are not pairs"):
         embedder.similarity_pairwise(a, b[:2])

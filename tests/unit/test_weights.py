@@ -183,5 +183,5 @@ def lie_about_length(content: bytes) -> bytes:
 def test_a_damaged_file_is_refused(xlmr: Path, copy_of, damage) -> None:
     path = copy_of(xlmr) / "model.safetensors"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(CheckpointError, match=r"model.safetensors is no readable safetensors file"):
+    with pytest.raises(CheckpointError, match=r"model.safetensors is not a readable safetensors file"):
         open_weights(path.parent)

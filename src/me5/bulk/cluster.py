@@ -235,8 +235,8 @@ def _connected(address: str) -> Iterator[None]:
         return
     if address not in ("auto", "local") and (":" not in address or "/" in address):
         raise InputError(
-            f"{address!r} is no address of a Ray cluster; expected auto, local or HOST:PORT. From outside a cluster, "
-            "start me5 in it: ray job submit -- me5 bulk …"
+            f"{address!r} is not an address of a Ray cluster; expected auto, local or HOST:PORT. From outside a "
+            "cluster, start me5 in it: ray job submit -- me5 bulk …"
         )
     local: dict[str, Any] = {"object_store_memory": _STORE, "include_dashboard": False} if address == "local" else {}
     if local:

@@ -121,7 +121,7 @@ def work(
 ) -> Result:  # fmt: skip
     """Do what is missing of a job, and finish it when nothing is. See `run`."""
     if workers is not None and workers < 1:
-        raise InputError(f"there is at least one worker, got {workers}")
+        raise InputError(f"workers must be at least 1, got {workers}")
     result, started = Result(job), perf_counter()
     share = shard.of(missing(job))
     if share:

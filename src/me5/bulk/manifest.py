@@ -41,7 +41,7 @@ class Settings:
         if self.output not in get_args(Output):
             raise InputError(f"unknown output {self.output!r}; expected one of {', '.join(get_args(Output))}")
         if self.part_texts < 1:
-            raise InputError(f"a part has at least one text, got part_texts={self.part_texts}")
+            raise InputError(f"part_texts must be at least 1, got {self.part_texts}")
 
     def absolute(self) -> "Settings":
         """The same from any working directory."""
@@ -84,13 +84,15 @@ class Manifest:
         try:
             recorded = json.loads(content)
             if recorded.pop("format") != FORMAT:
-                raise InputError(f"{name} is of another version of me5; finish the job with that one")
+                raise InputError(f"{name} was written by another version of me5; finish the job with that one")
             given: dict[str, Any] = recorded.pop("settings")
             return cls(Settings(**given), **recorded)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"{name} cannot be read ({error}); it is no manifest of a bulk job, or damaged") from error
+            raise InputError(
+                f"{name} cannot be read ({error}); it is not a manifest of a bulk job, or damaged"
+            ) from error
 
     def arrow_schema(self) -> Any:
         """The columns of the output with their types."""

@@ -114,7 +114,7 @@ def serve() -> None:
     """Be a worker: read a job and then part numbers from standard input, until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # what libraries print is not an answer
     given = json.loads(sys.stdin.buffer.readline())
     numbers: queue.Queue[int] = queue.Queue()
     threading.Thread(target=_read, args=(numbers,), daemon=True).start()

@@ -41,7 +41,7 @@ class Source:
         return dict.fromkeys(self.keep, "--keep") | identity | dict.fromkeys(self.fields, "--field")
 
     def records(self, refuse: Refuse = fail, start: Start = BEGINNING) -> Records:
-        """The records of a source that is no plain text, as `Records` reads them."""
+        """The records of a source that is not plain text, as `Records` reads them."""
         assert self.format != "text"
         return Records(self.path, self.format, self.options, only=True, refuse=refuse, start=start)
 

@@ -58,7 +58,7 @@ def vector_columns(vectors: Float32, numbers: Numbers, missing: Missing | None =
 def column(values: Sequence[Any], kind: Any) -> tuple[Any, dict[int, str]]:
     """Values as an Arrow array of a type, and why those that do not fit became nulls, by their places.
 
-    In a column of strings, what is no string is written as JSON; in others, strings are what they spell, as in CSV.
+    In a column of strings, what is not a string is written as JSON; in others, strings are what they spell, as in CSV.
     """
     import pyarrow as pa
     import pyarrow.types as kinds

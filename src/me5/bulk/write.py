@@ -1,8 +1,8 @@
 """Records and vectors → a file that appears whole or not at all: NumPy, Parquet or JSON lines.
 
     .npy      the vectors alone, float32 or float16 (texts, dim); row n is record n
-    .parquet  columns `id`, `text` (if asked for) and `vector`, a fixed-size list of floats
-    .jsonl    {"id": …, "text": … (if asked for), "vector": […]}, with the digits that give back each float32
+    .parquet  columns `id`, `text` (if asked for), those that are kept, and `vector`, a fixed-size list of floats
+    .jsonl    {"id": …, "text": … (if asked for), …, "vector": […]}, with the digits that give back each float32
 
 Everything goes to a temporary file beside the target, which takes the target's name at the very end.
 """
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from me5.bulk.read import Record
-from me5.bulk.table import parquet_writer, vector_columns
+from me5.bulk.table import column, inferred, parquet_writer, vector_columns
 from me5.errors import InputError
 from me5.files.atomic import explained, replacing
 
@@ -35,6 +35,7 @@ class Target:
     format: Literal["npy", "parquet", "jsonl"]
     dtype: Dtype = "float32"
     keep_text: bool = False
+    keep: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -42,7 +43,14 @@ class Target:
         return "standard output" if self.path is None else str(self.path)
 
 
-def target_of(file: str, *, dtype: Dtype = "float32", keep_text: bool = False, overwrite: bool = False) -> Target:
+def target_of(
+    file: str,
+    *,
+    dtype: Dtype = "float32",
+    keep_text: bool = False,
+    keep: Sequence[str] = (),
+    overwrite: bool = False,
+) -> Target:
     """The target that a command line names: a path with a known suffix, or `-` for JSON lines on standard output.
 
     Raises `InputError` for what cannot be written there, or would replace a file without `overwrite`.
@@ -54,7 +62,7 @@ def target_of(file: str, *, dtype: Dtype = "float32", keep_text: bool = False, o
             f"cannot tell the format of {file} from its name; expected one of {', '.join(_SUFFIXES)}, or - for JSON "
             "lines on standard output"
         )
-    target = Target(path, _SUFFIXES[suffix], dtype, keep_text)
+    target = Target(path, _SUFFIXES[suffix], dtype, keep_text, tuple(keep))
     if keep_text and target.format == "npy":
         raise InputError(f"{file} holds vectors only and cannot keep texts; write .parquet or .jsonl instead")
     if dtype != "float32" and target.format == "jsonl":
@@ -117,6 +125,7 @@ class _Parquet:
     def __init__(self, file: IO[bytes], target: Target, dim: int) -> None:  # noqa: ARG002
         self._file, self._target = file, target
         self._writer: Any = None
+        self._kinds: dict[str, Any] = {}
 
     def write(self, records: Sequence[Record], vectors: npt.NDArray[np.float32]) -> None:
         import pyarrow as pa
@@ -124,6 +133,7 @@ class _Parquet:
         columns = {"id": pa.array([record.id for record in records])}
         if self._target.keep_text:
             columns["text"] = pa.array([record.text for record in records], pa.string())
+        columns |= {name: self._kept(name, records) for name in self._target.keep}
         columns |= vector_columns(vectors, "f16" if self._target.dtype == "float16" else "f32")
         table = pa.table(columns)
         if self._writer is None:
@@ -134,17 +144,30 @@ class _Parquet:
         if self._writer is not None:
             self._writer.close()
 
+    def _kept(self, name: str, records: Sequence[Record]) -> Any:
+        """A column of the records, of the type that its first values have."""
+        values = [record.values[name] for record in records]
+        kind = self._kinds.setdefault(name, inferred(values))
+        array, wrong = column(values, kind)
+        for place, reason in wrong.items():
+            raise InputError(
+                f"{self._target.name}: the column {name!r}, which is kept, holds {reason} at record "
+                f"{records[place].number}; repair it, or leave --keep {name} out"
+            )
+        return array
+
 
 class _Jsonl:
     def __init__(self, file: IO[bytes], target: Target, dim: int) -> None:
-        self._file, self._keep_text = file, target.keep_text
+        self._file, self._target = file, target
         # Nine significant digits give back every float32 exactly.
         self._format = ", ".join(["%.9g"] * dim)
 
     def write(self, records: Sequence[Record], vectors: npt.NDArray[np.float32]) -> None:
         for record, vector in zip(records, vectors.tolist(), strict=True):
-            head = {"id": record.id, "text": record.text} if self._keep_text else {"id": record.id}
-            opening = json.dumps(head, ensure_ascii=False)[:-1]
+            head = {"id": record.id} | ({"text": record.text} if self._target.keep_text else {})
+            head |= {name: record.values[name] for name in self._target.keep}
+            opening = json.dumps(head, ensure_ascii=False, default=str)[:-1]
             self._file.write(f'{opening}, "vector": [{self._format % tuple(vector)}]}}\n'.encode())
         self._file.flush()
 

@@ -157,10 +157,10 @@ def content_of(text: str, where: str, kind: str) -> dict[str, Any]:
     try:
         content: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is no calibration: {error}") from error
+        raise InputError(f"{where} is not a calibration: {error}") from error
     if not isinstance(content, dict) or content.get("kind") != kind:
         found = content.get("kind") if isinstance(content, dict) else type(content).__name__
-        raise InputError(f"{where} is no calibration of kind {kind!r}, got {found!r:.60}")
+        raise InputError(f"{where} is not a calibration of kind {kind!r}, got {found!r:.60}")
     if content.get("format") != FORMAT:
         raise InputError(
             f"{where} is a calibration of format {content.get('format')!r:.60}, this me5 reads {FORMAT}; update me5"

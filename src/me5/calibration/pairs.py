@@ -187,7 +187,7 @@ def _read(path: Path, *, graded: bool) -> list[Source]:
 
 
 def _columns(path: Path) -> set[str]:
-    """The columns of the first record; none where it is no file of records with a head."""
+    """The columns of the first record; none where it is not a file of records with a head."""
     if format_of(path) is None:
         return set()
     try:

@@ -45,9 +45,9 @@ def background_markdown(background: Background, title: str) -> str:
     return "\n".join([
         f"# {title}", "",
         f"Where {background.made['pairs']:,} random pairs of sentences and passages of this store lie, by the "
-        "languages of both. This is no probability: it shows what chance brings about, not what is relevant. A search "
-        "looks at every passage, so that among N passages one above the percentile 100 - 100 / N is to be expected "
-        "where nothing fits.", "",
+        "languages of both. This is not a probability: it shows what chance brings about, not what is relevant. A "
+        "search looks at every passage, so that among N passages one above the percentile 100 - 100 / N is to be "
+        "expected where nothing fits.", "",
         "| languages | " + " | ".join(f"{one:g} %" for one in _SHOWN) + " |", "|---|" + "--:|" * len(_SHOWN), *rows, "",
     ])  # fmt: skip
 

@@ -21,12 +21,13 @@ from me5.cli import options, output, streams
 from me5.cli.register import register
 from me5.errors import Me5Error, Me5Warning
 
-# In the order of `me5 --help`: functions in modules of their own names, then groups of commands and their modules.
-_COMMANDS = (
-    "demo", "embed", "score", "tokens", "models", "info", "export", "trim", "verify", "search", "serve", "mcp", "train",
-    "calibrate",
-)  # fmt: skip
-_GROUPS = {"index": "index", "bulk": "bulk", "eval": "evaluation", "data": "data"}
+# In the order of `me5 --help`: functions and their modules, then groups of commands and theirs.
+_COMMANDS = {
+    **{name: name for name in ("demo", "embed", "score", "tokens", "info", "export", "trim", "verify", "search")},
+    **dict.fromkeys(("similar", "cluster", "duplicates"), "vectors"),
+    **{name: name for name in ("serve", "mcp", "train", "calibrate")},
+}
+_GROUPS = {"index": "index", "bulk": "bulk", "models": "models", "eval": "evaluation", "data": "data"}
 
 
 def application(only: str | None = None) -> typer.Typer:
@@ -41,9 +42,9 @@ def application(only: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     made.callback()(_options)
-    for name in _COMMANDS:
+    for name, module in _COMMANDS.items():
         if only in (None, name):
-            register(made, **{name: getattr(import_module(f"me5.cli.{name}"), name)})
+            register(made, **{name: getattr(import_module(f"me5.cli.{module}"), name)})
     for name, module in _GROUPS.items():
         if only in (None, name):
             made.add_typer(import_module(f"me5.cli.{module}").app, name=name)

@@ -279,7 +279,7 @@ def _write(
     out: str | None, figures: "Mapping[str, Any]", calibration: "Calibration | None", verdict: str, title: str, *,
     data: "Mapping[str, Any] | None" = None,
 ) -> None:  # fmt: skip
-    """The three files; `data` stands in the first where it is no calibration that was made."""
+    """The three files; `data` stands in the first where it is not a calibration that was made."""
     if out is None:
         return
     import json

@@ -50,6 +50,10 @@ Format = Annotated[
     typer.Option("--format", show_default="by suffix; text for -", help="The format of the texts."),
 ]
 KeepText = Annotated[bool, typer.Option("--keep-text", help="Write the texts beside the vectors.")]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option("--keep", metavar="NAME", show_default="none", help="A field or column to write beside the vectors."),
+]
 Dtype = Annotated[Literal["float32", "float16"], typer.Option("--dtype", help="The numbers in .npy and .parquet.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 
@@ -65,6 +69,7 @@ def embed(
     id_field: IdField = None,
     format: Format = None,  # noqa: A002
     keep_text: KeepText = False,
+    keep: Keep = None,
     dtype: Dtype = "float32",
     overwrite: Overwrite = False,
     quiet: options.Quiet = False,
@@ -72,10 +77,12 @@ def embed(
     """Embed a file of texts, of any size, into a file of vectors.
 
     In plain text every line is one text, blank lines too: line n becomes row n.
-    A row that cannot be used is an error, never left out. The output appears when everything is done.
+    A row that cannot be used is an error, never left out. The output appears when everything is done. What was killed
+    goes on when the same command is given again.
 
     \b
     me5 embed docs.jsonl --field text --id-field id -o vectors.parquet
+    me5 embed docs.jsonl --id-field id --keep title --keep url -o vectors.parquet
     me5 embed queries.txt --side query --task question-answering -o queries.npy
     me5 embed docs.jsonl --device cuda -o vectors.npy
     cat lines.txt | me5 embed - -o vectors.jsonl
@@ -86,8 +93,8 @@ def embed(
     from me5.bulk.write import target_of
     from me5.progress import track
 
-    source = source_of(file, format=format, fields=field or (), id_field=id_field)
-    target = target_of(out, dtype=dtype, keep_text=keep_text, overwrite=overwrite)
+    source = source_of(file, format=format, fields=field or (), id_field=id_field, keep=keep or ())
+    target = target_of(out, dtype=dtype, keep_text=keep_text, keep=keep or (), overwrite=overwrite)
     check_pair(source, target)
     total = check(source)
     embedder = model.open(quiet=quiet)

@@ -24,17 +24,20 @@ def help_of(function: Callable[..., Any]) -> str:
     )
 
 
-def with_default(name: str, values: Mapping[str, str] = MappingProxyType({})) -> type[TyperGroup]:
+def with_default(
+    name: str, values: Mapping[str, str] = MappingProxyType({}), *, alone: bool = False
+) -> type[TyperGroup]:
     """A group of commands of which one may be left out: `me5 index docs/` is `me5 index add docs/`.
 
-    `values` are those of options that may stand without one, which Typer does not know.
+    `alone` says that it needs no arguments: without any, it and not the help is meant. `values` are those of options
+    that may stand without one, which Typer does not know.
     """
 
     class Group(TyperGroup):
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
             """Put the name of the default command in front of what begins with no command's name."""
             asks_for_help = bool({"-h", "--help"} & set(args[:1]))
-            if args and args[0] not in self.commands and not asks_for_help:
+            if alone if not args else args[0] not in self.commands and not asks_for_help:
                 args = [name, *args]
             following = [*args[1:], "-"]
             args = [

@@ -4,11 +4,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from me5.cli import options, output
+from me5.cli import vectors as vectors_of
 from me5.cli.hits import Languages, print_hits
 from me5.cli.index import StorageOption, open_index, stored_model
 from me5.errors import InputError, ServiceError
@@ -17,6 +19,16 @@ if TYPE_CHECKING:
     from me5.reranker import Reranker
     from me5.search import Index
 
+Store = Annotated[
+    str,
+    typer.Argument(
+        metavar="STORE",
+        help="A folder, an object-store URL, the http:// address of a `me5 serve --search`, or a file of vectors.",
+    ),
+]
+Question = Annotated[
+    str | None, typer.Argument(metavar="[QUESTION]", help="In any language. Without one: interactive, or one a line.")
+]
 Weight = Annotated[
     float | None,
     typer.Option(
@@ -57,17 +69,9 @@ Ask = Callable[[str], list[dict[str, Any]]]
 
 @stored_model
 def search(
-    store: Annotated[
-        str,
-        typer.Argument(
-            metavar="STORE", help="A folder, an object-store URL, or the http:// address of a `me5 serve --search`."
-        ),
-    ],
+    store: Store,
     model: options.ModelOptions,
-    question: Annotated[
-        str | None,
-        typer.Argument(metavar="[QUESTION]", help="In any language. Without one: interactive, or one a line."),
-    ] = None,
+    question: Question = None,
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="How many passages.")] = 5,
     where: Annotated[
         str | None,
@@ -105,6 +109,7 @@ def search(
     me5 search my.lance "how tall is K2?" --rerank BAAI/bge-reranker-v2-m3
     me5 search my.lance
     me5 search http://127.0.0.1:8080 "how tall is K2?"
+    me5 search vectors.parquet "how tall is K2?" --model intfloat/multilingual-e5-small
     """
     if vectors and words:
         raise typer.BadParameter("one of them, or neither for both together", param_hint="--vectors, --words")
@@ -112,17 +117,25 @@ def search(
     asking: dict[str, Any] = {"task": task, "by": by, "group": group, "fold": fold, "highlight": True}
     chosen = {"weight": weight, "min_probability": min_probability, "max_risk": max_risk}
     asking |= {name: value for name, value in chosen.items() if value is not None}
+    from me5.files.vectors import holds_vectors
+
+    if "://" not in store and holds_vectors(Path(store)):
+        others: dict[str, Any] = {
+            "--filter": where,
+            "--words": words,
+            "--group": group,
+            "--exact": exact,
+            "--rerank": rerank,
+        }
+        others |= {f"--{name.replace('_', '-')}": value for name, value in chosen.items()}
+        _refuse(others, "for stores that `me5 index` made, not for a file")
+        asked = [question] if question is not None else _questions(sys.stdin.isatty())
+        vectors_of.ask(vectors_of.opened(Path(store)), model.open(quiet=quiet), asked, k, task, as_json=as_json)
+        return
     with ExitStack() as opened:
         if store.startswith(("http://", "https://")):
-            local = {
-                "--exact": exact,
-                "--threads": model.threads,
-                "--storage-option": storage_option,
-                "--model": model.name,
-                "--rerank": rerank,
-            }
-            if given := [name for name, value in local.items() if value]:
-                raise typer.BadParameter("only where the store is opened here, not by a service", param_hint=given[0])
+            local = {"--exact": exact, "--threads": model.threads, "--model": model.name, "--rerank": rerank}
+            _refuse(local | {"--storage-option": storage_option}, "where the store is opened here, not by a service")
             ask, languages = opened.enter_context(_service(store, {**asking, "k": k, "filter": where}))
         else:
             index = open_index(store, storage_option, model, quiet=quiet)
@@ -130,6 +143,11 @@ def search(
             ask, languages = _opened(index, {**asking, "k": k, **local_only})
         strict = min_probability is not None or max_risk is not None
         _answer(question, ask, languages, as_json=as_json, strict=strict)
+
+
+def _refuse(others: Mapping[str, Any], where: str) -> None:
+    if given := [name for name, value in others.items() if value]:
+        raise typer.BadParameter(f"only {where}", param_hint=given[0])
 
 
 def _reranker(name: str | None, model: options.ModelOptions, *, quiet: bool) -> "Reranker | None":

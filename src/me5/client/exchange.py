@@ -85,7 +85,7 @@ def search_request(fields: Mapping[str, Any]) -> Request:
 
 
 def rerank_request(query: str, documents: Sequence[str], options: Mapping[str, Any]) -> Request:
-    """A query and its documents, in order. Raises `InputError` naming the one that is no valid text."""
+    """A query and its documents, in order. Raises `InputError` naming the one that is not valid text."""
     check_text(query, 0, "query")
     for index, text in enumerate(documents):
         check_text(text, index, "document")
@@ -101,7 +101,7 @@ def read_ranking(reply: httpx2.Response, top: int | None) -> list[Ranked]:
         cut, lost = (int(reply.headers[f"x-me5-{name}"]) for name in ("truncated", "tokens-lost"))
     except (LookupError, TypeError, ValueError) as error:
         raise ServiceError(
-            f"{reply.url}: the reply is no ranking: {type(error).__name__}: {error}. base_url must be where "
+            f"{reply.url}: the reply is not a ranking: {type(error).__name__}: {error}. base_url must be where "
             "`me5 serve` listens",
             status=reply.status_code,
         ) from error
@@ -135,7 +135,7 @@ class EncodeCall:
         self._warnings: dict[str, None] = {}  # the service's, each once
 
     def requests(self, texts: Texts) -> Iterator[Request]:
-        """The requests that texts need. Raises `InputError` naming the item that is no valid text."""
+        """The requests that texts need. Raises `InputError` naming the item that is not valid text."""
         headers = {"content-type": "application/json", "accept": _RAW if self._report is None else "application/json"}
         for first, part in _split(texts_of(texts), self._batch_size):
             fields = {"input": part, "encoding_format": "base64", **self._options}
@@ -262,7 +262,7 @@ def read_object(reply: httpx2.Response) -> dict[str, Any]:
         return dict(reply.json())
     except (TypeError, ValueError) as error:
         raise ServiceError(
-            f"{reply.url}: the reply is no JSON object. base_url must be where `me5 serve` listens",
+            f"{reply.url}: the reply is not a JSON object. base_url must be where `me5 serve` listens",
             status=reply.status_code,
         ) from error
 

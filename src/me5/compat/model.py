@@ -315,7 +315,7 @@ class SentenceTransformer:
         if name.startswith("__") or "embedder" not in self.__dict__:
             raise AttributeError(name)
         raise AttributeError(
-            f"me5.compat.SentenceTransformer has no {name!r}: it is no torch module. Training is `me5 train`, and "
+            f"me5.compat.SentenceTransformer has no {name!r}: it is not a torch module. Training is `me5 train`, and "
             "uploading is `hf upload` of a folder that save_pretrained wrote"
         )
 

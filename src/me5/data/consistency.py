@@ -44,7 +44,7 @@ class FilterSettings:
         if not 1 <= self.top <= DEEPEST:
             raise InputError(f"top must lie between 1 and {DEEPEST}, got {self.top}")
         if self.pool < 1:
-            raise InputError(f"the pool must hold a document at least, got {self.pool}")
+            raise InputError(f"the pool must hold at least one document, got {self.pool}")
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Dataset:
 
     @classmethod
     def open(cls, folder: Path) -> "Dataset":
-        """Raises `InputError` where the folder is no dataset, or not the one that its manifest tells of."""
+        """Raises `InputError` where the folder is not a dataset, or not the one that its manifest tells of."""
         manifest = _manifest(folder)
         listed: Mapping[str, Mapping[str, Any]] = manifest["files"]
         files = {table: _files(folder, table) for table in TABLES}
@@ -194,11 +194,11 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
     try:
         manifest = json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{folder} is no dataset: it has no dataset.json; make one with `me5 data read`") from error
+        raise InputError(f"{folder} is not a dataset: it has no dataset.json; make one with `me5 data read`") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(manifest, dict) or not {"format", "counts", "files", "steps"} <= set(manifest):
-        raise InputError(f"{path} is no manifest of a dataset: expected format, counts, files and steps")
+        raise InputError(f"{path} is not a manifest of a dataset: expected format, counts, files and steps")
     if manifest["format"] != FORMAT:
         raise InputError(f"{path} has format {manifest['format']!r}; this version of me5 reads format {FORMAT}")
     return manifest

@@ -164,7 +164,7 @@ def _texts(task: Task, *, whole_corpus: bool) -> Iterator[tuple[str, str]]:
                 yield f"document {name}", text
         return
     if isinstance(task, Classification | Clustering):
-        # What a classifier learns from is no secret, what it is judged on is.
+        # What a classifier learns from is not a secret, what it is judged on is.
         columns = {"text": task.test if isinstance(task, Classification) else task.texts}
     else:
         columns = {"left": task.left, "right": task.right}

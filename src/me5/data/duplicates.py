@@ -2,7 +2,7 @@
 
 Nearly equal is an estimated Jaccard similarity of the 5-character pieces of two texts' letters (MinHash, Broder 1997),
 candidates coming from bands of equal signature columns (LSH, as in Mining of Massive Datasets, chapter 3). Short texts
-and texts with different numbers are never called nearly equal: "Chapter 10" is no copy of "Chapter 11". Nor are two
+and texts with different numbers are never called nearly equal: "Chapter 10" is not a copy of "Chapter 11". Nor are two
 documents of which one answers a query and the other does not: a hard negative may differ from the positive in a word.
 """
 
@@ -29,7 +29,7 @@ from me5.progress import Advance, track
 try:
     from rensa import RMinHash
 except ImportError as error:
-    raise MissingExtraError("finding copies needs one more library: pip install 'me5[train]'") from error
+    raise MissingExtraError("deduplication needs one more library: pip install 'me5[train]'") from error
 
 # 128 values: an estimate is off by at most 0.035 (one standard deviation, at 0.8). 16 bands of 8 make a pair of
 # similarity 0.8 a candidate with probability 0.95, one of 0.9 with 0.9999, one of 0.5 with 0.06.
@@ -68,12 +68,12 @@ class _Copies:
 
     @property
     def stays(self) -> Int64:
-        """The row that stays for each row, itself where it is no copy."""
+        """The row that stays for each row, itself where it is not a copy."""
         return self.near[self.equal]
 
     @property
     def kept(self) -> Mask:
-        """Whether each row is no copy."""
+        """Whether each row is not a copy."""
         kept: Mask = self.stays == np.arange(len(self.near))
         return kept
 

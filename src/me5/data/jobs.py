@@ -137,7 +137,7 @@ def open_job(
         if not restart:
             raise InputError(
                 f"{folder} holds an unfinished or earlier job with other {', '.join(differing)}; repeat it as it was, "
-                "name another folder with --job, or throw its work away with --restart"
+                "name another folder with --job, or discard its work with --restart"
             )
         with alone(folder):
             shutil.rmtree(folder)
@@ -145,7 +145,7 @@ def open_job(
         with explained(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
             if not all(map(is_draft, folder.iterdir())):
-                raise InputError(f"{folder} is no job's folder, and not empty; name another with --job")
+                raise InputError(f"{folder} is not a job's folder, and not empty; name another with --job")
         write_text(path, json.dumps({"me5": __version__, **described}, indent=2, ensure_ascii=False) + "\n")
     return Job(folder, rows, size, suffix)
 
@@ -169,9 +169,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); throw the job away by deleting {path.parent}") from error
+        raise InputError(f"{path} cannot be read ({error}); discard the job by deleting {path.parent}") from error
     if not isinstance(described, dict) or described.get("format") != FORMAT:
-        raise InputError(f"{path} is of another version of me5; throw the job away by deleting {path.parent}")
+        raise InputError(f"{path} was written by another version of me5; discard the job by deleting {path.parent}")
     return described
 
 

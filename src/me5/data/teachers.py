@@ -161,7 +161,7 @@ class CrossEncoderTeacher:
             query, document = pairs[int(bad[0])]
             raise EngineError(
                 f"{self.name} gave {scores[bad[0]]} for query {query.id} and document {document.id}; "
-                "run it in float32, or take another teacher"
+                "run it in float32, or use another teacher"
             )
         return scores
 
@@ -193,7 +193,7 @@ def open_teacher(
             Reranker(checkpoint, device=device, precision=precision, threads=threads, max_tokens=max_tokens)
         )
     if precision != "auto" or threads is not None or task is not None:
-        raise InputError(f"{model} is no me5 checkpoint and takes no precision, threads or task; leave them out")
+        raise InputError(f"{model} is not a me5 checkpoint and takes no precision, threads or task; leave them out")
     return CrossEncoderTeacher(model.removeprefix(CROSS_ENCODER), device=device, max_tokens=max_tokens)
 
 

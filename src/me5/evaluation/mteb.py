@@ -50,7 +50,7 @@ try:
     from mteb.models import ModelMeta
     from mteb.similarity_functions import cos_sim, pairwise_cos_sim
 except ImportError as error:
-    raise MissingExtraError("judging with mteb needs its package: pip install 'mteb>=2.10'") from error
+    raise MissingExtraError("evaluating with mteb needs its package: pip install 'mteb>=2.10'") from error
 
 # Instruction tasks have two sides too; me5 has no protocol for them.
 _SIDED = TWO_SIDED | {"InstructionRetrieval", "InstructionReranking"}
@@ -131,12 +131,12 @@ def _side(task_type: str, prompt_type: Any) -> Side:
 
 def sentence_for(task_metadata: Any) -> str:
     """What the model's authors told it for this task, else what mteb's task says, else the default of the type."""
-    told = task_metadata.prompt
-    if isinstance(told, Mapping):
-        told = told.get("query")
+    sentence = task_metadata.prompt
+    if isinstance(sentence, Mapping):
+        sentence = sentence.get("query")
     kind = task_metadata.type.removeprefix("Instruction").removeprefix("Multilabel")
     fallback = EVALUATION_TASKS.get(kind, WEB_SEARCH if kind in _SIDED else SIMILAR_TEXT)
-    return str(sentence_of_set(task_metadata.name) or told or TYPE_SENTENCES.get(kind, fallback))
+    return str(sentence_of_set(task_metadata.name) or sentence or TYPE_SENTENCES.get(kind, fallback))
 
 
 def local_tasks(path: Path) -> list[AbsTask]:

@@ -40,8 +40,8 @@ class Published:
 
     def mean_over(self, sets: Sequence[tuple[str, ...]]) -> float | None:
         """The mean over sets of these languages, or None where it is not known."""
-        told = [next((self.by_language[code] for code in codes if code in self.by_language), None) for codes in sets]
-        known = [value for value in told if value is not None]
+        figures = [next((self.by_language[code] for code in codes if code in self.by_language), None) for codes in sets]
+        known = [value for value in figures if value is not None]
         if len(known) == len(sets):
             return round(sum(known) / len(known), 1)
         return self.mean if len(sets) == self.sets else None

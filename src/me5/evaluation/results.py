@@ -128,7 +128,7 @@ def _load(path: Path) -> dict[str, Any]:
         }
         known["scores"] = [entry["hf_subset"] for entries in content["scores"].values() for entry in entries]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is no result of me5 eval run, or one of an older version") from error
+        raise InputError(f"{path} is not a result of me5 eval run, or one of an older version") from error
     return content
 
 

@@ -18,7 +18,7 @@ from me5.progress import Advance
 # memory as tokens.
 LONGEST = 1 << 24
 TOO_LONG = f"the line has more than {LONGEST >> 20} MiB, the most that is read; split it into several"
-NO_TEXT = "holds NUL characters, so it is no text, or UTF-16 without a byte order mark"
+NO_TEXT = "holds NUL characters, so it is not text, or UTF-16 without a byte order mark"
 _CONVERT = "convert the file, for example with `iconv -f {} -t UTF-8`"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Lines between two moves of a progress bar.

@@ -131,7 +131,7 @@ def store_of(url: str) -> Any:
     try:
         return from_url(url)
     except (BaseError, ValueError) as error:
-        raise InputError(f"{url} is no object store that can be opened: {first_line(error)}") from error
+        raise InputError(f"{url} is not an object store that can be opened: {first_line(error)}") from error
 
 
 def listed(url: str) -> Iterator[tuple[ObjectFile, Any]]:

@@ -83,6 +83,17 @@ def rows(
                         advance(-done + (done := size * at // total), 0)
 
 
+def batches(path: File, names: Sequence[str]) -> Iterator[Any]:
+    """These columns of a file as Arrow's batches, each of about `_BATCH_BYTES` at most. Raises `FileError`."""
+    import pyarrow.parquet as pq
+
+    with _explained(path), pq.ParquetFile(_readable(path), buffer_size=1 << 20) as file:
+        for group in range(file.metadata.num_row_groups):
+            few = _batch_rows(file.metadata.row_group(group), names)
+            for batch in file.iter_batches(few, row_groups=[group], columns=list(names)):
+                yield batch.select(list(names))
+
+
 def too_long(row: Mapping[str, object]) -> str | None:
     """Why a row has a text beyond the limit; else None."""
     for name, value in row.items():

@@ -79,7 +79,7 @@ class Records:
         """The format. Raises `FileError` where it is not known, or cannot be read from such a file."""
         form = self.format or (None if self.path is None else format_of(self.path))
         if form is None:
-            raise FileError(self.name, f"is no file of records: expected {', '.join(FORMATS)} ({PACKED})")
+            raise FileError(self.name, f"is not a file of records: expected {', '.join(FORMATS)} ({PACKED})")
         if form == "parquet" and (self.path is None or is_packed(self.path) or self.path.is_fifo()):
             raise InputError(f"Parquet can only be read from a plain file, got {self.name}; save or unpack it first")
         return form

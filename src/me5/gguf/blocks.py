@@ -68,7 +68,7 @@ def _rows(blocks: npt.NDArray[np.uint8], name: str, integers: Any) -> Float32:
     """A float16 scale stands in front of every block's integers."""
     _, size = _SIZES[name]
     if blocks.shape[-1] % size:
-        raise CheckpointError(f"rows of {blocks.shape[-1]:,} bytes are no whole blocks of {name}")
+        raise CheckpointError(f"rows of {blocks.shape[-1]:,} bytes are not whole blocks of {name}")
     whole = np.ascontiguousarray(blocks).reshape(*blocks.shape[:-1], -1, size)
     numbers: Float32 = integers(whole)
     numbers *= np.ascontiguousarray(whole[..., :2]).view("<f2").astype(np.float32)

@@ -107,14 +107,14 @@ def read(path: Path) -> File:
 @lru_cache(maxsize=2)  # a checkpoint, its tokenizer and its weights ask one after another
 def _read(path: Path, size: int, changed: int) -> File:  # noqa: ARG001  the file's state is the key
     if size < 24:
-        raise CheckpointError(f"{path} is no GGUF file: it has {size} bytes")
+        raise CheckpointError(f"{path} is not a GGUF file: it has {size} bytes")
     with path.open("rb") as file:
         # A private writable map: OpenVINO shares memory only with writable arrays, and nothing is ever written.
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     try:
         return _Cursor(path, mapped).file()
     except (struct.error, UnicodeDecodeError, ValueError, OverflowError) as error:
-        raise CheckpointError(f"{path} is no readable GGUF file: it is damaged or cut short ({error})") from error
+        raise CheckpointError(f"{path} is not a readable GGUF file: it is damaged or cut short ({error})") from error
 
 
 class _Cursor:
@@ -126,7 +126,7 @@ class _Cursor:
     def file(self) -> File:
         """All of the head."""
         if self._bytes[:4] != _MAGIC:
-            raise CheckpointError(f"{self._path} is no GGUF file: it begins with {self._bytes[:4]!r}")
+            raise CheckpointError(f"{self._path} is not a GGUF file: it begins with {self._bytes[:4]!r}")
         self._at = 4
         version = self._uint32()
         if version not in _VERSIONS:

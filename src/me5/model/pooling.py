@@ -11,7 +11,7 @@ def pool(hidden: Tensor, bounds: Tensor, pooling: Pooling) -> Tensor:
     """Unit vectors (sequences, dim) float32 from `hidden` (tokens, dim) and `bounds` (sequences + 1,).
 
     Each sum runs over one sequence in a fixed order, so that company does not change it. No sequence may be empty. A
-    sequence whose norm is no finite number gives NaN.
+    sequence whose norm is not a finite number gives NaN.
     """
     hidden = hidden.float()
     if pooling == "cls":

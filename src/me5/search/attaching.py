@@ -19,7 +19,7 @@ from me5.search.conditions import quoted
 from me5.search.documents import Document
 from me5.search.files import text_hash
 from me5.search.foreign import ForeignTable
-from me5.search.planning import Summary, Work, told, unwritable
+from me5.search.planning import Summary, Work, bad_files, unwritable
 from me5.search.readers import VERSION
 from me5.search.readers.tables import Columns, document_of, plain
 from me5.search.schema import IndexedFile, Row
@@ -36,7 +36,7 @@ _KIND = "parquet"  # whatever it was: a table, whose rows are documents
 
 @dataclass(frozen=True)
 class AttachedColumns:
-    """The names of the columns of a table with vectors; a missing title is no error."""
+    """The names of the columns of a table with vectors; a missing title is not an error."""
 
     text: str = "text"
     vector: str = "vector"
@@ -75,7 +75,7 @@ def attach(store: Store, embedder: Embedder, table: ForeignTable, columns: Attac
             advance(len(batch), 0)
     problems = tuple(work.problems)
     store.finish([IndexedFile(table.name, table.stamp, version, count, problems)], {table.name: version})
-    summary.indexed, summary.bad = int(count > 0), told(table.name, problems)
+    summary.indexed, summary.bad = int(count > 0), bad_files(table.name, problems)
     return summary
 
 
@@ -101,9 +101,9 @@ def _unit(value: Any, dim: int) -> Float32 | str:
     try:
         vector = np.asarray(value, np.float32)
     except (TypeError, ValueError):
-        return "is no list of numbers"
+        return "is not a list of numbers"
     if vector.shape != (dim,):
-        return f"is no vector of {dim} numbers, as the model of the store makes them, but of shape {vector.shape}"
+        return f"is not a vector of {dim} numbers, as the model of the store makes them, but of shape {vector.shape}"
     length = float(np.linalg.norm(vector))
     if not np.isfinite(length) or length == 0:
         return f"has the length {length}"

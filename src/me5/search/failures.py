@@ -37,13 +37,13 @@ def reading(method: Callable[Concatenate[L, P], T]) -> Callable[Concatenate[L, P
         except (Me5Error, TimeoutError):
             raise
         except FAILURES as error:
-            told = store.gone() or f"{store.uri} cannot be read: {reason(error)}. {MEND}"
-            raise StoreError(told) from error
+            message = store.gone() or f"{store.uri} cannot be read: {reason(error)}. {MEND}"
+            raise StoreError(message) from error
 
     return checked
 
 
 def reason(error: BaseException) -> str:
     """What LanceDB says, without the places in its own source."""
-    told = str(error).split(", /")[0].removeprefix("lance error: ")
-    return re.sub(r"^LanceError\(\w+\): ", "", told) or type(error).__name__
+    message = str(error).split(", /")[0].removeprefix("lance error: ")
+    return re.sub(r"^LanceError\(\w+\): ", "", message) or type(error).__name__

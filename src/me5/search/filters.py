@@ -294,7 +294,7 @@ class _Parser:
 
     def _check_text(self, token: _Token) -> None:
         if any("\ud800" <= character <= "\udfff" for character in token.text):
-            raise self._wrong("half of a surrogate pair is no character", token)
+            raise self._wrong("half of a surrogate pair is not a character", token)
 
     def _expected(self, what: str) -> InputError:
         got = "the end" if self._next.type == "end" else _short(self._next.text)

@@ -346,7 +346,7 @@ def load(
     """
     if model is None and not settings.trusted:
         raise InputError(
-            f"this store asks for the model {settings.model!r}, which is no folder here and none that me5 "
+            f"this store asks for the model {settings.model!r}, which is neither a folder here nor one that me5 "
             f"knows; if you trust it, name it: --model {settings.model}, in Python Index.open(…, Embedder.load(…))"
         )
     precision: Any = settings.precision if settings.precision in LOSSY else "auto"

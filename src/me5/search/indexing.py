@@ -25,7 +25,7 @@ from me5.search import language
 from me5.search.conditions import quoted
 from me5.search.documents import NOWHERE, Document, NoTextError
 from me5.search.files import text_hash
-from me5.search.planning import BadFile, Forecast, Pace, Summary, Work, textless, told, unwritable
+from me5.search.planning import BadFile, Forecast, Pace, Summary, Work, bad_files, textless, unwritable
 from me5.search.readers import LINES
 from me5.search.readers.tables import plain
 from me5.search.schema import IndexedFile, Row
@@ -215,7 +215,7 @@ class Indexing:
         passages = self._counts.pop(work.source, 0)
         if not passages and not work.problems:
             work.complain(NOWHERE, _NO_TEXT)
-        problems = told(work.called, work.problems)
+        problems = bad_files(work.called, work.problems)
         file = IndexedFile(work.source, work.stamp, work.version, passages, tuple(work.problems))
         self.summary.indexed += passages > 0
         if textless(file):

@@ -1,4 +1,4 @@
-"""A store brought over to another model: the passages embedded anew, beside the old ones that are searched meanwhile.
+"""A store migrated to another model: the passages embedded anew, beside the old ones that are searched meanwhile.
 
 The new passages are a table of their own, so that a run that was killed goes on where it was, and one commit decides
 which table is read. Files may be indexed meanwhile: what was added is embedded too, and what was removed goes.
@@ -48,7 +48,7 @@ class Migration:
 
 
 def migrate(store: Store, embedder: Embedder, *, pays_from: int, show: bool = False) -> tuple[Store, Migration]:
-    """Bring a store over to a model, and return it as it is then, with what was done.
+    """Migrate a store to a model, and return it as it is then, with what was done.
 
     Raises `InputError` for the model that it has, for one that reads too little, and beside the migration to another.
     """
@@ -57,7 +57,7 @@ def migrate(store: Store, embedder: Embedder, *, pays_from: int, show: bool = Fa
     under_way = store.successor()
     if under_way is not None and not _same(under_way.settings, wanted):
         raise InputError(
-            f"{store.uri} is being brought over to {under_way.settings.model} ({under_way.settings.precision}), got "
+            f"{store.uri} is being migrated to {under_way.settings.model} ({under_way.settings.precision}), got "
             f"{wanted.model} ({wanted.precision}); finish that one, or give it up (`me5 index migrate --give-up`)"
         )
     new = store.successor(wanted)

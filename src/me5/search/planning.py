@@ -65,7 +65,7 @@ class Summary:
         if textless(file):
             self.still_textless += 1
         else:
-            self.bad += told(name, file.problems)
+            self.bad += bad_files(name, file.problems)
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ class Work:
 
 def way_of_reading(kind: str, columns: Columns) -> str:
     """A hash of what decides, beside its content, which documents a file becomes: the end of its version."""
-    told = f"{VERSION} {columns if kind in TABLES else ''}"
-    return hashlib.blake2b(told.encode(), digest_size=4).hexdigest()
+    decisive = f"{VERSION} {columns if kind in TABLES else ''}"
+    return hashlib.blake2b(decisive.encode(), digest_size=4).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def textless(file: IndexedFile) -> bool:
     return not file.passages and all(at == NOWHERE for at, _ in file.problems)
 
 
-def told(name: str, problems: Iterable[tuple[int | None, str]]) -> list[BadFile]:
+def bad_files(name: str, problems: Iterable[tuple[int | None, str]]) -> list[BadFile]:
     """Problems as they are shown."""
     return [BadFile(name, None if at == NOWHERE else at, reason) for at, reason in problems]
 

@@ -21,7 +21,7 @@ from me5.vectors import Float32
 class Fit:
     """What a hit must keep to: a probability, or a risk that the calibration has a cut for. None: anything.
 
-    Raises `InputError` for what is no share.
+    Raises `InputError` for what is not a share.
     """
 
     min_probability: float | None = None
@@ -57,12 +57,12 @@ class Scale:
     def of(self, hits: Sequence[Hit]) -> list[Hit]:
         """The hits that fit, with what their cosines mean."""
         cosines = np.array([np.nan if hit.cosine is None else hit.cosine for hit in hits])
-        told: list[float | None] = [None] * len(hits)
+        probabilities: list[float | None] = [None] * len(hits)
         if self.calibration is not None:
-            told = self.calibration.probability(cosines, self.middle).tolist()
+            probabilities = self.calibration.probability(cosines, self.middle).tolist()
         return [
             replace(hit, probability=probability, percentile=self._percentile(hit))
-            for hit, probability in zip(hits, told, strict=True) if self._fits(hit, probability)
+            for hit, probability in zip(hits, probabilities, strict=True) if self._fits(hit, probability)
         ]  # fmt: skip
 
     def _percentile(self, hit: Hit) -> float | None:

@@ -93,7 +93,7 @@ def find(
     count, hits = question.k, list[Hit]()
     for _ in range(_ROUNDS):
         count *= _SPARE
-        found = _ranked(snapshot, question, by, vector, count, deadline, told=scale is not None)
+        found = _ranked(snapshot, question, by, vector, count, deadline, all_cosines=scale is not None)
         fitting = found if scale is None else scale.of(found)
         hits = folded(fitting, question.k, fold=question.fold, group=question.group)
         # Among the nearest, whatever comes after one that does not fit does not fit either.
@@ -122,7 +122,7 @@ def _ranked(
     count: int,
     deadline: float | None,
     *,
-    told: bool,
+    all_cosines: bool,
 ) -> list[Hit]:
     """The best passages, before copies are folded; where cosines are to be `told`, all have theirs."""
     if by == "words":
@@ -132,7 +132,7 @@ def _ranked(
         raise InputError(f"a search by {by} needs the vector of the question")
     if by == "vectors":
         return _by_vector(snapshot, question, vector, count, deadline)
-    return _by_both(snapshot, question, vector, count, deadline, told=told)
+    return _by_both(snapshot, question, vector, count, deadline, all_cosines=all_cosines)
 
 
 def _left(deadline: float | None) -> float | None:
@@ -148,7 +148,7 @@ def _by_vector(
 
 
 def _by_both(
-    snapshot: Snapshot, question: Question, vector: Float32, count: int, deadline: float | None, *, told: bool
+    snapshot: Snapshot, question: Question, vector: Float32, count: int, deadline: float | None, *, all_cosines: bool
 ) -> list[Hit]:
     candidates, where = max(count, CANDIDATES), question.where
     # Texts are read of those that are shown or looked at, not of all candidates: each column costs.
@@ -167,7 +167,7 @@ def _by_both(
     )
     first = list(scores)[:count]
     # What was found by its words alone is not among the nearest: its cosine is still to be computed.
-    missing = [at for at in first if at not in cosines] if told else []
+    missing = [at for at in first if at not in cosines] if all_cosines else []
     heard = snapshot.take(missing, [*COLUMNS, "vector"])
     rows |= heard | snapshot.take(at for at in first if at not in rows and at not in heard)
     cosines |= {at: float(paired_cosines(vector, row["vector"])[0]) for at, row in heard.items()}

@@ -91,18 +91,18 @@ class StoreSettings:
         if came.fingerprint != self.fingerprint or came.dim != self.dim:
             raise InputError(
                 f"this store was made with {self.model} (weights {self.fingerprint[:12]}), got {came.model} (weights "
-                f"{came.fingerprint[:12]}); vectors of two models cannot be compared. Leave the model out, or bring "
-                "the store over to it (`me5 index migrate`)"
+                f"{came.fingerprint[:12]}); vectors of two models cannot be compared. Leave the model out, or migrate "
+                "the store to it (`me5 index migrate`)"
             )
         if came.prompts != self.prompts:
             raise InputError(
                 f"this store was made with the prompts {dict(self.prompts)}, got {dict(came.prompts)}; use the same, "
-                "or bring the store over (`me5 index migrate`)"
+                "or migrate the store (`me5 index migrate`)"
             )
         if not comparable(came.precision, self.precision):
             raise InputError(
-                f"this store was made at precision {self.precision}, got {came.precision}; use the same, or bring the "
-                "store over (`me5 index migrate`)"
+                f"this store was made at precision {self.precision}, got {came.precision}; use the same, or migrate "
+                "the store (`me5 index migrate`)"
             )
 
 

@@ -29,7 +29,7 @@ class Sources:
         return None
 
     def path(self, source: str) -> str | None:
-        """Where a file was last seen; None for a document that is no file."""
+        """Where a file was last seen; None for a document that is not a file."""
         if source.startswith("/"):
             return source  # as stores had it before they knew roots
         first, _, rest = source.partition("/")

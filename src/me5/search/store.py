@@ -152,9 +152,9 @@ class Store:
             self.delete_passages(f"source = {quoted(source)} AND version != {quoted(version)}")
         if done:
             self._record(done)
-            if told := self.gone():  # the passages went into a table that nobody reads any more
+            if gone := self.gone():  # the passages went into a table that nobody reads any more
                 self.forget([file.source for file in done])
-                raise StoreError(told)
+                raise StoreError(gone)
 
     def _record(self, done: Sequence[IndexedFile]) -> None:
         columns = {
@@ -324,13 +324,13 @@ class Store:
         return bool(old)
 
     def gone(self) -> str | None:
-        """That the store has been brought over to another model since it was opened, in words; else None."""
+        """That the store has been migrated to another model since it was opened, in words; else None."""
         try:
             if named_passages(self._readers.open_table("files")) == self._name:
                 return None
         except FAILURES:  # nothing can be read
             return None
-        return f"{self.uri} has been brought over to another model since it was opened; open it again"
+        return f"{self.uri} has been migrated to another model since it was opened; open it again"
 
     def successor(self, settings: StoreSettings | None = None) -> "Store | None":
         """The store that is to take this one's place, with the same files and the passages of a model of its own.
@@ -360,8 +360,8 @@ class Store:
                 done = write()
             except FAILURES as error:
                 if "conflict" not in str(error).lower() or attempt == _ATTEMPTS - 1:
-                    told = self.gone() or f"{self.uri} cannot be written to: {reason(error)}"
-                    raise StoreError(told) from error
+                    gone = self.gone() or f"{self.uri} cannot be written to: {reason(error)}"
+                    raise StoreError(gone) from error
                 sleep(random.uniform(0, 0.1 * 2**attempt))
             else:
                 self._snapshot = None  # what this process wrote it finds at once

@@ -18,7 +18,7 @@ ServingError (Me5Error)
 └── ClientGone                    the caller hung up; nobody reads this reply
 FieldError (InputError)           a field of the request that cannot be used; `param` names it
 ├── EmptyInput                    nothing to embed
-└── Malformed                     a body that is no JSON at all
+└── Malformed                     a body that is not JSON at all
 
 The dialects render the same `Fault` in their own words: `wire/dialects.py`.
 """
@@ -122,7 +122,7 @@ class EmptyInput(FieldError):
 
 
 class Malformed(FieldError):
-    """The body is no JSON."""
+    """The body is not JSON."""
 
 
 TeiType = Literal["Unhealthy", "Backend", "Overloaded", "Validation", "Tokenizer", "Empty"]

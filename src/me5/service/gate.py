@@ -67,8 +67,8 @@ class Gate:
             for host in Headers(scope=scope).getlist("host"):
                 if not self._is_ours(name := _name(host)):
                     return WrongHost(
-                        f"this service is for its own machine, and {shown(name)} is no name of it: use localhost, or "
-                        "have the operator allow it with --allowed-hosts"
+                        f"this service is for its own machine, and {shown(name)} is not a name of it: use localhost, "
+                        "or have the operator allow it with --allowed-hosts"
                     )
         return None
 
@@ -152,7 +152,7 @@ def _name(host: str) -> str:
 
 
 def _keep_peer(scope: Scope) -> None:
-    """Know the caller by the connection's address where a proxy forwarded something that is no address."""
+    """Know the caller by the connection's address where a proxy forwarded something that is not an address."""
     state: Mapping[str, Any] = scope["state"]
     client = scope.get("client")
     if client and (peer := state.get("peer")) and client[0] != peer:

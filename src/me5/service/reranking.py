@@ -22,7 +22,7 @@ from me5.vectors import Float32
 class RerankingPipeline(Pipeline):
     """The cross-encoder of a service: `embed` gives the logits (texts, 1) of the inputs' query with each text.
 
-    Raises as `Pipeline`; `start` raises `CheckpointError` for a model that is no reranker.
+    Raises as `Pipeline`; `start` raises `CheckpointError` for a model that is not a reranker.
     """
 
     def __init__(

@@ -64,7 +64,7 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (socket.gaierror, UnicodeError) as error:
-        raise InputError(f"--host {host!r} is no address that is known here: {error}") from error
+        raise InputError(f"--host {host!r} is not an address that is known here: {error}") from error
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -80,7 +80,7 @@ def _why_not(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EACCES:
         return f"port {port} is for the system's own services; choose one from 1024 on with --port"
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"--host {host} is no address of this machine; 127.0.0.1 is for this machine only, 0.0.0.0 for all"
+        return f"--host {host} is not an address of this machine; 127.0.0.1 is for this machine only, 0.0.0.0 for all"
     return f"cannot listen on port {port} of {host}: {os.strerror(error.errno or 0)}"
 
 
@@ -122,7 +122,7 @@ def _check_certificate(certificate: Path, key: Path) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
     except ssl.SSLError as error:
         raise InputError(
-            f"{certificate} and {key} are no certificate and its private key, both PEM and without a password: "
+            f"{certificate} and {key} are not a certificate and its private key, both PEM and without a password: "
             f"{error.reason or error}"
         ) from error
 

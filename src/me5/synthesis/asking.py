@@ -159,7 +159,7 @@ class _Asking:
             await asyncio.sleep(wait)
 
     async def _send(self, request: ChatRequest, key: str, way: Way, worst: tuple[int, int]) -> Outcome | None:
-        """Send a request once and log what came: an outcome that is no answer; None where nothing is left to do."""
+        """Send a request once and log what came: an outcome that is not an answer; None where nothing is left to do."""
         if not await self._budget.admit(reserved := self._limits.cost(*worst)):
             self._exhausted = True
             return None
@@ -186,7 +186,7 @@ class _Asking:
             await self._budget.settle(reserved, spent)
 
     def _read(self, outcome: Outcome, key: str, way: Way, worst: tuple[int, int]) -> Answer | None:
-        """The answer in an outcome, None where it has none. Raises `ServiceError` for a reply that is no chat's."""
+        """The answer in an outcome, None where it has none. Raises `ServiceError` for a reply that is not a chat's."""
         if not isinstance(outcome, httpx2.Response):
             return None
         if outcome.is_success:

@@ -140,7 +140,7 @@ def read_reply(response: httpx2.Response) -> Reply:
         )  # fmt: skip
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ServiceError(
-            f"{response.url}: the reply is no chat completion ({type(error).__name__}: {error}). --endpoint must be "
+            f"{response.url}: the reply is not a chat completion ({type(error).__name__}: {error}). --endpoint must be "
             "the address that ends before /chat/completions, usually with /v1",
             status=response.status_code,
         ) from error

@@ -93,7 +93,7 @@ def schema_of(form: str) -> str:
 
 
 def parse(form: str, answer: str) -> Form:
-    """An answer as its form. Raises `RefusedError` where it is no JSON, or JSON of another form."""
+    """An answer as its form. Raises `RefusedError` where it is not JSON, or JSON of another form."""
     fenced = _FENCED.fullmatch(answer)
     try:
         return FORMS[form].model_validate_json(fenced[1] if fenced else answer)

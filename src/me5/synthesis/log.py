@@ -108,7 +108,7 @@ class AnswerLog:
                 self._take(json.loads(line), end)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise InputError(
-                    f"{self._path}, line {number}: no line of a log of answers ({error}); remove it"
+                    f"{self._path}, line {number}: not a line of a log of answers ({error}); remove it"
                 ) from error
             end += len(line)
         self._file.truncate(end)

@@ -95,8 +95,8 @@ class Report:
 
     def files(self) -> dict[str, list[str]]:
         """report.json and report.md."""
-        told = json.dumps(self.to_json(), indent=2, ensure_ascii=False)
-        return {"report.json": told.splitlines(), "report.md": list(self._markdown())}
+        content = json.dumps(self.to_json(), indent=2, ensure_ascii=False)
+        return {"report.json": content.splitlines(), "report.md": list(self._markdown())}
 
     def _markdown(self) -> Iterator[str]:
         yield "# Synthetic data"

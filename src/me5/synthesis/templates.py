@@ -28,10 +28,12 @@ class Templates:
         if folder is None:
             return cls(own)
         if not folder.is_dir():
-            raise InputError(f"{folder} is no folder; `--write-prompts FOLDER` writes one with our prompts to change")
+            raise InputError(
+                f"{folder} is not a folder; `--write-prompts FOLDER` writes one with our prompts to change"
+            )
         changed = {path.name: _read(path) for path in sorted(folder.glob("*.txt"))}
         if unknown := [name for name in changed if name not in own]:
-            raise InputError(f"{folder / unknown[0]} is no prompt of ours; expected names are {', '.join(own)}")
+            raise InputError(f"{folder / unknown[0]} is not a prompt of ours; expected names are {', '.join(own)}")
         for name, text in changed.items():
             _check(folder / name, text, own[name])
         return cls(own | changed)

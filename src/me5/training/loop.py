@@ -127,7 +127,7 @@ class Trainer:
     def step(self, step: int, source: Iterator[Chunked]) -> Step:
         """One update, with the next batch of a source (`Feed.ahead`).
 
-        Raises `TrainingError` that names step and data where the loss is no finite number.
+        Raises `TrainingError` that names step and data where the loss is not a finite number.
         """
         began = time.perf_counter()
         # So dropout follows from seed, step and process, wherever a run was stopped.

@@ -260,7 +260,7 @@ def read_recipe(path: Path) -> Recipe:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no TOML: {error}") from error
+        raise InputError(f"{path} is not TOML: {error}") from error
     try:
         recipe = Recipe.model_validate(written)
     except ValidationError as error:

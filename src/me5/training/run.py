@@ -80,7 +80,7 @@ class Run:
         before = json.loads(path.read_text("utf-8"))["starts"] if path.exists() else []
         if before and self._made() and sorted(before[-1]["data"].values()) != sorted(facts["data"].values()):
             raise InputError(
-                f"{self.folder} was begun with other data than {', '.join(facts['data'])} as it is now; put the "
+                f"{self.folder} was started with other data than {', '.join(facts['data'])} as it is now; put the "
                 "old data back, or choose another folder with --out"
             )
         here = {

@@ -309,8 +309,8 @@ def _print(result: "Result", job: Path, *, as_json: bool, quiet: bool) -> None:
     output.print_table(heads, [*map(cells, lines), None, cells(report.total)], framed=False)
     reasons = report.total.refused
     if reasons:
-        told = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
-        typer.echo(f"refused: {told}", err=True)
+        listed = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
+        typer.echo(f"refused: {listed}", err=True)
     if asked is not None and asked.failed:
         typer.echo(f"{asked.failed:,} requests got no answer ({asked.reason}); the same command asks again", err=True)
     if asked is not None and asked.exhausted:

@@ -79,7 +79,7 @@ def _recognised(path: Path, *, named: bool) -> Iterator[tuple[Path, str]]:
             return
         inner = [pair for one in sorted(path.iterdir()) for pair in _recognised(one, named=False)]
         if named and not inner:
-            raise InputError(f"{path} holds nothing that is recognised; name its format with --format")
+            raise InputError(f"{path} holds no file of a known format; name its format with --format")
         yield from inner
     elif (kind := format_of(path)) is not None:
         yield path, _of_records(path, kind)

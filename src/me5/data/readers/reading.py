@@ -230,5 +230,5 @@ def numbers(value: object, count: int) -> list[float]:
 
 
 def one_line(text: Any) -> Any:
-    """A title or instruction without line breaks; what is no string is left to the contract's check."""
+    """A title or instruction without line breaks; what is not a string is left to the contract's check."""
     return " ".join(text.split()) if isinstance(text, str) and "\n" in text else text

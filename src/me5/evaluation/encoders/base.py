@@ -41,8 +41,8 @@ class Encoder(Protocol):
 
 def prompt_of(prompts: Prompts, side: Side, task: str) -> Prompt:
     """What a model with these prompts is told. Documents of an instruct model stay bare; fixed prompts take no task."""
-    told = task_sentence(task) if prompts.style == "instruct" and side != "document" else None
-    return Prompt(side, told, prompts.prefix(side, told))
+    sentence = task_sentence(task) if prompts.style == "instruct" and side != "document" else None
+    return Prompt(side, sentence, prompts.prefix(side, sentence))
 
 
 def unit(vectors: Any, texts: int, name: str) -> Float32:
@@ -50,7 +50,7 @@ def unit(vectors: Any, texts: int, name: str) -> Float32:
     try:
         found = np.asarray(vectors, np.float32)
     except (TypeError, ValueError) as error:
-        raise EngineError(f"{name} gave vectors of mixed dimensions, or something that is no number") from error
+        raise EngineError(f"{name} gave vectors of mixed dimensions, or something that is not a number") from error
     if found.ndim != 2 or len(found) != texts:
         raise EngineError(f"{name} gave an array of shape {found.shape} for {texts} texts, expected ({texts}, dim)")
     norms = np.linalg.norm(found, axis=1, keepdims=True)

@@ -108,7 +108,7 @@ class EndpointEncoder:
         try:
             return tries.reply.json()
         except ValueError as error:
-            raise ServiceError(f"{self._base} answered what is no JSON: {tries.reply.text[:200]}") from error
+            raise ServiceError(f"{self._base} answered what is not JSON: {tries.reply.text[:200]}") from error
 
     def _try(self, request: Request) -> httpx2.Response | httpx2.TransportError:
         try:

@@ -16,7 +16,7 @@ from me5.prompts import Prompts, Side, from_sentence_transformers
 try:
     import sentence_transformers
 except ImportError as error:
-    raise MissingExtraError("judging its models needs the library: pip install sentence-transformers") from error
+    raise MissingExtraError("evaluating its models needs the library: pip install sentence-transformers") from error
 
 # Texts that are embedded between two moves of the progress bar.
 _STEP = 1024

@@ -54,9 +54,9 @@ def sentence_of(task: Task) -> str:
 
 def prompts_of(task: Task, encoder: Encoder, sentence: str | None = None) -> list[Prompt]:
     """The prompts of a task: one for each side of a retrieval task, one for all texts of a symmetric one."""
-    told = sentence or sentence_of(task)
+    wanted = sentence or sentence_of(task)
     sides: tuple[Side, ...] = ("query", "document") if TYPES[type(task)] in TWO_SIDED else ("both",)
-    return [encoder.prompt(side, told) for side in sides]
+    return [encoder.prompt(side, wanted) for side in sides]
 
 
 def evaluate(

@@ -41,8 +41,8 @@ def retrieval(
     if calibration is None or calibration.sides != Sides(asking.text, answering.text):
         return judged
     run = dict(zip(task.queries, ranked.rankings, strict=True))
-    told = reliability.figures(task.relevant, run, ranked.background, judged.samples, judged.main, calibration)
-    return replace(judged, scores={**judged.scores, **told})
+    added = reliability.figures(task.relevant, run, ranked.background, judged.samples, judged.main, calibration)
+    return replace(judged, scores={**judged.scores, **added})
 
 
 def rank(
@@ -103,10 +103,10 @@ def _shown(task: Retrieval | Reranking, run: dict[str, Ranking], samples: dict[s
         grades = task.relevant[query]
         right += [ranking[name] for name, grade in grades.items() if grade > 0 and name in ranking]
         wrong += [score for name, score in ranking.items() if grades.get(name, 0) <= 0][:1]
-    told: dict[str, Any] = {"failures": _failures(task, run, shown.worst(samples))}
+    drawn: dict[str, Any] = {"failures": _failures(task, run, shown.worst(samples))}
     if max((*right, *wrong), default=2.0) <= 1.001:  # cosines, and not BM25's scores
-        told["histogram"] = shown.histogram(right, wrong)
-    return told
+        drawn["histogram"] = shown.histogram(right, wrong)
+    return drawn
 
 
 def _failures(task: Retrieval | Reranking, run: dict[str, Ranking], queries: Sequence[str]) -> list[dict[str, Any]]:

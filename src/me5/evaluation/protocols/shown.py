@@ -37,12 +37,12 @@ def lowest(values: npt.NDArray[np.floating[Any]], among: Sequence[int] | npt.NDA
 def text(text: str, score: float | None = None, rank: int | None = None) -> dict[str, Any]:
     """A text as a failure shows it: cut, with score and rank where it has any."""
     cut = text if len(text) <= CHARACTERS else text[: CHARACTERS - 1] + "…"
-    told: dict[str, Any] = {"text": cut}
+    entry: dict[str, Any] = {"text": cut}
     if score is not None:
-        told["score"] = round(float(score), 4)
+        entry["score"] = round(float(score), 4)
     if rank is not None:
-        told["rank"] = rank
-    return told
+        entry["rank"] = rank
+    return entry
 
 
 def failure(asked: str, found: Sequence[dict[str, Any]], wanted: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def _listed(readme: Path) -> list[dict[str, Any]]:
     try:
         content = yaml.safe_load(match[1]) if match else None
     except yaml.YAMLError as error:
-        raise InputError(f"{readme}: its front matter is no YAML: {error}") from error
+        raise InputError(f"{readme}: its front matter is not YAML: {error}") from error
     entries = content.get("configs") if isinstance(content, dict) else None
     return [entry for entry in entries or [] if isinstance(entry, dict) and "config_name" in entry]
 

@@ -35,25 +35,25 @@ def _set(model: str, result: Result, count: int | None) -> Node:
     return element("details", element("summary", title), *(_failure(one) for one in shown))
 
 
-def _failure(told: Mapping[str, Any]) -> Node:
-    parts = [element("dt", "asked"), element("dd", text(told["asked"], class_="text"), class_="asked")]
+def _failure(failure: Mapping[str, Any]) -> Node:
+    parts = [element("dt", "asked"), element("dd", text(failure["asked"], class_="text"), class_="asked")]
     for name, key in (("found", "found"), ("should be", "wanted")):
-        for place, one in enumerate(told[key]):
+        for place, one in enumerate(failure[key]):
             parts += [
                 element("dt", name if place == 0 else ""),
                 element("dd", text(one["text"], class_="text"), _figures(one, key)),
             ]
-        if not told[key]:
+        if not failure[key]:
             parts += [element("dt", name), element("dd", "nothing")]
     return element("div", element("dl", *parts), class_="card failure")
 
 
 def _figures(one: Mapping[str, Any], key: str) -> Node | None:
-    told = []
+    words = []
     if "rank" in one:
-        told.append(f"rank {one['rank']}")
+        words.append(f"rank {one['rank']}")
     elif key == "wanted" and "score" not in one and "text" in one:
         return None
     if "score" in one:
-        told.append(f"score {one['score']:.3f}")
-    return element("span", ", ".join(told), class_="figure") if told else None
+        words.append(f"score {one['score']:.3f}")
+    return element("span", ", ".join(words), class_="figure") if words else None

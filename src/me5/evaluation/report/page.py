@@ -75,8 +75,8 @@ class Models:
 def _number(score: float | None, interval: Interval | None, best: float | None) -> Node:
     if score is None:
         return element("td", "–", class_="number")
-    told = element("small", f"{100 * interval[0]:.1f} – {100 * interval[1]:.1f}") if interval else None
-    return element("td", f"{100 * score:.1f}", told, class_="number best" if score == best else "number")
+    small = element("small", f"{100 * interval[0]:.1f} – {100 * interval[1]:.1f}") if interval else None
+    return element("td", f"{100 * score:.1f}", small, class_="number best" if score == best else "number")
 
 
 def as_html(results: Sequence[Result], title: str) -> str:
@@ -140,8 +140,10 @@ def _task(name: str, results: Sequence[Result], models: Models) -> Node:
             model: sum(_score(result, figure) for result in of_model) / len(of_model)
             for model, of_model in by_model(results).items()
         }
-        told = [(one.model, value) for one in references if (value := one.mean_over(_codes(sets))) is not None]
-        lines.append(models.row(element("td", "mean", class_="name"), mean, None, told, class_="mean"))
+        published_figures = [
+            (one.model, value) for one in references if (value := one.mean_over(_codes(sets))) is not None
+        ]
+        lines.append(models.row(element("td", "mean", class_="name"), mean, None, published_figures, class_="mean"))
     drawn = [one for one in references if one.by_language or one.mean_over(_codes(sets)) is not None]
     return element(
         "section",
@@ -171,7 +173,7 @@ def _line(
 ) -> Node:
     languages = [code for code in next(iter(of_model.values())).subset.languages if code != "und"]
     codes = {code.partition("-")[0] for code in languages}
-    told = [
+    published_figures = [
         (reference.model, value)
         for reference in references
         for code, value in reference.by_language.items()
@@ -180,7 +182,9 @@ def _line(
     # Intervals are those of the main figure; published ones may be of another.
     intervals = {name: result.interval for name, result in of_model.items() if result.outcome.main == figure}
     label = element("td", subset, element("small", " ".join(languages)), class_="name")
-    return models.row(label, {name: _score(result, figure) for name, result in of_model.items()}, intervals, told)
+    return models.row(
+        label, {name: _score(result, figure) for name, result in of_model.items()}, intervals, published_figures
+    )
 
 
 def _codes(sets: Mapping[str, Mapping[str, Result]]) -> list[tuple[str, ...]]:
@@ -212,6 +216,6 @@ def _prompts(results: Sequence[Result]) -> Node:
     return element(
         "section",
         element("h2", "Prompts"),
-        element("p", "Scores hang on them: compare figures only where both sides were told the same."),
+        element("p", "Scores depend on them: compare figures only where both models got the same."),
         element("div", element("table", head, element("tbody", *lines)), class_="scroll"),
     )

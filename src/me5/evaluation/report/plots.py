@@ -24,8 +24,8 @@ def of_task(results: Sequence[Result], colours: Mapping[str, str]) -> Node | Non
     return element("div", element("h3", "How it comes about"), element("div", *figures, class_="plots"))
 
 
-def _figure(title: str, told: str, plot: Node) -> Node:
-    return element("figure", element("figcaption", title, element("small", told)), plot)
+def _figure(title: str, note: str, plot: Node) -> Node:
+    return element("figure", element("figcaption", title, element("small", note)), plot)
 
 
 def _precision_recall(results: Sequence[Result], colours: Mapping[str, str]) -> list[Node]:
@@ -46,8 +46,8 @@ def _by_depth(results: Sequence[Result], colours: Mapping[str, str]) -> Node:
             for name in ("recall", "precision")
         )
         lines.append(Curve(list(zip(recall, precision, strict=True)), colours[model], model))
-    told = f"at {', '.join(map(str, DEPTHS))} documents, mean of {len(by_subset(results))} sets"
-    return _figure("Precision and recall", told, curves(lines, x="recall", y="precision", label="precision by recall"))
+    note = f"at {', '.join(map(str, DEPTHS))} documents, mean of {len(by_subset(results))} sets"
+    return _figure("Precision and recall", note, curves(lines, x="recall", y="precision", label="precision by recall"))
 
 
 def _by_threshold(subset: str, of_model: Mapping[str, Result], colours: Mapping[str, str]) -> Node:
@@ -91,14 +91,14 @@ def _histograms(results: Sequence[Result]) -> list[Node]:
 
 def _merged(results: Sequence[Result]) -> tuple[float, list[int], list[int]]:
     """The sum of several histograms, whose bins of 0.01 all lie on one grid."""
-    told = [result.outcome.shown["histogram"] for result in results]
-    starts = [round(one["start"] / 0.01) for one in told]
+    histograms = [result.outcome.shown["histogram"] for result in results]
+    starts = [round(one["start"] / 0.01) for one in histograms]
     low = min(starts)
-    high = max(start + len(one["right"]) for start, one in zip(starts, told, strict=True))
+    high = max(start + len(one["right"]) for start, one in zip(starts, histograms, strict=True))
     sums = []
     for kind in ("right", "wrong"):
         total = np.zeros(high - low, int)
-        for start, one in zip(starts, told, strict=True):
+        for start, one in zip(starts, histograms, strict=True):
             total[start - low : start - low + len(one[kind])] += one[kind]
         sums.append(total.tolist())
     return low * 0.01, sums[0], sums[1]

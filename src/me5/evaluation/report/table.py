@@ -44,12 +44,12 @@ def _cells(
         if model not in scores:
             cells.append("–")
             continue
-        told = f"{100 * scores[model]:.1f}"
+        cell = f"{100 * scores[model]:.1f}"
         if len(scores) > 1 and scores[model] == top:
-            told = f"**{told}**"
+            cell = f"**{cell}**"
         if interval := intervals.get(model):
-            told += f" ({100 * interval[0]:.1f} – {100 * interval[1]:.1f})"
-        cells.append(told)
+            cell += f" ({100 * interval[0]:.1f} – {100 * interval[1]:.1f})"
+        cells.append(cell)
     return cells
 
 

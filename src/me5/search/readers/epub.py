@@ -33,7 +33,7 @@ def read(path: Path) -> Iterator[Document]:
     with archives.opened(path, "EPUB", whole=False) as file:
         book = _book(file)
         if _locked(file) & {*book.chapters}:
-            raise InputError("is locked against copying (DRM); take a copy without it")
+            raise InputError("is locked against copying (DRM); use a copy without it")
         file.check_unpacked(book.chapters)
         seen = False
         for number, name in enumerate(book.chapters, 1):

@@ -96,7 +96,7 @@ def _front_matter(text: str) -> tuple[Mapping[str, Any], str]:
 
 
 def _by_line(front: str) -> dict[str, str]:
-    """Front matter that is no valid YAML, such as `title: Part one: the beginning`; nothing where lines are no keys."""
+    """Front matter that is not valid YAML, such as `title: Part one: the end`; nothing where lines are not keys."""
     lines = [line for line in front.splitlines() if line.strip() and line[0] not in " \t#-"]
     if not all(_KEY.match(line) for line in lines):
         return {}

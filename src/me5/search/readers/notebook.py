@@ -16,13 +16,15 @@ def read(path: Path) -> Iterator[Document]:
     try:
         notebook = json.loads(decode(load(path)))
     except (ValueError, RecursionError) as error:
-        raise error if isinstance(error, InputError) else InputError(f"is no notebook: not JSON ({error})") from error
+        raise (
+            error if isinstance(error, InputError) else InputError(f"is not a notebook: not JSON ({error})")
+        ) from error
     yield markdown.document("\n\n".join(_cells(notebook)))
 
 
 def _cells(notebook: Any) -> Iterator[str]:
     if not isinstance(notebook, dict):
-        raise InputError(f"is no notebook: a JSON {type(notebook).__name__}, expected an object with cells")
+        raise InputError(f"is not a notebook: a JSON {type(notebook).__name__}, expected an object with cells")
     sheets = notebook.get("worksheets")  # format 3
     lists = [sheet.get("cells") for sheet in sheets if isinstance(sheet, dict)] if isinstance(sheets, list) else []
     cells = [cell for found in (notebook.get("cells"), *lists) if isinstance(found, list) for cell in found]

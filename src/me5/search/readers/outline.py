@@ -11,7 +11,7 @@ class Outline:
     """Text in the making. Soft hyphens are left out, for a word with one in it is another word to a model.
 
     A heading's text belongs to the titles of what stands below it. Where nothing does it is text of the section before,
-    so that it can be found. `lead` is written before the first text that is no heading.
+    so that it can be found. `lead` is written before the first text that is not a heading.
     """
 
     def __init__(self, title: str = "", lead: str = "") -> None:

@@ -47,7 +47,7 @@ def read(path: Path) -> Iterator[Document]:
     if part:
         yield _document(part, places, language)
     elif "-->" not in text and text.strip().removeprefix("WEBVTT").strip():
-        raise InputError("is no subtitles: it has no line with times such as `00:01:02,000 --> 00:01:05,000`")
+        raise InputError("is not a subtitle file: it has no line with times such as `00:01:02,000 --> 00:01:05,000`")
 
 
 def _cues(lines: list[str], *, whole: bool) -> Iterator[_Cue]:

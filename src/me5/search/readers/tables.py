@@ -26,7 +26,7 @@ _MOST_METADATA = 1 << 16
 class Columns:
     """The names of the columns that hold text, joined in this order by line breaks, and the title.
 
-    A missing title column is no error. Columns called `language` or `lang` state the language by its code.
+    A missing title column is not an error. Columns called `language` or `lang` state the language by its code.
     """
 
     text: tuple[str, ...] = ("text",)

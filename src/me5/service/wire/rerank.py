@@ -126,8 +126,8 @@ def _texts(documents: Any) -> Any:
 
 
 def _relevance(one: Ranked, texts: list[str], body: RerankRequest) -> dict[str, Any]:
-    told = {"index": one.index, "relevance_score": one.score}
-    return told | ({"document": {"text": texts[one.index]}} if body.return_documents else {})
+    result = {"index": one.index, "relevance_score": one.score}
+    return result | ({"document": {"text": texts[one.index]}} if body.return_documents else {})
 
 
 def _of_jina(call: Call, answer: Answer) -> dict[str, Any]:

@@ -197,8 +197,8 @@ def _scores(call: Call, answers: Sequence[Answer]) -> dict[str, Any]:
     usage = [answer.usage for answer in answers]
     read = sum(side.tokens_read for side in usage)
     slowest = {stage: max(getattr(side, stage) for side in usage) for stage in STAGES}
-    told = _probabilities(call, queries, scores)
-    return ({} if told is None else {"probabilities": told}) | {
+    probabilities = _probabilities(call, queries, scores)
+    return ({} if probabilities is None else {"probabilities": probabilities}) | {
         "object": "score",
         "model": call.service.names.served,
         "precision": call.service.pipeline.precision,
