@@ -82,7 +82,7 @@ def test_every_format_gives_the_same_vectors(vectors, file, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("v.txt", "a", "is no file of vectors"),
+        ("v.txt", "a", "is not a file of vectors"),
         ("v.npy", "a", "cannot be read as a matrix"),
         ("v.jsonl", '{"id": 1}', "no field 'vector'"),
         ("v.jsonl", '{"vector": [1, 2]}\n{"vector": [1]}', "lists of numbers of one length"),

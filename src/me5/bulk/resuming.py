@@ -8,7 +8,6 @@
 The target is made from them at the end, and the folder removed with it.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -20,8 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from me5.errors import InputError
-from me5.files.atomic import explained
+from me5.files.atomic import alone, explained
 from me5.vectors import Float32
 
 
@@ -102,14 +100,7 @@ def journal(target: Path, dim: int, job: Mapping[str, Any]) -> Iterator[Journal]
     asked = json.dumps(job, sort_keys=True, default=str)
     with explained(str(target)):
         folder.mkdir(exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"another run writes {target}; wait for it, or write elsewhere") from error
-        except OSError:  # a file system without locks
-            pass
+    with alone(folder, f"another run writes {target}; wait for it, or write elsewhere"):
         with explained(str(target)):
             if not _is_same(folder / "job.json", asked):
                 for old in folder.iterdir():
@@ -123,8 +114,6 @@ def journal(target: Path, dim: int, job: Mapping[str, Any]) -> Iterator[Journal]
             found.close()
             if not (found.wanted and found.blocks):
                 shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        os.close(lock)
 
 
 def _is_same(path: Path, asked: str) -> bool:

@@ -5,7 +5,6 @@ a file, written atomically. Starting the same job again computes the missing sha
 Starting another job in the same folder is an error that names the differences.
 """
 
-import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +15,7 @@ from typing import IO, Any, Literal
 
 from me5._version import __version__
 from me5.errors import InputError
-from me5.files.atomic import explained, is_draft, replacing, write_text
+from me5.files.atomic import alone, explained, is_draft, replacing, write_text
 from me5.progress import Advance, track
 
 FORMAT = 1
@@ -75,7 +74,7 @@ class Job:
         """
         if not self.missing:
             return
-        with alone(self.folder):
+        with alone(self.folder, busy(self.folder)):
             for shard in self.missing:
                 with replacing(shard.path) as file:
                     write(shard, file)
@@ -139,7 +138,7 @@ def open_job(
                 f"{folder} holds an unfinished or earlier job with other {', '.join(differing)}; repeat it as it was, "
                 "name another folder with --job, or discard its work with --restart"
             )
-        with alone(folder):
+        with alone(folder, busy(folder)):
             shutil.rmtree(folder)
     if not path.exists():
         with explained(str(folder)):
@@ -150,19 +149,9 @@ def open_job(
     return Job(folder, rows, size, suffix)
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock, which the system takes back when the process ends in whatever way."""
-    with explained(str(folder)):
-        lock = (folder / "lock").open("w")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"another process works on {folder}; wait until it ends, or choose another folder (--job or --cache)"
-            ) from error
-        yield
+def busy(folder: Path) -> str:
+    """What to say where another process works on a job."""
+    return f"another process works on {folder}; wait until it ends, or choose another folder (--job or --cache)"
 
 
 def _read(path: Path) -> dict[str, Any]:

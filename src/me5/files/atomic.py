@@ -124,6 +124,26 @@ def scratch(name: str) -> Iterator[Path]:
         os.close(descriptor)
 
 
+@contextmanager
+def alone(folder: Path, busy: str) -> Iterator[None]:
+    """Hold a folder's lock, which the system takes back when the process ends in whatever way.
+
+    Raises `InputError` with `busy` where another process holds it. File systems without locks keep nobody out.
+    """
+    with explained(str(folder)):
+        descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(busy) from error
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def is_draft(path: Path) -> bool:
     """Whether a name is that of something unfinished."""
     return re.fullmatch(rf"\..+{_ENDING}({_BEFORE})?", path.name) is not None

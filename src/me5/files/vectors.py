@@ -65,7 +65,9 @@ def read_vectors(path: Path, *, vector: str = "vector", identity: str = "id", te
     if not path.exists():
         raise InputError(f"{path} does not exist; expected a file of vectors ({', '.join(SUFFIXES)}), or a folder")
     if not holds_vectors(path):
-        raise InputError(f"{path} is no file of vectors; expected {', '.join(SUFFIXES)}, or a folder of Parquet files")
+        raise InputError(
+            f"{path} is not a file of vectors; expected {', '.join(SUFFIXES)}, or a folder of Parquet files"
+        )
     if path.suffix.lower() == ".npy" and not path.is_dir():
         return _of_matrix(path)
     files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from me5.data.jobs import alone
+from me5.data.jobs import busy
 from me5.errors import InputError
-from me5.files.atomic import explained
+from me5.files.atomic import alone, explained
 
 NAME = "answers.jsonl"
 
@@ -134,7 +134,7 @@ def open_log(folder: Path) -> Iterator[AnswerLog]:
     path = folder / NAME
     with explained(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder):
+    with alone(folder, busy(folder)):
         with explained(str(path)):
             file = path.open("r+b" if path.exists() else "w+b")
         with file:
