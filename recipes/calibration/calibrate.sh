@@ -3,10 +3,10 @@
 #
 #     calibrate.sh MODEL WORK EVALUATION_FOLDER PAIRS.parquet…
 #
-# MODEL is a folder or a GGUF file; the calibration is kept beside it, as that of the bundled model is. WORK gets the sets
-# that were drawn, calibration.json, its report calibration.md and picture calibration.svg, and judged.json, .md and .svg
-# with the figures of every evaluation set. Vectors are kept in ME5_CACHE, by default WORK/vectors: `me5 eval run` on the
-# same sets and this share them.
+# MODEL is a folder or a GGUF file; the calibration is kept beside it. WORK gets the sets that were drawn,
+# calibration.json, its report calibration.md and picture calibration.svg, and judged.json, .md and .svg with the figures
+# of every evaluation set. Vectors are kept in ME5_CACHE, by default WORK/vectors: `me5 eval run` on the same sets and
+# this share them.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 model=$1 work=$2 evaluation=$3

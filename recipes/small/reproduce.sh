@@ -41,7 +41,7 @@ judge() { me5 eval run "$run"/eval/{bitext,sts,retrieval} --model "$1" --precisi
 judge "$model"
 judge "$run/start"
 "$python" hybrid.py "$model" "$run/hybrid.json" "$run/eval/retrieval" --cache "$run/vectors"
-# The calibration lies beside the model, for these weights alone: ship both files.
+# A calibration beside the model, for these weights alone, whose figures the card has.
 ME5_CACHE="$run/vectors" PYTHON="$python" ../calibration/calibrate.sh "$model" "$run/calibration" "$run/eval/retrieval" \
     "$data"/train/qa/*.parquet
 "$python" card.py "$data" "$run" "$model"

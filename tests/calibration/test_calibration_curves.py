@@ -277,18 +277,18 @@ def test_a_cut_may_not_be_guessed_from_few_questions():
     assert risk.cut(pairs, 0.5).cosine == 0.9
 
 
-def above(pairs, background):
-    """The same questions among texts with which they have this cosine in the mean, instead of 0.75."""
-    there = np.full(len(pairs.cosine), background)
-    return replace(pairs, cosine=pairs.cosine + background - 0.75, background=there)
+def above(pairs, neighbourhood):
+    """The same questions among texts that come as near as this, instead of 0.75."""
+    there = np.full(len(pairs.cosine), neighbourhood)
+    return replace(pairs, cosine=pairs.cosine + neighbourhood - 0.75, neighbourhood=there)
 
 
-def test_a_calibration_travels_with_the_background_of_other_texts():
+def test_a_calibration_transfers_with_the_neighbourhood_of_other_questions():
     here, there = above(synthetic.labelled(600), 0.75), above(synthetic.labelled(600, seed=1), 0.81)
     found = made(here).calibration
-    assert found.background == pytest.approx(0.75)
+    assert found.neighbourhood == pytest.approx(0.75)
     placed = making.judge_on(found, [there])
-    raw = making.judge_on(found, [replace(there, background=None)])
+    raw = making.judge_on(found, [replace(there, neighbourhood=None)])
     assert placed["error"]["value"] < 0.04 < 0.15 < raw["error"]["value"]
     assert placed["auc"] == raw["auc"]
     cosines = np.linspace(0.72, 0.94, 100)
@@ -296,8 +296,8 @@ def test_a_calibration_travels_with_the_background_of_other_texts():
     np.testing.assert_array_equal(found.probability(cosines, None), found.probability(cosines))
     assert Calibration.from_json(found.to_json(), "here") == found
     both = made(here, there).calibration
-    assert both.background == pytest.approx(0.78)
+    assert both.neighbourhood == pytest.approx(0.78)
     assert np.abs(both.probability(cosines, 0.75) - synthetic.truth(cosines)).mean() < 0.02
-    chosen = made(here, replace(there, background=None)).calibration
-    assert chosen.background is None
+    chosen = made(here, replace(there, neighbourhood=None)).calibration
+    assert chosen.neighbourhood is None
     np.testing.assert_array_equal(chosen.probability(cosines, 0.5), chosen.probability(cosines))

@@ -111,7 +111,8 @@ def test_a_retrieval_set_gives_what_a_search_shows(embedder, tmp_path):
     np.testing.assert_allclose(found.cosine.reshape(20, 5), -np.sort(-scores, axis=1)[:, :5], atol=1e-6)
     shown = np.argsort(-scores, axis=1)[:, :5]
     assert found.relevant.reshape(20, 5).tolist() == (shown == np.arange(20)[:, None]).tolist()
-    np.testing.assert_allclose(found.background.reshape(20, 5), np.tile(scores.mean(axis=1)[:, None], 5), atol=1e-6)
+    after = -np.sort(-scores, axis=1)[:, 10:20].mean(axis=1)
+    np.testing.assert_allclose(found.neighbourhood.reshape(20, 5), np.tile(after[:, None], 5), atol=1e-6)
 
 
 def test_pairs_of_two_like_texts_are_symmetric_and_want_a_grade_to_start_from(tmp_path):
@@ -175,7 +176,7 @@ def test_what_lies_beside_the_bundled_model_is_its_own():
     bundled = Embedder.load(precision="f32", threads=1)
     found = bundled.calibration  # raises for one of other weights
     assert path_of(bundled.checkpoint).exists() == (found is not None)
-    assert found is None or (found.background is not None and len(bundled.probability([0.8, 0.9])) == 2)
+    assert found is None or (found.neighbourhood is not None and len(bundled.probability([0.8, 0.9])) == 2)
 
 
 def test_a_calibration_that_is_set_stays_in_copies_and_pickles(embedder, calibration, tmp_path):

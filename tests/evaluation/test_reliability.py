@@ -50,7 +50,7 @@ def calibrated(embedder, monkeypatch):
     curve = Curve("isotonic", cosines=(-1.0, 1.0), probabilities=(0.001, 0.999))
     vectors = Vectors.of(embedder.checkpoint, embedder.precision, embedder.dim)
     task = "Given a web search query, retrieve relevant passages that answer the query"
-    made = Calibration(vectors, Sides.of(embedder.prompts, task), curve, 0.1, 0.1, background=0.2)
+    made = Calibration(vectors, Sides.of(embedder.prompts, task), curve, 0.1, 0.1, neighbourhood=0.2)
     monkeypatch.setattr(embedder, "_calibration", made)
     return made
 
@@ -67,7 +67,8 @@ def test_a_calibration_is_judged_beside_raw_cosines(sets, embedder, calibrated):
     for place, query in enumerate(task.queries):
         row = queries[place] @ documents.T
         first = np.argsort(-row)[:10]
-        said = calibrated.curve(row[first] - row.mean() + 0.2)
+        after = np.sort(row)[::-1][10:20]
+        said = calibrated.curve(row[first] - after.mean() + 0.2 if len(row) >= 20 else row[first])
         right = np.array([task.relevant[query].get(list(texts)[at], 0) > 0 for at in first], float)
         errors += list(zip(said, right, row[first], strict=True))
         briers += ((said - right) ** 2).tolist()

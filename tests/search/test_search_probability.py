@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from checkpoints import SENTENCES
+from checkpoints import SENTENCES, passages
 
 from me5.calibration.applied import Calibration, Cut
 from me5.calibration.background import ANY, PERCENTILES, Background
@@ -122,22 +122,23 @@ def test_the_models_own_calibration_serves_where_the_store_has_none(filled):
         embedder.calibration = None
 
 
-def test_cosines_are_placed_above_what_the_question_has_with_all_passages(filled, monkeypatch):
-    """Where there are enough of them to tell."""
-    hits = filled.search(QUESTION, 9, by="vectors")
-    assert len(hits) == filled.store.count()
-    keep(filled.store, replace(calibration_of(filled, cuts=(Cut(0.5, 0.9, hits[1].cosine),)), background=0.3))
-    few = filled.search(QUESTION, 9, by="vectors")
-    assert [hit.probability for hit in few] == pytest.approx([float(CURVE(hit.cosine)) for hit in hits])
-    monkeypatch.setattr(snapshot, "LEAST_PASSAGES", len(hits))
-    filled.add_documents({"more": Document("Tea needs boiling water.")})
-    middle = float(np.mean([hit.cosine for hit in filled.search(QUESTION, 9, by="vectors")]))
-    expected = [float(CURVE(hit.cosine - middle + 0.3)) for hit in hits]
-    told = {hit.id: hit.probability for hit in filled.search(QUESTION, 9, by="both")}
-    assert [told[hit.id] for hit in hits] == pytest.approx(expected, abs=1e-5)
-    assert middle > 0.3 + 1e-3
-    cut = hits[1].cosine + middle - 0.3
-    assert len(filled.search(QUESTION, 9, by="vectors", max_risk=0.5)) == sum(hit.cosine >= cut for hit in hits)
+def test_cosines_are_measured_against_the_neighbourhood_of_the_question(filled, monkeypatch):
+    """Where there are enough passages to tell."""
+    filled.add_documents({f"{at}": Document(text) for at, text in enumerate(passages(30))})
+    hits = filled.search(QUESTION, 40, by="vectors", fold=False)
+    assert len(hits) > 30
+    cut = hits[1].cosine
+    keep(filled.store, replace(calibration_of(filled, cuts=(Cut(0.5, 0.9, cut),)), neighbourhood=0.3))
+    few = filled.search(QUESTION, 9, by="vectors", fold=False)
+    assert [hit.probability for hit in few] == pytest.approx([float(CURVE(hit.cosine)) for hit in hits[:9]])
+    monkeypatch.setattr(snapshot, "LEAST_PASSAGES", 30)
+    after = float(np.mean([hit.cosine for hit in hits[10:20]]))
+    for by in ("both", "vectors"):
+        told = {hit.id: hit.probability for hit in filled.search(QUESTION, 9, by=by, fold=False)}
+        expected = {hit.id: float(CURVE(hit.cosine - after + 0.3)) for hit in hits}
+        assert told == pytest.approx({name: expected[name] for name in told}, abs=1e-5)
+    shown = filled.search(QUESTION, 40, by="vectors", fold=False, max_risk=0.5)
+    assert len(shown) == sum(hit.cosine - after + 0.3 >= cut for hit in hits)
 
 
 def test_a_calibration_for_another_task_tells_nothing_and_is_named_where_it_is_needed(filled):

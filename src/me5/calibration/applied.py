@@ -17,6 +17,8 @@ from me5.errors import CalibrationError, InputError
 from me5.files.atomic import write_text
 
 FORMAT = 1
+# What a search shows; behind it lies what a question's cosines are measured against.
+SHOWN, NEIGHBOURS = 10, 20
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,9 @@ class Calibration:
     """A curve from cosine to probability, and the vectors and prompts that it is for.
 
     `labelled` is the share of relevant pairs among those that it was made with, `prior` the one that its probabilities
-    are for. `background` is the mean cosine of a question with all passages of its set, in the mean over the questions
-    it was made with: the curve and the cuts are for cosines that `placed` has moved there. None: for cosines as they
-    are. `figures` are how good it was on held-out pairs, `made` what it was made of.
+    are for. `neighbourhood` is that of a question (`neighbourhood_of`), in the mean over those it was made with:
+    the curve and the cuts are for cosines that `placed` has moved there. None: for cosines as they are. `figures` are
+    how good it was on held-out pairs, `made` what it was made of.
     """
 
     vectors: Vectors
@@ -47,33 +49,33 @@ class Calibration:
     labelled: float
     prior: float
     cuts: tuple[Cut, ...] = ()
-    background: float | None = None
+    neighbourhood: float | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_share("prior", self.prior)
         check_share("labelled", self.labelled)
-        if self.background is not None and not math.isfinite(self.background):
-            raise InputError(f"a calibration is damaged (its background is {self.background}); calibrate again")
+        if self.neighbourhood is not None and not math.isfinite(self.neighbourhood):
+            raise InputError(f"a calibration is damaged (its neighbourhood is {self.neighbourhood}); calibrate again")
 
-    def placed(self, cosines: npt.ArrayLike, background: npt.ArrayLike | None) -> Floats:
-        """The cosines that these would be where questions have the background that this calibration was made with.
+    def placed(self, cosines: npt.ArrayLike, neighbourhood: npt.ArrayLike | None) -> Floats:
+        """The cosines that these would be where questions have the neighbourhood that this calibration was made with.
 
-        `background` is the mean cosine of their question with the passages that were searched, of one shape with the
-        cosines or a number; None where nobody knows it: then they stay as they are.
+        `neighbourhood` is that of their question, in the shape of the cosines or a number; None if it is not known:
+        then they stay as they are.
         """
         found: Floats = np.asarray(cosines, np.float64)
-        if background is None or self.background is None:
+        if neighbourhood is None or self.neighbourhood is None:
             return found
-        return found - np.asarray(background, np.float64) + self.background
+        return found - np.asarray(neighbourhood, np.float64) + self.neighbourhood
 
-    def probability(self, cosines: npt.ArrayLike, background: npt.ArrayLike | None = None) -> Floats:
+    def probability(self, cosines: npt.ArrayLike, neighbourhood: npt.ArrayLike | None = None) -> Floats:
         """The probability that each pair belongs together, in the shape of the cosines.
 
-        Of one question a higher cosine has no less. `background` is as for `placed`.
+        Of one question a higher cosine has no less. `neighbourhood` is as for `placed`.
         """
-        return moved(self.curve(self.placed(cosines, background)), self.labelled, self.prior)
+        return moved(self.curve(self.placed(cosines, neighbourhood)), self.labelled, self.prior)
 
     def with_prior(self, prior: float | None) -> Self:
         """The same where another share of the pairs that are looked at is relevant; None changes nothing.
@@ -113,7 +115,7 @@ class Calibration:
             "sides": bound.written(self.sides),
             "labelled": self.labelled,
             "prior": self.prior,
-            "background": self.background,
+            "neighbourhood": self.neighbourhood,
             "cuts": [{"risk": cut.risk, "confidence": cut.confidence, "cosine": cut.cosine} for cut in self.cuts],
             "figures": dict(self.figures),
             "made": dict(self.made),
@@ -132,7 +134,7 @@ class Calibration:
             return cls(
                 bound.read(Vectors, content["vectors"], where), bound.read(Sides, content["sides"], where),
                 Curve.from_dict(content["curve"], where), float(content["labelled"]), float(content["prior"]),
-                _cuts(content["cuts"]), None if content["background"] is None else float(content["background"]),
+                _cuts(content["cuts"]), None if content["neighbourhood"] is None else float(content["neighbourhood"]),
                 dict(content["figures"]), dict(content["made"]),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
@@ -150,6 +152,15 @@ class Calibration:
     def write(self, path: str | Path) -> None:
         """Write it, whole or not at all. Raises `InputError` where the file cannot be written."""
         write_text(Path(path), self.to_json())
+
+
+def neighbourhood_of(cosines: Sequence[float]) -> float | None:
+    """The mean cosine of the passages that a question finds at the ranks 11 to 20, best first; None where it has none.
+
+    It is how close passages come that hardly answer: higher where all are about one subject, and where there are more.
+    """
+    after = cosines[SHOWN:NEIGHBOURS]
+    return sum(after) / len(after) if len(cosines) >= NEIGHBOURS else None
 
 
 def content_of(text: str, where: str, kind: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from me5.calibration.applied import Calibration, Cut, check_share
 from me5.calibration.bound import Sides, Vectors
 from me5.calibration.curve import Floats
 from me5.calibration.judging import Judged, error_of, judge, shown_from
-from me5.calibration.pairs import Set, background_of, together
+from me5.calibration.pairs import Set, neighbourhoods_of, together
 from me5.calibration.scored import Scored
 from me5.errors import CalibrationError
 from me5.evaluation.protocols.shown import histogram
@@ -42,7 +42,7 @@ def calibrate(
     confidence: float = risk.CONFIDENCE,
     about: Mapping[str, Any] | None = None,
 ) -> Made:
-    """A calibration of the pairs of all sets together; where all sets are retrieval, of cosines above the background.
+    """A calibration of the pairs of all sets together; of retrieval sets alone, by cosines above the neighbourhood.
 
     `prior` is the share of the pairs that are relevant in use, None the labelled one; cuts hold for that one alone.
     Raises `InputError` for too few pairs.
@@ -50,9 +50,9 @@ def calibrate(
     for name, value in (("prior", prior), ("confidence", confidence), *(("risk", one) for one in risks)):
         if value is not None:
             check_share(name, value)
-    pairs, background = together(sets), background_of(sets)
-    if background is not None:
-        pairs = replace(pairs, cosine=pairs.cosine - background + background.mean())
+    pairs, neighbourhood = together(sets), neighbourhoods_of(sets)
+    if neighbourhood is not None:
+        pairs = replace(pairs, cosine=pairs.cosine - neighbourhood + neighbourhood.mean())
     method = fitting.method_for(pairs.relevant)
     predicted = fitting.held_out(pairs, method)
     judged = judge(pairs, predicted, prior or pairs.share)
@@ -65,7 +65,7 @@ def calibrate(
     cuts = () if prior is not None else tuple(risk.cut(pairs, one, confidence) for one in sorted(risks, reverse=True))
     figures = _figures(pairs, judged, sets, predicted) | _cuts(pairs, cuts)
     made = {"me5": __version__, "method": method, **(about or {}), **_counts(pairs)}
-    middle = None if background is None else round(float(background.mean()), 6)
+    middle = None if neighbourhood is None else round(float(neighbourhood.mean()), 6)
     found = Calibration(vectors, sides, curve, pairs.share, prior or pairs.share, cuts, middle, figures, made)
     return Made(found, verdict_of(found), figures)
 
@@ -73,10 +73,10 @@ def calibrate(
 def judge_on(calibration: Calibration, sets: Sequence[Set]) -> Mapping[str, Any]:
     """The figures of a calibration on pairs that it was not made of, at the share of relevant pairs that it is for."""
     raw = together(sets)
-    pairs = replace(raw, cosine=calibration.placed(raw.cosine, background_of(sets)))
+    pairs = replace(raw, cosine=calibration.placed(raw.cosine, neighbourhoods_of(sets)))
     predicted = calibration.probability(pairs.cosine)
     figures = _figures(pairs, judge(pairs, predicted, pairs.share), sets, predicted) | _cuts(pairs, calibration.cuts)
-    if calibration.background is not None:
+    if calibration.neighbourhood is not None:
         unplaced = _by_set(sets, calibration.probability(raw.cosine))
         for one, other in zip(figures["sets"], unplaced, strict=True):
             one["unplaced"] = round(other["error"], 4)

@@ -54,8 +54,8 @@ Source = Listed | Retrieval | Reranking
 class Set:
     """The pairs of one file or folder: questions numbered from 0, cosines, relevant or not.
 
-    `background` is, for each pair, the mean cosine of its question with all passages of the set; None where these are
-    pairs that somebody chose.
+    `neighbourhood` is, for each pair, that of its question (`applied.neighbourhood_of`); None where these are pairs
+    that somebody chose, or a set with too few passages.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Set:
     question: Ints
     cosine: Floats
     relevant: Bools
-    background: Floats | None = None
+    neighbourhood: Floats | None = None
 
 
 def read(paths: Sequence[Path], *, symmetric: bool | None, graded: bool) -> list[Source]:
@@ -133,7 +133,7 @@ def score(
         return Set(source.name, (), rows[0], cosines.astype(float), np.array(source.grades) >= least)
     if isinstance(source, Retrieval):
         ranked = rank(source, by, prompt("query"), prompt("document"), depth=depth, advance=advance)
-        return _of_rankings(source, ranked.rankings, ranked.background, least)
+        return _of_rankings(source, ranked.rankings, ranked.neighbourhood, least)
     wanted = set(chain.from_iterable(source.candidates.values()))
     chosen = ((name, text) for name, text in source.documents if name in wanted)
     blocks = ((ids, answering(texts)) for ids, texts in groups(chosen, BLOCK_DOCUMENTS))
@@ -142,9 +142,9 @@ def score(
     return _of_rankings(source, rankings, None, least)
 
 
-def background_of(sets: Sequence[Set]) -> Floats | None:
-    """The background of each pair of all sets; None where that of some is not known."""
-    found = [one.background for one in sets if one.background is not None]
+def neighbourhoods_of(sets: Sequence[Set]) -> Floats | None:
+    """The neighbourhood of each pair of all sets; None where that of some is not known."""
+    found = [one.neighbourhood for one in sets if one.neighbourhood is not None]
     return np.concatenate(found) if len(found) == len(sets) else None
 
 
@@ -162,7 +162,7 @@ def together(sets: Sequence[Set]) -> Scored:
 
 
 def _of_rankings(
-    source: Retrieval | Reranking, rankings: Sequence[Mapping[str, float]], background: Floats | None, least: float
+    source: Retrieval | Reranking, rankings: Sequence[Mapping[str, float]], neighbourhood: Floats | None, least: float
 ) -> Set:
     question, cosine, relevant = [], [], []
     for number, (query, ranking) in enumerate(zip(source.queries, rankings, strict=True)):
@@ -174,7 +174,7 @@ def _of_rankings(
     asked = np.array(question, np.int64)
     return Set(
         str(source.subset), source.subset.languages, asked, np.array(cosine, float), np.array(relevant, bool),
-        None if background is None else background[asked],
+        None if neighbourhood is None else neighbourhood[asked],
     )  # fmt: skip
 
 

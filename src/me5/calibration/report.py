@@ -144,7 +144,7 @@ def _sets(figures: Mapping[str, Any]) -> list[str]:
         return []
     return [
         "By set: the mean probability, the share that is relevant, and the calibration error; where a calibration is "
-        "judged, also the error without the background. A set with a large error is unlike the others and needs a "
+        "judged, also the error of plain cosines. A set with a large error is unlike the others and needs a "
         "calibration of its own.",
         "",
         "| " + " | ".join(SET_HEADINGS) + " |",

@@ -4,20 +4,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from me5.calibration.applied import Calibration
+from me5.calibration.applied import SHOWN, Calibration
 from me5.calibration.curve import Floats
 from me5.calibration.judging import error_of
 from me5.evaluation.abstention import gain
 from me5.evaluation.exact import Ranking
 
-# What a search shows.
-DEPTH = 10
-
 
 def figures(
     relevant: Mapping[str, Mapping[str, int]],
     rankings: Mapping[str, Ranking],
-    background: Floats,
+    neighbourhood: Floats | None,
     samples: Mapping[str, float],
     main: str,
     calibration: Calibration,
@@ -26,20 +23,20 @@ def figures(
 
     `calibration_error` of the probabilities and `cosine_error` of the cosines, taken for probabilities; `brier`, the
     mean square of probability minus label; `nauc_MAIN_probability`, what abstaining by the best probability gains. The
-    rankings are best first, the background in their order.
+    rankings are best first, the neighbourhood in their order.
     """
     cosines, labels, places, sure = [], [], [], []
     for place, (query, ranking) in enumerate(rankings.items()):
-        first = list(ranking.items())[:DEPTH]
+        first = list(ranking.items())[:SHOWN]
         cosines += [score for _, score in first]
         labels += [relevant[query].get(name, 0) > 0 for name, _ in first]
         places += [place] * len(first)
         best = first[0][1] if first else -1.0
-        sure.append(float(calibration.probability(best, background[place])))
+        sure.append(float(calibration.probability(best, None if neighbourhood is None else neighbourhood[place])))
     if not cosines:
         return {}
     found, right = np.array(cosines), np.array(labels, float)
-    predicted = calibration.probability(found, background[np.array(places)])
+    predicted = calibration.probability(found, None if neighbourhood is None else neighbourhood[np.array(places)])
     scores = {
         "calibration_error": error_of(predicted, right),
         "cosine_error": error_of(found.clip(0, 1), right),

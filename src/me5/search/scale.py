@@ -45,21 +45,21 @@ ANYTHING = Fit()
 class Scale:
     """A calibration and a background, as far as there are any, for a question in a language.
 
-    `middle` is the mean cosine of the question with the store's passages, where that is known.
+    `neighbourhood` is what the question's cosines are measured against, where that is known.
     """
 
     calibration: Calibration | None
     background: Background | None
     language: str
     fit: Fit
-    middle: float | None = None
+    neighbourhood: float | None = None
 
     def of(self, hits: Sequence[Hit]) -> list[Hit]:
         """The hits that fit, with what their cosines mean."""
         cosines = np.array([np.nan if hit.cosine is None else hit.cosine for hit in hits])
         probabilities: list[float | None] = [None] * len(hits)
         if self.calibration is not None:
-            probabilities = self.calibration.probability(cosines, self.middle).tolist()
+            probabilities = self.calibration.probability(cosines, self.neighbourhood).tolist()
         return [
             replace(hit, probability=probability, percentile=self._percentile(hit))
             for hit, probability in zip(hits, probabilities, strict=True) if self._fits(hit, probability)
@@ -77,7 +77,7 @@ class Scale:
         assert hit.cosine is not None
         least, risk = self.fit.min_probability, self.fit.max_risk
         enough = least is None or (probability is not None and probability >= least)
-        placed = float(self.calibration.placed(hit.cosine, self.middle))
+        placed = float(self.calibration.placed(hit.cosine, self.neighbourhood))
         return enough and (risk is None or placed >= self.calibration.cut(risk))
 
 
@@ -112,9 +112,10 @@ class Cosines:
         if calibration is None and background is None:
             return None
         spoken = language.detect_question(question) if background else ""
-        placing = calibration is not None and calibration.background is not None
-        middle = None if vector is None or not placing or store.centre is None else float(vector @ store.centre)
-        return Scale(calibration, background, spoken, fit, middle)
+        neighbourhood = None
+        if vector is not None and calibration is not None and calibration.neighbourhood is not None:
+            neighbourhood = store.neighbourhood(vector)
+        return Scale(calibration, background, spoken, fit, neighbourhood)
 
     def _calibration(self, store: Snapshot, *, needed: bool) -> Calibration | None:
         """The first that is for these prompts. Raises `CalibrationError` where there is none and one is needed."""

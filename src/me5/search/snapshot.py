@@ -7,9 +7,7 @@ from functools import cached_property, lru_cache
 from math import ceil
 from typing import Any
 
-import numpy as np
-
-from me5.calibration.applied import Calibration
+from me5.calibration.applied import NEIGHBOURS, Calibration, neighbourhood_of
 from me5.calibration.background import Background
 from me5.errors import InputError
 from me5.search.conditions import Column, Compare, Condition, all_of, any_of
@@ -20,8 +18,8 @@ from me5.search.schema import BACKGROUND_KEY, CALIBRATION_KEY, TUNING_KEY, WORDS
 from me5.vectors import Float32
 from me5.words import terms
 
-# Of fewer passages the mean says more of the one that answers than of the others; more do not change it.
-LEAST_PASSAGES, MOST_PASSAGES = 100, 4000
+# Among fewer passages those at the ranks 11 to 20 are as far from the question as any.
+LEAST_PASSAGES = 100
 
 # A passage's place in a snapshot.
 RowId = int
@@ -30,15 +28,10 @@ RowId = int
 class Snapshot:
     """A version of the passages. Rows have `_rowid`, which other versions may give to another passage."""
 
-    def __init__(
-        self, uri: str, passages: Any, gone: Callable[[], str | None], before: "Snapshot | None" = None
-    ) -> None:
-        """`before` is the last one of the same table, whose centre serves as long as the version is the same."""
+    def __init__(self, uri: str, passages: Any, gone: Callable[[], str | None]) -> None:
         self.uri = uri
         self.gone = gone
         self._passages = passages
-        # One place for all of them: (version, centre).
-        self._centre: list[tuple[int, Float32 | None]] = [] if before is None else before._centre
 
     @cached_property
     @reading
@@ -61,25 +54,14 @@ class Snapshot:
         kept = self._kept(BACKGROUND_KEY)
         return None if kept is None else _background(kept, self.uri)
 
-    @cached_property
     @reading
-    def centre(self) -> Float32 | None:
-        """The mean of the vectors (dim,), of some thousand where there are more; None where there are too few.
-
-        A question's cosine with it is the mean of its cosines with the passages.
-        """
-        version = self._passages.version
-        if self._centre and (kept := self._centre[0])[0] == version:
-            return kept[1]
-        rows = self._passages.count_rows()
-        found: Float32 | None = None
-        if rows >= LEAST_PASSAGES:
-            drawn = np.random.default_rng(0).choice(rows, min(rows, MOST_PASSAGES), replace=False)
-            table = self._passages.take_offsets(sorted(drawn.tolist())).select(["vector"]).to_arrow()
-            vectors = np.stack(table["vector"].to_numpy(zero_copy_only=False))
-            found = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-        self._centre[:] = [(version, found)]
-        return found
+    def neighbourhood(self, vector: Float32) -> float | None:
+        """What the cosines of a question with this vector are measured against; None where passages are too few."""
+        if self._passages.count_rows() < LEAST_PASSAGES:
+            return None
+        query = self._passages.search(vector, vector_column_name="vector").distance_type("cosine")
+        rows = query.limit(NEIGHBOURS).select(["id", "_distance"]).to_list()
+        return neighbourhood_of([1 - row["_distance"] for row in rows])
 
     def _kept(self, key: bytes) -> str | None:
         """What stands in the metadata of the vectors, nothing counting as not there."""

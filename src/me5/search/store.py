@@ -251,7 +251,7 @@ class Store:
         last, now = self._snapshot, monotonic()
         if last is not None and now < last[1] + self._freshness:
             return last[0]
-        newest = Snapshot(self.uri, self._readers.open_table(self._name), self.gone, last and last[0])
+        newest = Snapshot(self.uri, self._readers.open_table(self._name), self.gone)
         self._snapshot = (newest, now)
         return newest
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from me5.calibration.applied import Calibration
+from me5.calibration.applied import NEIGHBOURS, Calibration, neighbourhood_of
 from me5.calibration.bound import Sides
 from me5.calibration.curve import Floats
 from me5.evaluation import abstention, reliability
@@ -25,10 +26,10 @@ MAIN = {Retrieval: "ndcg_at_10", Reranking: "map_at_1000"}
 
 @dataclass(frozen=True)
 class Ranked:
-    """A ranking per query, and the mean cosine of each query with all documents (queries,)."""
+    """A ranking per query, and the neighbourhood of each (queries,); None in a set with too few documents."""
 
     rankings: list[Ranking]
-    background: Floats
+    neighbourhood: Floats | None
 
 
 def retrieval(
@@ -41,7 +42,7 @@ def retrieval(
     if calibration is None or calibration.sides != Sides(asking.text, answering.text):
         return judged
     run = dict(zip(task.queries, ranked.rankings, strict=True))
-    added = reliability.figures(task.relevant, run, ranked.background, judged.samples, judged.main, calibration)
+    added = reliability.figures(task.relevant, run, ranked.neighbourhood, judged.samples, judged.main, calibration)
     return replace(judged, scores={**judged.scores, **added})
 
 
@@ -51,16 +52,12 @@ def rank(
 ) -> Ranked:  # fmt: skip
     """Rank so many documents, by default as many as the deepest figure looks at."""
     queries = encoder.embed(list(task.queries.values()), asking, advance)
-    total, number = np.zeros(queries.shape[1]), 0
-
-    def counted() -> Iterator[Block]:
-        nonlocal total, number
-        for ids, vectors in _embedded(groups(task.documents, BLOCK_DOCUMENTS), encoder, answering, advance):
-            total, number = total + vectors.sum(axis=0, dtype=np.float64), number + len(vectors)
-            yield ids, vectors
-
-    rankings = search(queries, counted(), depth)
-    return Ranked(rankings, queries @ (total / max(number, 1)))
+    blocks = _embedded(groups(task.documents, BLOCK_DOCUMENTS), encoder, answering, advance)
+    found = search(queries, blocks, max(depth, NEIGHBOURS))
+    neighbourhood = [neighbourhood_of(list(ranking.values())) for ranking in found]
+    known = [value for value in neighbourhood if value is not None]
+    rankings = [dict(islice(ranking.items(), depth)) for ranking in found]
+    return Ranked(rankings, np.array(known) if len(known) == len(found) else None)
 
 
 def reranking(
