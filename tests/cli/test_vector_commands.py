@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from me5 import Reranker
 from me5.bulk.table import vector_columns
 from me5.cli import main
 from me5.errors import InputError
@@ -164,3 +165,18 @@ def test_a_store(run, tmp_path, xlmr):
     assert sorted(one["rows"][0]["text"] for one in json.loads(output)) == sorted(TEXTS)
     (tmp_path / "empty").mkdir()
     assert "no store" in run("cluster", "empty")[2]
+
+
+def test_score_and_info_of_a_reranker(run, build_reranker):
+    folder = build_reranker()
+    texts = ("-q", "is the sky blue?", "-q", "K2", *(word for text in TEXTS for word in ("-d", text)))
+    code, output, _ = run("score", "--model", folder, "-p", "f32", "--json", *texts)
+    assert code == 0
+    told = json.loads(output)
+    reranker = Reranker.load(folder, precision="f32")
+    expected = reranker.score([(query, text) for query in told["queries"] for text in TEXTS])
+    np.testing.assert_allclose(np.ravel(told["scores"]), expected, atol=1e-6)
+    code, output, _ = run("score", "--model", folder, "-p", "f32", *texts)
+    assert f"{expected[0] * 100:.2f}" in output
+    assert "knows neither tasks" in run("score", "--model", folder, "--task", "sts", *texts)[2]
+    assert json.loads(run("info", folder, "--json")[1])["head"] == "1 output(s), scores by sigmoid"

@@ -40,6 +40,9 @@ def describe(model: str) -> dict[str, Any]:
     config, prompts, known = checkpoint.config, checkpoint.prompts, checkpoint.known
     weights = Weights(checkpoint.weights, config)
     unknown = "not known; pass --prompts"
+    head = config.head
+    if head is not None:
+        unknown = "none: it is a cross-encoder"
     return {
         "name": checkpoint.name,
         "path": str(checkpoint.path),
@@ -51,6 +54,7 @@ def describe(model: str) -> dict[str, Any]:
         "vocabulary": config.vocab_size,
         "max_tokens": config.max_tokens,
         "pooling": config.pooling,
+        "head": "none" if head is None else f"{head.outputs} output(s), scores by {head.activation}",
         "weights": f"{', '.join(weights.dtypes)}, {weights.file_bytes / 1e6:,.1f} MB, files: {len(checkpoint.weights)}",
         "prompts": prompts.style if prompts else unknown,
         "query_prompt": prompts.prefix("query") if prompts else unknown,

@@ -15,6 +15,7 @@ from me5.errors import CheckpointError, InputError, Me5Error, Me5Warning
 
 if TYPE_CHECKING:
     from me5.embedder import Embedder
+    from me5.reranker import Reranker
 
 _PANEL = "Model"
 Model = Annotated[
@@ -106,6 +107,17 @@ class ModelOptions:
             return Embedder.load(
                 self.name, revision=self.revision, device=self.device, precision=self.precision, threads=self.threads,
                 max_tokens=self.max_tokens, truncation=self.truncation, prompts=self.prompts,
+            )  # fmt: skip
+
+    def open_reranker(self, *, quiet: bool = False) -> "Reranker":
+        """Load the model as a reranker; `quiet` silences its warnings too."""
+        from me5.reranker import Reranker
+
+        show_warnings(quiet=quiet)
+        with loading(self.name, quiet=quiet):
+            return Reranker.load(
+                self.name or "", revision=self.revision, device=self.device, precision=self.precision,
+                threads=self.threads, max_tokens=self.max_tokens, truncation=self.truncation,
             )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from me5.cli import options, output
-from me5.errors import CalibrationError
+from me5.errors import CalibrationError, InputError
 
 if TYPE_CHECKING:
     from me5.embedder import Embedder
@@ -27,12 +27,19 @@ def score(
 ) -> None:
     """Score queries against documents: dot products of their unit vectors × 100, as on the model card.
 
-    Only the order within a row means something: E5 models put all scores high.
+    Only the order within a row means something: E5 models put all scores high. A reranker reads each query together
+    with each document instead: its scores from 0 to 1 are shown × 100, logits as they are.
 
     \b
     me5 score -q 'how tall is K2?' -q '¿qué altura tiene el K2?' -d 'K2 rises to 8,611 metres.' -d 'Bake for an hour.'
+    me5 score --model BAAI/bge-reranker-v2-m3 -q 'how tall is K2?' -d 'K2 rises to 8,611 metres.' -d 'Bake for an hour.'
     me5 score --json --task bitext -q 'Guten Morgen' -d 'Good morning' | jq .scores
     """
+    from me5.checkpoint import resolve
+
+    if resolve(model.name, revision=model.revision, progress=not quiet).config.head is not None:
+        _by_reranker(queries, documents, model, task, as_json=as_json, quiet=quiet)
+        return
     embedder = model.open(quiet=quiet)
     scores = embedder.similarity(embedder.encode_query(queries, task=task), embedder.encode_document(documents)) * 100
     if as_json:
@@ -49,6 +56,35 @@ def score(
         output.print_json(result)
     else:
         print_table(queries, documents, scores)
+
+
+def _by_reranker(
+    queries: Sequence[str],
+    documents: Sequence[str],
+    model: options.ModelOptions,
+    task: str | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Score every query with every document by a cross-encoder."""
+    if task is not None or model.prompts is not None:
+        raise InputError(f"{model.name} is a reranker, which knows neither tasks nor prompts; leave them out")
+    reranker = model.open_reranker(quiet=quiet)
+    pairs = [(query, document) for query in queries for document in documents]
+    scores = reranker.score(pairs).reshape(len(queries), len(documents))
+    if as_json:
+        result = {
+            "model": reranker.checkpoint.name,
+            "precision": reranker.precision,
+            "activation": reranker.head.activation,
+            "queries": queries,
+            "documents": documents,
+            "scores": [[round(float(value), 6) for value in row] for row in scores],
+        }
+        output.print_json(result)
+    else:
+        print_table(queries, documents, scores * 100 if reranker.head.activation == "sigmoid" else scores)
 
 
 def _probabilities(embedder: "Embedder", scores: "Float32", task: str | None, *, quiet: bool) -> dict[str, Any]:
