@@ -200,6 +200,12 @@ def test_words_broken_at_line_ends_of_pdfs_are_joined(text, joined):
     assert pdf.whole_words(text) == joined
 
 
+def test_words_broken_at_the_end_of_a_line_of_a_pdf_are_joined(tmp_path):
+    lines = "an exam-) Tj 0 -14 Td (ple of a well-) Tj 0 -14 Td (known word, well-known"
+    (tmp_path / "a.pdf").write_bytes(pdf_of(lines))
+    assert text_of(tmp_path / "a.pdf") == "an example of a well-known word, well-known"
+
+
 def test_pages_without_text_are_told(tmp_path):
     (tmp_path / "a.pdf").write_bytes(pdf_of("Text.", "", "", ""))
     told = []

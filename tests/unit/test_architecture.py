@@ -47,7 +47,7 @@ HOMES = {
     "txtai": ("adapters/txtai.py",),
     "semantic_text_splitter": ("search/splitting.py",),
     "py3langid": ("search/language.py",),
-    "pypdf": ("search/readers/pdf.py",),
+    "pypdfium2": ("search/readers/pdf.py",),
     "docx": ("search/readers/docx.py",),
     "docutils": ("search/readers/rst.py",),
     "openpyxl": ("search/readers/xlsx.py",),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from me5.search.settings import StoreSettings
 
 _LIBRARIES = (
-    "lancedb", "semantic_text_splitter", "langcodes", "pathspec", "py3langid", "pypdf", "docx", "selectolax",
+    "lancedb", "semantic_text_splitter", "langcodes", "pathspec", "py3langid", "pypdfium2", "docx", "selectolax",
     "markdown_it", "yaml", "openpyxl", "docutils",
 )  # fmt: skip
 if any(importlib.util.find_spec(name) is None for name in _LIBRARIES):

@@ -1,24 +1,22 @@
 """PDF: one document per page, so that a hit tells its page."""
 
-import logging
+import contextlib
 import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-
-from pypdf import PageObject, PdfReader
-from pypdf.errors import PyPdfError
+from typing import Any
 
 from me5.errors import InputError
 from me5.search.documents import Complain, Document, NoTextError
 from me5.search.readers.outline import SOFT_HYPHEN
 
-# It tells of every oddity of a file that it can read all the same.
-logging.getLogger("pypdf").setLevel(logging.CRITICAL)
-
 _OCR = "run OCR on it first, for example with `ocrmypdf`"
-# Bytes of drawing that a blank page may have.
-_FRAME = 200
+# Lines that a blank page may have, and what PDFium calls them.
+_FRAME, _PATH = 4, 2
+# What PDFium puts for a hyphen and the end of its line; and glyphs that stand for no character.
+_HYPHEN = "\ufffe"
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufffd\uffff]")
 # A word that goes on in the next line; what follows begins with a small letter, or a letter without case.
 _BROKEN = re.compile(r"(?P<left>[^\W\d_]+)(?P<hyphen>[-‐\u00ad])[ \t]*\n[ \t]*(?P<right>[^\W\d_]+)")
 # "Haupt- und Nebensatz": the hyphen stands for a part that two words share.
@@ -30,31 +28,37 @@ def read(path: Path, complain: Complain) -> Iterator[Document]:
 
     Raises `InputError` for a file that is damaged, locked, or holds such pages only.
     """
+    # Here, in the readers' own process: it loads PDFium, which is not safe for several threads.
+    import pypdfium2
+
     try:
-        with path.open("rb") as file:
-            reader = PdfReader(file)
-            if reader.is_encrypted and not reader.decrypt(""):
-                raise InputError("is locked with a password; save a copy without it")
-            title = str((reader.metadata.title if reader.metadata else None) or "").strip()
+        with contextlib.closing(pypdfium2.PdfDocument(path)) as file:
+            title = file.get_metadata_value("Title").strip()
             seen, empty, pictures = 0, list[int](), False
-            for number, page in enumerate(reader.pages, 1):
-                text = whole_words(page.extract_text())
-                if text.strip():
-                    seen += 1
-                else:
-                    empty.append(number)
-                    pictures = pictures or _has_pictures(page)
+            for number in range(1, len(file) + 1):
+                with contextlib.closing(file[number - 1]) as page:
+                    text = whole_words(_lines(page.get_textpage().get_text_range()))
+                    if text.strip():
+                        seen += 1
+                    else:
+                        empty.append(number)
+                        pictures = pictures or _has_pictures(page)
                 yield Document(text, title, at=number)
-    except InputError:
-        raise
-    # A damaged file ends in whatever the first missing piece leads to.
-    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise InputError(f"cannot be read as PDF: {error or type(error).__name__}") from error
+    except pypdfium2.PdfiumError as error:
+        if error.err_code == pypdfium2.raw.FPDF_ERR_PASSWORD:
+            raise InputError("is locked with a password; save a copy without it") from error
+        raise InputError(f"cannot be read as PDF: {error}") from error
     if not seen:
         raise NoTextError(f"holds no text, only pictures of it; {_OCR}")
     # Here and there a page may be left blank.
     if pictures or len(empty) > seen:
         complain(empty[0], f"{_listed(empty)} no text, only pictures of it or nothing; {_OCR}. The others are indexed")
+
+
+def _lines(text: str) -> str:
+    """PDFium's text with line feeds, hyphens at the ends of lines as they are in print, and no control characters."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace(_HYPHEN, "-\n")
+    return _CONTROLS.sub(" ", text)
 
 
 def whole_words(text: str) -> str:
@@ -75,14 +79,10 @@ def whole_words(text: str) -> str:
     return _BROKEN.sub(joined, text).replace(SOFT_HYPHEN, "")
 
 
-def _has_pictures(page: PageObject) -> bool:
+def _has_pictures(page: Any) -> bool:
     """Whether more is drawn on a page than a frame."""
-    resources = page.get("/Resources")
-    objects = resources.get_object().get("/XObject") if resources is not None else None
-    contents = page.get_contents()
-    return bool(objects is not None and objects.get_object()) or (
-        contents is not None and len(contents.get_data()) > _FRAME
-    )
+    kinds = [one.type for one in page.get_objects(max_depth=2)]
+    return len(kinds) > _FRAME or any(kind != _PATH for kind in kinds)
 
 
 def _listed(numbers: list[int]) -> str:
