@@ -128,6 +128,10 @@ OTHER: dict[str, Callable[[gguf.Terms], gguf.Terms]] = {
     "no number for a score": lambda terms: replace(
         terms, scores=np.where(np.arange(len(terms.scores)) == 9, np.nan, 1)
     ),
+    "a character that is no piece": lambda terms: renamed(terms, 500, "\U000f0001b"),
+    "bytes": lambda terms: renamed(terms, 500, "<0x41>"),
+    "a space within": lambda terms: renamed(terms, 500, "a▁b"),
+    "a score above zero": lambda terms: replace(terms, scores=terms.scores + np.float32(1)),
 }
 
 
@@ -141,7 +145,8 @@ def test_other_vocabularies_are_left_to_the_library(terms: gguf.Terms, change) -
 def few(terms: gguf.Terms) -> gguf.Terms:
     """A small vocabulary with scores of its own."""
     choose = random.Random(5)
-    names = {*"▁<>/", *"spadmunk", *choose.sample(terms.pieces[4:-1], 4000), *(terms.pieces[at] for at in terms.added)}
+    names = {*choose.sample(terms.pieces[4:-1], 4000), *(terms.pieces[at] for at in terms.added)}
+    names |= {*"".join(names)}
     kept = [at for at, piece in enumerate(terms.pieces) if piece in names]
     scores = [choose.uniform(-20, 0) for _ in kept]
     return replace(
