@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a folder of files to a better model, and a store that searches with it: docs/tuning.md tells the story.
+# From a folder of files to a tuned model, and a store that searches with it: docs/tuning.md tells the story.
 # Usage: recipes/tuning/run.sh CLONE RUN_FOLDER, with a clone of github.com/uci-soe/FairytaleQAData (a24ddc1)
 # Needs the extras search, train and eval. If it is killed, run it again: finished steps are skipped.
 set -euo pipefail
@@ -28,4 +28,4 @@ me5 eval compare results/before results/after
 # A store of all stories, brought over to the tuned model.
 [ -d stories.lance ] || me5 index stories --into stories.lance
 me5 index migrate stories.lance --model runs/stories/model
-me5 search stories.lance "Who was surprised that the tin soldier had one leg?" --k 1
+me5 search stories.lance "Who was surprised that the tin soldier had one leg?" --model runs/stories/model --k 1
