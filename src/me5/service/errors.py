@@ -160,9 +160,9 @@ FAULTS: Mapping[type[Exception], Fault] = {
     Overloaded: Fault(429, "rate_limit_exceeded", "overloaded", 429, "Overloaded"),
     ClientGone: Fault(499, "invalid_request_error", "client_gone", 499, "Validation"),
     EngineError: Fault(500, "server_error", "engine_error", 424, "Backend"),
+    StoreError: Fault(500, "server_error", "store_error", 500, "Backend"),
     Exception: Fault(500, "server_error", "internal_error", 500, "Backend"),
     Unhealthy: Fault(503, "server_error", "unavailable", 503, "Unhealthy"),
-    StoreError: Fault(500, "server_error", "store_error", 500, "Backend"),
     StoreReplaced: Fault(503, "server_error", "store_replaced", 503, "Unhealthy"),
     DeadlineExceeded: Fault(504, "server_error", "deadline_exceeded", 504, "Backend"),
 }
