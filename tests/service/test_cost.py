@@ -77,6 +77,7 @@ TOO_MUCH = (
         {"inputs": [" a" * 20_000] * 2},
         f"more than the {MAX_LISTED_TOKENS:,} tokens that are listed at once",
     ),
+    ("/tokenize", {"inputs": "\ufdfa" * 20_000}, "more than the 262,144 characters that are read, once those"),
     ("/tokenize", {"inputs": "a" * 300_000}, f"at most {COUNTED_CHARS:,} are read"),
     ("/decode", {"ids": [[5] * 290_000, [5] * 20_000]}, "310,000 token ids, the service takes 300,000"),
     ("/decode", {"ids": [[5]] * 2049}, "2,049 items, at most 2,048"),

@@ -6,6 +6,7 @@ library's own code, so its answers equal those of `Embedder`.
 
 import asyncio
 import threading
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -209,10 +210,17 @@ class Pipeline:
 
         def all_of_them(abandoned: threading.Event) -> list[list[Token]]:
             tokens: list[list[Token]] = []
-            count = 0
+            count = written_out = 0
             for index, text in enumerate(inputs.texts):
                 if abandoned.is_set():
                     break
+                # One character may be 18 to the model: 262,144 of them would take 400 MB until they are counted.
+                written_out += len(unicodedata.normalize("NFKC", text))
+                if written_out > COUNTED_CHARS:
+                    raise InputError(
+                        f"the texts have more than the {COUNTED_CHARS:,} characters that are read, once those that "
+                        "stand for several are written out: send fewer texts at a time, or shorter ones"
+                    )
                 tokens.append(tokenizer.look(text, inputs.prompt, policy, index=index))
                 count += len(tokens[-1])
                 if count > MAX_LISTED_TOKENS:
