@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kitoken import Kitoken
 
 from me5.gguf.tokenizer import CONTROL, NORMAL, UNKNOWN, USER, Terms
 
@@ -108,6 +107,8 @@ class Unigram:
     """The ids of texts, without special tokens around them."""
 
     def __init__(self, terms: Terms) -> None:
+        from kitoken import Kitoken  # reserves a gigabyte of addresses, which clients and readers of files need not
+
         self._kitoken = Kitoken.from_sentencepiece(_model(terms))
         self._kitoken.set_config(_settings(terms))
         names = sorted((terms.pieces[at] for at in terms.added), key=len, reverse=True)

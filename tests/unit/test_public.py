@@ -35,7 +35,7 @@ def test_public_names_are_these():
 
 def test_import_loads_no_engine_no_torch_no_web_server():
     heavy = "torch openvino transformers huggingface_hub pyarrow typer rich fastapi uvicorn httpx2 lancedb safetensors"
-    heavy += " me5.calibration me5.files me5.reranker"
+    heavy += " kitoken me5.calibration me5.files me5.reranker"
     code = f"import sys, me5; print(sorted(set({heavy.split()}) & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
