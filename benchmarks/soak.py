@@ -6,8 +6,9 @@
 
 Three loads run at a time: requests of all sizes and lengths (single queries, bulk requests, texts longer than the model
 reads, malformed bodies), searches of a store, and the faulty clients of `harness/faulty.py`. Writes
-benchmarks/results/soak_NAME_MACHINE_DATE.csv (seconds, bytes of the server and of its worker, requests so far) and
-.svg; the last line on the screen is the JSON with how far memory strays from its median after the first sixth.
+benchmarks/results/soak_NAME_MACHINE_DATE.csv (seconds, bytes of the server and of its worker, mapped files not counted,
+requests so far) and .svg; the last line on the screen is the JSON with how far memory strays from its median after the
+first sixth.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 from harness import machine, traffic
-from harness.servers import ME5, Server, family, resident
+from harness.servers import ME5, Server, family, memory
 from harness.workloads import bundled_folder, make_texts, mixed_lengths, open_tokenizer, token_limit
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -95,7 +96,7 @@ def sample(server: Server, began: float) -> tuple[float, int, int, int]:
     """One line of the CSV."""
     parent, *children = family(server.process.pid)
     requests = int(server.metric("me5_requests_total"))
-    return round(time.monotonic() - began, 1), resident(parent), sum(map(resident, children)), requests
+    return round(time.monotonic() - began, 1), memory(parent), sum(map(memory, children)), requests
 
 
 def watch(server: Server, loads: list[traffic.Load], every: float) -> list[tuple]:
@@ -135,7 +136,7 @@ def draw(samples: list[tuple], title: str, path: Path) -> None:
     figure, axis = pyplot.subplots(figsize=(8, 3.2))
     for at, label, colour in ((2, "engine worker", "#2a78b5"), (1, "HTTP process", "#d9822b")):
         axis.plot(values[:, 0] / 60, values[:, at] / 1e6, label=label, color=colour, linewidth=1)
-    axis.set(xlabel="minutes", ylabel="resident MB", title=title)
+    axis.set(xlabel="minutes", ylabel="MB", title=title)
     axis.set_ylim(bottom=0)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)

@@ -145,10 +145,14 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def resident(pid: int) -> int:
-    """Bytes of memory that a process holds; 0 once it is gone."""
+def memory(pid: int) -> int:
+    """Bytes of memory that a process has for itself; 0 once it is gone.
+
+    Without mapped files: each word that is met for the first time adds a page of the weights', and the system drops
+    those where it needs the memory.
+    """
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        _, resident, shared = map(int, Path(f"/proc/{pid}/statm").read_text().split()[:3])
     except OSError:
         return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
