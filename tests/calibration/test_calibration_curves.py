@@ -120,7 +120,7 @@ def test_damaged_files_are_errors_that_name_them(calibration):
         ({"curve": {"method": "logistic", "slope": -1, "middle": 0}}, "rising"),
         ({"curve": None}, "there: no curve"),
         ({"format": 99}, "update me5"),
-        ({"kind": "background"}, "no calibration of kind 'probability'"),
+        ({"kind": "background"}, "not a calibration of kind 'probability'"),
         ({"sides": {"query": ""}}, "there: expected query, document"),
         ({"labelled": 2}, "labelled must lie between 0 and 1"),
         ({"cuts": [{}]}, "damaged calibration"),
@@ -128,7 +128,7 @@ def test_damaged_files_are_errors_that_name_them(calibration):
         with pytest.raises(InputError, match=said):
             Calibration.from_json(with_changes(calibration, **changes), "there")
     for text in ("", "[]", "[" * 100_000):
-        with pytest.raises(InputError, match="there is no calibration"):
+        with pytest.raises(InputError, match="there is not a calibration"):
             Calibration.from_json(text, "there")
 
 

@@ -201,7 +201,7 @@ def test_what_cannot_be_helped_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
     error = failing(lambda *_: httpx2.Response(503))
     assert isinstance(error, ServiceError)
     assert (error.status, error.tries) == (503, 6)
-    assert "no JSON" in str(failing(lambda *_: httpx2.Response(200, text="hello")))
+    assert "is not JSON" in str(failing(lambda *_: httpx2.Response(200, text="hello")))
     assert "without data" in str(failing(lambda *_: httpx2.Response(200, json={}), "http://h/v1"))
     assert "mixed dimensions" in str(failing(lambda *_: httpx2.Response(200, json=[[1.0], [1.0, 2.0]])))
     assert "for 2 texts" in str(failing(lambda *_: httpx2.Response(200, json=[[1.0, 2.0]])))

@@ -128,7 +128,7 @@ def refused(folder: Path, path: Path, message: str, **options: Any) -> None:
         ("attention is causal", {"settings": {"bert.attention.causal": True}}),
         ("num_hidden_layers is missing", {"settings": {"bert.block_count": None}}),
         ("num_hidden_layers is 1000000", {"settings": {"bert.block_count": 1_000_000}}),
-        ("no multiple of 5 heads", {"settings": {"bert.attention.head_count": 5}}),
+        ("not a multiple of 5 heads", {"settings": {"bert.attention.head_count": 5}}),
         ("context_length is 0", {"settings": {"bert.context_length": 0}}),
         ("kind 'gpt2'", {"settings": {"tokenizer.ggml.model": "gpt2"}}),
         ("without ▁", {"settings": {"tokenizer.ggml.add_space_prefix": False}}),
