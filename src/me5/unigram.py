@@ -10,6 +10,8 @@ import json
 import os
 import re
 import struct
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -103,13 +105,34 @@ def _read(path: Path, content: dict[str, Any]) -> Terms | None:
     return terms if formed else None
 
 
+def _library() -> Any:
+    """The class of kitoken, loaded by a thread that stays.
+
+    Its allocator (0.11.1) is bound to the thread that loads it: once that one had ended, the next use was
+    a segmentation fault. Loaded when it is needed, for it reserves a gigabyte of addresses.
+    """
+    if "kitoken" not in sys.modules and threading.current_thread() is not threading.main_thread():
+        loaded = threading.Event()
+
+        def stay() -> None:
+            try:
+                import kitoken  # noqa: F401
+            finally:
+                loaded.set()
+            threading.Event().wait()
+
+        threading.Thread(target=stay, name="kitoken", daemon=True).start()
+        loaded.wait()
+    from kitoken import Kitoken
+
+    return Kitoken
+
+
 class Unigram:
     """The ids of texts, without special tokens around them."""
 
     def __init__(self, terms: Terms) -> None:
-        from kitoken import Kitoken  # reserves a gigabyte of addresses, which clients and readers of files need not
-
-        self._kitoken = Kitoken.from_sentencepiece(_model(terms))
+        self._kitoken = _library().from_sentencepiece(_model(terms))
         self._kitoken.set_config(_settings(terms))
         names = sorted((terms.pieces[at] for at in terms.added), key=len, reverse=True)
         self._special = re.compile(f"({'|'.join(map(re.escape, names))})")

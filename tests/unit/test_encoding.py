@@ -3,6 +3,8 @@
 import json
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -201,3 +203,23 @@ def test_files_of_another_form_are_left_to_the_library(tmp_path: Path, written: 
     change(content)
     (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
     assert unigram.published(tmp_path / "tokenizer.json") is None
+
+
+def test_a_thread_that_opened_it_may_end() -> None:
+    """The allocator of kitoken is bound to the thread that loads it: the next use was a segmentation fault."""
+    code = """
+import threading
+from me5.checkpoint import BUNDLED_FILE
+from me5.encoding import Encoder
+found = []
+def run(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+run(lambda: found.append(Encoder(BUNDLED_FILE)))
+for number in range(100):
+    run(lambda: [*found[0].ids([f"hello world {number}"] * 50)])
+print(len([*found[0].ids(["x y z"])]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
