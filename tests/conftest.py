@@ -15,6 +15,7 @@ import importlib.util
 import itertools
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -147,3 +148,18 @@ def build_reranker(once: Callable[[str, Callable[[Path], object]], Path]) -> Cal
 def cross_encoder(request: pytest.FixtureRequest, build_reranker: Callable[..., Path]) -> Path:
     """A tiny cross-encoder of each layout that me5 reads."""
     return build_reranker(crossencoders.LAYOUTS[request.param])
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command as the shell does: (exit code, standard output, standard error)."""
+    from me5.cli import main
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["me5", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        output, errors = capsys.readouterr()
+        return ended.value.code or 0, output, errors
+
+    return run

@@ -19,10 +19,10 @@ from me5.checkpoint import Checkpoint
 from me5.errors import CheckpointError, InputError, described
 from me5.heads import Activation, Head
 from me5.prepared import Prepared, Report
-from me5.preprocessor import check_max_tokens, open_tokenizer
+from me5.preprocessor import check_max_tokens, check_truncation, open_tokenizer
 from me5.probes import probes
 from me5.texts import check_text
-from me5.tokenizer import TRUNCATIONS, Tokenizer, Truncation
+from me5.tokenizer import Tokenizer, Truncation
 from me5.vectors import Float32
 
 Pair = tuple[str, str]
@@ -41,7 +41,7 @@ class PairPreprocessor:
         self, checkpoint: Checkpoint, *, max_tokens: int | None = None, truncation: Truncation = "end"
     ) -> None:
         self.head = _only_output(checkpoint)
-        _check_truncation(truncation)
+        check_truncation(truncation)
         self.checkpoint = checkpoint
         self.truncation: Truncation = truncation
         self.tokenizer: Tokenizer = open_tokenizer(checkpoint, max_tokens)
@@ -77,7 +77,7 @@ class PairPreprocessor:
         `Tokenizer.prepare`.
         """
         truncation = truncation or self.truncation
-        _check_truncation(truncation)
+        check_truncation(truncation)
         for index, pair in enumerate(pairs, first):
             _check_pair(pair, index)
         # A query with many documents is tokenized once.
@@ -187,11 +187,6 @@ def _only_output(checkpoint: Checkpoint) -> Head:
             f"{checkpoint.name} has {head.outputs} outputs; expected a cross-encoder with one, a reranker"
         )
     return head
-
-
-def _check_truncation(truncation: str) -> None:
-    if truncation not in TRUNCATIONS:
-        raise InputError(f"unknown truncation {truncation!r}; expected one of {', '.join(TRUNCATIONS)}")
 
 
 def _check_pair(pair: object, index: int) -> None:

@@ -41,8 +41,7 @@ class Preprocessor:
         self, checkpoint: Checkpoint, prompts: str | Prompts | None, max_tokens: int | None, truncation: Truncation
     ) -> None:
         """Check everything, and keep all but the tokenizer."""
-        if truncation not in TRUNCATIONS:
-            raise InputError(f"unknown truncation {truncation!r}; expected one of {', '.join(TRUNCATIONS)}")
+        check_truncation(truncation)
         if checkpoint.config.head is not None:
             raise CheckpointError(
                 f"{checkpoint.name} is a cross-encoder, which scores pairs of texts and gives no vectors; load it with "
@@ -155,3 +154,9 @@ def check_max_tokens(config: ModelConfig, max_tokens: int) -> None:
     positions = config.max_positions - config.first_position
     if not 3 <= max_tokens <= positions:
         raise InputError(f"max_tokens must lie between 3 and the model's {positions} positions, got {max_tokens}")
+
+
+def check_truncation(truncation: str) -> None:
+    """Raise `InputError` for a truncation that there is not."""
+    if truncation not in TRUNCATIONS:
+        raise InputError(f"unknown truncation {truncation!r}; expected one of {', '.join(TRUNCATIONS)}")

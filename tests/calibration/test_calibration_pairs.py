@@ -18,7 +18,6 @@ from me5.calibration import making, pairs, picture, report
 from me5.calibration.applied import Calibration
 from me5.calibration.bound import Sides, Vectors
 from me5.calibration.stored import path_of
-from me5.cli import main
 from me5.errors import CalibrationError, InputError
 from me5.evaluation.encoders import CheckpointEncoder
 from me5.files.place import FileError
@@ -215,20 +214,6 @@ def test_scores_are_told_with_their_probabilities_and_why_there_are_none(embedde
     code, output, errors = run(*asked, other, "--prompts", "prefix")
     assert (code, "probabilities" in json.loads(output)) == (0, False)
     assert "warning: no probabilities: this calibration was made with tiny" in errors
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command as the shell does: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["me5", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        output, errors = capsys.readouterr()
-        return ended.value.code or 0, output, errors
-
-    return run
 
 
 def test_the_command_keeps_reports_and_judges(embedder, labelled, run, tmp_path):

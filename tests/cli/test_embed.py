@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import types
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,7 @@ from me5.bulk.one_file import embed_file
 from me5.bulk.resuming import Block, journal
 from me5.bulk.source import source_of
 from me5.bulk.write import target_of
-from me5.cli import app, main
+from me5.cli import app
 from me5.files.atomic import is_draft
 
 
@@ -36,17 +37,8 @@ def _folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command as the shell does: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["me5", "embed", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        output, errors = capsys.readouterr()
-        return ended.value.code or 0, output, errors
-
-    return run
+def run(run):
+    return partial(run, "embed")
 
 
 def _table(**columns):

@@ -1,7 +1,6 @@
 """`me5 similar`, `cluster`, `duplicates` and `search` over files of vectors; what `me5 embed` wrote, read back."""
 
 import json
-import sys
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +9,6 @@ import pytest
 
 from me5 import Reranker
 from me5.bulk.table import vector_columns
-from me5.cli import main
 from me5.errors import InputError
 from me5.files.vectors import read_vectors
 from me5.grouping import parts
@@ -23,20 +21,6 @@ TEXTS = ["The sky is blue.", "K2 is a mountain.", "The sky is blue!", "Bread is 
 def _folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ME5_MODEL", raising=False)
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command as the shell does: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["me5", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        output, errors = capsys.readouterr()
-        return ended.value.code or 0, output, errors
-
-    return run
 
 
 @pytest.fixture(scope="module")
