@@ -1,5 +1,6 @@
 """Looking for holes: requests made from the OpenAPI document, bodies made to break, and no reply may be a 500."""
 
+import contextlib
 import json
 
 import pytest
@@ -85,8 +86,15 @@ def test_odd_fields_are_refused_or_served(client, path, body):
     assert reply.json() is not None
 
 
-@given(path=st.sampled_from(POSTS), body=st.binary(max_size=200))
+def is_an_object(body):
+    """Whether these bytes are a JSON object. Hypothesis tries the literals of our own code too, and some are requests."""
+    with contextlib.suppress(ValueError):
+        return isinstance(json.loads(body), dict)
+    return False
+
+
+@given(path=st.sampled_from(POSTS), body=st.binary(max_size=200).filter(lambda body: not is_an_object(body)))
 @settings(max_examples=200)
-def test_bytes_that_are_no_request_are_refused(client, path, body):
+def test_bytes_that_are_no_object_are_refused(client, path, body):
     reply = client.post(path, content=body, headers=TYPED)
     assert 400 <= reply.status_code < 500
