@@ -87,7 +87,7 @@ def test_odd_fields_are_refused_or_served(client, path, body):
 
 
 def is_an_object(body):
-    """Whether these bytes are a JSON object. Hypothesis tries the literals of our own code too, and some are requests."""
+    """Whether these bytes are a JSON object: Hypothesis tries the literals of our own code, and some are requests."""
     with contextlib.suppress(ValueError):
         return isinstance(json.loads(body), dict)
     return False
