@@ -79,6 +79,11 @@ class ModelConfig:
         """How many types of tokens there are: that of texts, and in pairs that of the second text, if it has one."""
         return 1 if self.head is None else min(self.type_vocab_size, 2)
 
+    @property
+    def type_step(self) -> int:
+        """How far the ids of a type of tokens lie above those of the type before, as engines take them."""
+        return self.vocab_size if self.types > 1 else 0
+
 
 @dataclass(frozen=True)
 class Checkpoint:

@@ -88,14 +88,15 @@ class PairPreprocessor:
         sequences: list[TokenIds] = []
         owners: list[int] = []
         report = Report()
+        step = self.checkpoint.config.type_step
         for index, ((query, _), (document_ids, left)) in enumerate(zip(pairs, documents, strict=True)):
             query_ids, query_left = queries[query]
             kept, lost = self._kept(query_ids, document_ids, truncation, first + index)
-            report.tokens.append(len(query_ids) + len(document_ids) + self._special)
+            report.tokens.append(len(query_ids) + len(document_ids) + self._frame.special)
             report.lost.append(lost)
             report.chunks.append(len(kept))
             report.unseen.append(query_left + left)
-            sequences.extend(self._framed(*texts) for texts in kept)
+            sequences.extend(self._frame.sequence(*texts, step) for texts in kept)
             owners.extend([index] * len(kept))
         return Prepared(sequences, np.array(owners, np.int64), report)
 
@@ -122,22 +123,18 @@ class PairPreprocessor:
         """Real texts, on which precisions are compared."""
         return self.tokenizer.prepare(probes(self.max_tokens), "", "end")
 
-    @property
-    def _special(self) -> int:
-        """The number of special tokens in a pair."""
-        return len(self._frame.before) + len(self._frame.between) + len(self._frame.behind)
-
     def _kept(self, query: Ids, document: Ids, truncation: Truncation, index: int) -> tuple[list[tuple[Ids, Ids]], int]:
         """The ids of both texts in each sequence of a pair, and the number of tokens lost."""
-        room = self.max_tokens - self._special
+        special = self._frame.special
+        room = self.max_tokens - special
         if room < 2:
-            raise InputError(f"max_tokens is {self.max_tokens}, of which {self._special} are special: nothing is left")
+            raise InputError(f"max_tokens is {self.max_tokens}, of which {special} are special: nothing is left")
         tokens = len(query) + len(document)
         if tokens <= room:
             return [(query, document)], 0
         if truncation == "error":
             raise InputError(
-                f"pair {index} has {tokens + self._special:,} tokens, the model reads {self.max_tokens}; shorten its "
+                f"pair {index} has {tokens + special:,} tokens, the model reads {self.max_tokens}; shorten its "
                 "document, or choose the truncation 'end', 'start' or 'chunk'"
             )
         if truncation == "chunk":
@@ -149,21 +146,6 @@ class PairPreprocessor:
         if truncation == "start":
             return [(query[len(query) - of_query :], document[len(document) - of_document :])], tokens - room
         return [(query[:of_query], document[:of_document])], tokens - room
-
-    def _framed(self, query: Ids, document: Ids) -> TokenIds:
-        """A sequence with its special tokens; tokens of the second type as engines take them."""
-        # The types are those of tokenizer.json's template, as BERT's own tokenizer classes give them.
-        step = self.checkpoint.config.vocab_size if self.checkpoint.config.types > 1 else 0
-        frame = self._frame
-        before, between, behind = (
-            [token + kind * step for token, kind in part] for part in (frame.before, frame.between, frame.behind)
-        )
-        first, second = (kind * step for kind in frame.types)
-        ids = np.array([*before, *query, *between, *document, *behind], np.int64)
-        ids[len(before) : len(before) + len(query)] += first
-        at = len(before) + len(query) + len(between)
-        ids[at : at + len(document)] += second
-        return ids
 
 
 def _longest_first(query: int, document: int, room: int) -> tuple[int, int]:

@@ -60,6 +60,9 @@ class Token:
     lost: bool
 
 
+_Ids = Sequence[int] | npt.NDArray[np.int64]
+
+
 @dataclass
 class PairFrame:
     """Special tokens before, between and behind two texts, each with its type of token, and the types of the texts."""
@@ -68,6 +71,24 @@ class PairFrame:
     between: list[tuple[int, int]] = field(default_factory=list)
     behind: list[tuple[int, int]] = field(default_factory=list)
     types: list[int] = field(default_factory=lambda: [0, 0])
+
+    @property
+    def special(self) -> int:
+        """The number of special tokens in a pair."""
+        return len(self.before) + len(self.between) + len(self.behind)
+
+    def sequence(self, first: _Ids, second: _Ids, type_step: int) -> npt.NDArray[np.int64]:
+        """The ids of two texts as one sequence; `type_step` is that of `ModelConfig`."""
+        # The types are those of tokenizer.json's template, as BERT's own tokenizer classes give them.
+        before, between, behind = (
+            [token + kind * type_step for token, kind in part] for part in (self.before, self.between, self.behind)
+        )
+        ids = np.array([*before, *first, *between, *second, *behind], np.int64)
+        of_first, of_second = (kind * type_step for kind in self.types)
+        ids[len(before) : len(before) + len(first)] += of_first
+        at = len(before) + len(first) + len(between)
+        ids[at : at + len(second)] += of_second
+        return ids
 
 
 class Tokenizer:

@@ -145,6 +145,7 @@ def test_two_processes_have_the_losses_of_one(whole, workshop, tmp_path) -> None
     teacher = f'[teacher]\nmodel = "{whole / "model"}"\nquery_share = 0.5\nbank = 5\n[optimizer]'
     recipes = [
         tiny.write_recipe(workshop, "still", STILL),
+        tiny.write_ranking(workshop, "ranked", ("steps = 24", "steps = 6"), ("rate = 3e-2", "rate = 1e-3")),
         tiny.write_recipe(workshop, "teach", STILL, ("negatives = 1", ""), ("[optimizer]", teacher)),
     ]
     pairs = [path for recipe in recipes for path in (recipe, tmp_path / f"two-{recipe.stem}")]

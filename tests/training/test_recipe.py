@@ -31,7 +31,7 @@ WRONG = [
     ("warmup = 2", "warmpu = 2", "unknown key optimizer.warmpu; did you mean warmup?"),
     ("layers = 1", "layer = 1", "unknown key model.shape.layer; did you mean layers?"),
     ("symmetric = true", "symetric = true", "unknown key data.1.symetric; did you mean symmetric?"),
-    ("temperature = 0.05", "zzz = 1", "unknown key loss.zzz; expected one of temperature, directions"),
+    ("temperature = 0.05", "zzz = 1", "unknown key loss.zzz; expected one of kind, temperature, directions"),
     ("rate = 1e-2\n", "", "optimizer.rate is missing"),
     ("rate = 1e-2", "rate = 0", "optimizer.rate: Input should be greater than 0, got 0"),
     ("rate = 1e-2", 'rate = "fast"', "optimizer.rate: Input should be a valid number, got 'fast'"),

@@ -61,6 +61,38 @@ symmetric = true
 instructions = ["{SYMMETRIC[0]}", "{SYMMETRIC[1]}"]
 prompted = 0.5
 """
+RANKING = """
+name = "tiny-reranker"
+seed = 3
+steps = 24
+save_every = 10
+precision = "f32"
+
+[model]
+start = "random"
+tokenizer = "tokenizer"
+max_tokens = 128
+dropout = 0.0
+shape = { layers = 1, hidden = 16, heads = 2, intermediate = 24 }
+
+[batch]
+size = 6
+parts = 2
+negatives = 2
+tokens = 200
+
+[loss]
+kind = "listwise"
+
+[optimizer]
+rate = 3e-2
+warmup = 2
+
+[[data]]
+dataset = "data"
+query_tokens = 60
+document_tokens = 60
+"""
 # Questions have an answer and two negatives; one a second answer, one an answer not to be judged, one its own task.
 QUESTIONS = [f"{sentence} {number}" for number, sentence in enumerate(SENTENCES[:20:2])]
 ANSWERS = [f"{sentence} {number}" for number, sentence in enumerate(SENTENCES[1:21:2])]
@@ -102,15 +134,19 @@ def workshop(folder: Path) -> Path:
     return folder
 
 
-def write_recipe(folder: Path, name: str, *changes: tuple[str, str]) -> Path:
+def write_recipe(folder: Path, name: str, *changes: tuple[str, str], text: str = RECIPE) -> Path:
     """The recipe with some of its text replaced, beside it."""
-    text = RECIPE
     for old, new in changes:
         assert old in text
         text = text.replace(old, new)
     path = folder / f"{name}.toml"
     path.write_text(text, "utf-8")
     return path
+
+
+def write_ranking(folder: Path, name: str, *changes: tuple[str, str]) -> Path:
+    """The same with the recipe of a cross-encoder."""
+    return write_recipe(folder, name, *changes, text=RANKING)
 
 
 def train(recipe: Path, folder: Path, kill_at: int = 0) -> list[Step | Judgement]:

@@ -109,7 +109,8 @@ def _train(recipe: "Recipe", run: "Run", cache: Path, *, workers: int | None, qu
             typer.echo(f"stopped, and saved in {run.folder}; the same command resumes it", err=True)
         raise typer.Exit(128 + (signalled() or signal.SIGTERM))  # another process may have got it
     if not quiet:
-        typer.echo(f"the model is {run.model}; try it: me5 demo --model {run.model}", err=True)
+        command = 'score -q "…" -d "…" -d "…"' if recipe.loss.ranks else "demo"
+        typer.echo(f"the model is {run.model}; try it: me5 {command} --model {run.model}", err=True)
 
 
 @contextmanager

@@ -109,8 +109,16 @@ class Encoder(nn.Module):
         self.types = nn.Embedding(config.type_vocab_size, hidden)
         self.embedding_norm = nn.LayerNorm(hidden, config.layer_norm_eps)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
-        self.head = Head(hidden, config.head.outputs, config.hidden_dropout) if config.head is not None else None
+        self.head: Head | None = None
         self.apply(_initialise)
+        if config.head is not None:
+            self.add_head(config)
+
+    def add_head(self, config: ModelConfig) -> None:
+        """Become the cross-encoder that a config describes, with random weights in its head."""
+        assert config.head is not None
+        self.config = config
+        self.head = Head(config.hidden_size, config.head.outputs, config.hidden_dropout).apply(_initialise)
 
     def forward(self, sequences: Sequences) -> Tensor:
         """The last hidden states (tokens, hidden), float32."""

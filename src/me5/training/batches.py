@@ -38,7 +38,8 @@ class Batch:
     """One process's share of a step, and the targets of the whole step.
 
     These count queries and documents process by process, as they come together when all are gathered. `vectors`
-    (documents, dim) stand in for `documents` where a teacher is learned.
+    (documents, dim) stand in for `documents` where a teacher is learned. Of a cross-encoder, each of `documents` holds
+    its query too, and `queries` are none.
     """
 
     queries: list[Ids]
@@ -76,6 +77,9 @@ class _Pair:
         return self.query if self.swapped else self.document
 
 
+_NOTHING: Ids = np.empty(0, np.int64)
+
+
 class _Document(NamedTuple):
     """A text among a batch's documents, and the number of the pair that it came with."""
 
@@ -101,13 +105,17 @@ class Batches:
     def __init__(
         self, recipe: Recipe, entries: Sequence[Entry], *, steps: int, prompts: Prompts,
         frame: tuple[list[int], list[int]], tokenize: Callable[[str], list[int]],
+        join: Callable[[Ids, Ids], Ids] | None = None,
     ) -> None:  # fmt: skip
         """`frame` is what stands before and behind every sequence, `tokenize` gives the ids of a prompt.
 
-        Raises `InputError` for an instruction that cannot be used.
+        `join`, given for a cross-encoder, makes one sequence of two texts. Raises `InputError` for an instruction that
+        cannot be used, and for texts that do not fit together.
         """
-        self._recipe, self._prompts = recipe, prompts
+        self._recipe, self._prompts, self._join = recipe, prompts, join
         for entry in entries:
+            if join is not None:
+                self._check_room(entry.data, len(join(_NOTHING, _NOTHING)))
             if entry.data.instructions and prompts.style != "instruct":
                 raise InputError(
                     f"{entry.data.dataset}: instructions are for instruct models, and this one's prompts have the "
@@ -192,6 +200,22 @@ class Batches:
         limit = data.query_tokens if query else data.document_tokens
         return np.concatenate([self._before, prefix, store.text(text, min(limit, room)), self._after])
 
+    def _check_room(self, data: Data, special: int) -> None:
+        """Both texts of a pair at full length must fit, so that their own limits are all that cuts them."""
+        sides, limit = (data.query_tokens, data.document_tokens), self._recipe.model.max_tokens
+        needed = sum(sides) + special
+        if needed > limit:
+            raise InputError(
+                f"{data.dataset}: query_tokens {sides[0]}, document_tokens {sides[1]} and {special} special tokens are "
+                f"{needed} together, and model.max_tokens is {limit}; lower the former or raise the latter"
+            )
+
+    def _pair(self, pair: _Pair, text: int) -> Ids:
+        """A query with a document, as a cross-encoder reads them."""
+        assert self._join is not None
+        data, store = pair.entry.data, pair.entry.store
+        return self._join(store.text(pair.first, data.query_tokens), store.text(text, data.document_tokens))
+
     def _instruction(self, store: TokenStore, sentence: int) -> Ids:
         """The prompt of a query with an instruction of its own, which the store has as a text."""
         first, _, last = self._prompts.prefix("query", "x y").partition("x y")
@@ -209,12 +233,11 @@ class Batches:
             owners=torch.tensor([document.pair if document.negative else -1 for document in laid]),
             **self._scores(pairs, laid),
         )
+        here = [(pairs[document.pair], document.text) for document in laid if document.pair in own]
+        if self._join is not None:
+            return Batch([], [self._pair(*one) for one in here], targets, None, groups)
         queries = [self._sequence(pairs[number], pairs[number].first, query=True) for number in own]
-        documents = [
-            self._sequence(pairs[document.pair], document.text, query=False)
-            for document in laid
-            if document.pair in own
-        ]
+        documents = [self._sequence(*one, query=False) for one in here]
         return Batch(queries, documents, targets, None, groups)
 
     def _scores(self, pairs: Sequence[_Pair], laid: Sequence[_Document]) -> dict[str, torch.Tensor]:
@@ -303,8 +326,11 @@ def _vectors_of(pairs: Sequence[_Pair]) -> npt.NDArray[np.float16]:
     return vectors
 
 
-def chosen(data: Data, store: TokenStore) -> tuple[tuple[int, Ids], ...]:
-    """The pairs of a store that an entry asks for, by group. Raises `InputError` where there are none."""
+def chosen(data: Data, store: TokenStore, *, ranks: bool = False) -> tuple[tuple[int, Ids], ...]:
+    """The pairs of a store that an entry asks for, by group. Raises `InputError` where there are none.
+
+    `ranks`: for a cross-encoder, which learns nothing from a query without a hard negative.
+    """
     for name, wanted, present in (
         ("source", data.sources, {group.source for group in store.groups}),
         ("language", data.languages, {lang for g in store.groups for lang in (g.query_lang, g.document_lang)}),
@@ -312,13 +338,14 @@ def chosen(data: Data, store: TokenStore) -> tuple[tuple[int, Ids], ...]:
         unknown = sorted(set(wanted or ()) - present)
         if unknown:
             raise InputError(f"{data.dataset} has no {name} {', '.join(unknown)}; it has {', '.join(sorted(present))}")
+    usable = _with_negatives(data, store) if ranks else np.ones(len(store), bool)
     found = []
     for number, group in enumerate(store.groups):
         if data.sources is not None and group.source not in data.sources:
             continue
         if data.languages is not None and not {group.query_lang, group.document_lang} <= set(data.languages):
             continue
-        rows = store.members[number]
+        rows = store.members[number][usable[store.members[number]]]
         if data.longest is not None:
             sides = store.queries[store.pairs[rows, 0], 0], store.pairs[rows, 1]
             rows = rows[np.maximum(*(store.lengths(side) for side in sides)) <= data.longest]
@@ -327,6 +354,15 @@ def chosen(data: Data, store: TokenStore) -> tuple[tuple[int, Ids], ...]:
     if not found:
         raise InputError(f"{data.dataset} has no pair that fits sources, languages and longest of its entry")
     return tuple(found)
+
+
+def _with_negatives(data: Data, store: TokenStore) -> npt.NDArray[np.bool_]:
+    """Whether the query of each pair has a hard negative."""
+    hard = np.diff(store.negatives.starts) > 0
+    if not hard.any():
+        raise InputError(f"{data.dataset} has no hard negatives, and a cross-encoder needs them; see `me5 data mine`")
+    of_pairs: npt.NDArray[np.bool_] = hard[store.pairs[:, 0]]
+    return of_pairs
 
 
 def _shares(entry: Entry) -> npt.NDArray[np.float64]:

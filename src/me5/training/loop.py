@@ -29,6 +29,7 @@ from me5.training.gradcache import cached_step
 from me5.training.loss import contrastive_loss
 from me5.training.optimizer import open_optimizer, set_rates
 from me5.training.precision import autocast
+from me5.training.ranking import ranking_loss
 from me5.training.recipe import Recipe
 from me5.training.run import Run
 from me5.training.start import Start, merged, start
@@ -75,8 +76,8 @@ class Trainer:
         self.recipe, self.device, self.workers = recipe, distributed.start(), workers
         self.judge: Judge | None = None
         if recipe.evaluation is not None and distributed.rank() == 0:
-            self.judge = open_judge(recipe.evaluation, device=str(self.device))
-        self.start: Start = start(recipe.model, recipe.seed)
+            self.judge = open_judge(recipe.evaluation, device=str(self.device), ranks=recipe.loss.ranks)
+        self.start: Start = start(recipe.model, recipe.seed, ranks=recipe.loss.ranks)
         self.encoder: Encoder = self.start.encoder.to(self.device)
         self.entries = open_entries(recipe, self.start, cache, advance=advance, device=str(self.device))
         batches, self.steps = open_batches(recipe, self.start, self.entries)
@@ -159,6 +160,9 @@ class Trainer:
 
         def loss_of(vectors: Tensor) -> tuple[Tensor, Figures]:
             ordered = vectors[back]
+            if self.recipe.loss.ranks:
+                logits = distributed.gather_with_gradient(ordered)
+                return ranking_loss(logits[:, 0], batch.targets, self.recipe.loss)
             if documents is not None:
                 return self._loss(ordered, documents, batch.targets, taught=True)
             return self._loss(ordered[: batch.queries], ordered[batch.queries :], batch.targets, taught=False)
@@ -177,7 +181,8 @@ class Trainer:
 
     def _encode(self, chunk: Sequences) -> Tensor:
         with autocast(self.recipe.precision, self.device):
-            return self.encoder.embed(chunk)
+            states = self.encoder(chunk)
+        return self.encoder.end(states, chunk.bounds)
 
     def _loss(self, queries: Tensor, documents: Tensor, targets: Targets, *, taught: bool) -> tuple[Tensor, Figures]:
         queries, documents = (distributed.gather_with_gradient(side) for side in (queries, documents))
@@ -247,7 +252,8 @@ def open_entries(
             for folder, dataset in datasets.items():
                 stores[folder] = open_store(dataset, begun.tokenizer_file, begun.tokenizer, cache, advance=advance)
             # Before the teacher's work, which may take hours: a wrong language is an error here.
-            members = [chosen(data, stores[data.dataset]) for data in recipe.data]
+            ranks = recipe.loss.ranks
+            members = [chosen(data, stores[data.dataset], ranks=ranks) for data in recipe.data]
             taught = {data.dataset for data in recipe.data if data.serves(taught=True)}
             for folder, dataset in datasets.items():
                 if recipe.teacher is not None and folder in taught:
@@ -262,10 +268,12 @@ def open_entries(
 def open_batches(recipe: Recipe, begun: Start, entries: Sequence[Entry]) -> tuple[Batches, int]:
     """The batches of a run, and of how many steps."""
     steps = recipe.steps or ceil((recipe.epochs or 0) * _pairs(entries) / recipe.batch.size)
-    tokenizer = begun.tokenizer
+    tokenizer, step = begun.tokenizer, begun.encoder.config.type_step
+    pair = tokenizer.pair_frame()
     batches = Batches(
         recipe, entries, steps=steps, prompts=begun.prompts, frame=tokenizer.frame,
         tokenize=lambda text: next(tokenizer.bare([text]))[0] if text.strip() else [],
+        join=(lambda query, document: pair.sequence(query, document, step)) if recipe.loss.ranks else None,
     )  # fmt: skip
     return batches, steps
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from me5.errors import InputError
 from me5.training import distributed
+from me5.training.lists import divergence
 from me5.training.logsumexp import negatives_logsumexp, pair_scores
 from me5.training.negatives import Negatives
 from me5.training.recipe import LossSettings
@@ -120,20 +121,8 @@ class _Batch:
         return torch.stack(sides).mean(), accuracy, (cosines.detach() * self.query_weights).sum()
 
     def _distillation(self, queries: Tensor, documents: Tensor) -> Tensor:
-        settings = self.settings
-        query = self.scored[:, 0]
-        student = pair_scores(queries, documents, self.scored, settings.rows)
-        student = _log_softmax(student / (settings.student_temperature or settings.temperature), query, len(queries))
-        teacher = _log_softmax(self.scores / settings.teacher_temperature, query, len(queries)).to(queries.dtype)
-        return (teacher.exp() * (teacher - student)).sum() / self.taught
-
-
-def _log_softmax(logits: Tensor, lists: Tensor, count: int) -> Tensor:
-    """The log-softmax of each logit (n,) among those of its own list, whose number stands in `lists` (n,)."""
-    top = logits.new_full((count,), -torch.inf).scatter_reduce(0, lists, logits.detach(), "amax")
-    shifted = logits - top[lists]
-    sums = logits.new_zeros(count).index_add(0, lists, shifted.exp())
-    return shifted - sums[lists].log()
+        student = pair_scores(queries, documents, self.scored, self.settings.rows)
+        return divergence(student, self.scores, self.scored[:, 0], self.taught, self.settings)
 
 
 def _mean_of_means(numbers: Tensor) -> Tensor:

@@ -46,7 +46,8 @@ def measure_encoder(recipe: Recipe, encoder: Encoder, lengths: Lengths, device: 
 
     def embed(chunk: Sequences) -> Tensor:
         with autocast(recipe.precision, device):
-            return encoder.embed(chunk)
+            states = encoder(chunk)
+        return encoder.end(states, chunk.bounds)
 
     def read() -> None:
         with torch.no_grad():

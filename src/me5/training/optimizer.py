@@ -38,4 +38,4 @@ def set_rates(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, ste
 
 
 def _decays(name: str, parameter: nn.Parameter) -> bool:
-    return parameter.ndim == 2 and name.startswith("layers")
+    return parameter.ndim == 2 and name.startswith(("layers", "head"))

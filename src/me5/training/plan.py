@@ -82,7 +82,7 @@ def make_plan(recipe: Recipe, cache: Path, *, tell: Callable[[str], None] = lamb
     """
     device = distributed.start()
     tell("loading the network")
-    begun = start(recipe.model, recipe.seed)
+    begun = start(recipe.model, recipe.seed, ranks=recipe.loss.ranks)
     encoder = begun.encoder.to(device)
     tell("reading texts of each dataset")
     workload = _stored(recipe, begun, cache) if _all_built(recipe, begun, cache) else _sampled(recipe, begun)
@@ -93,14 +93,17 @@ def make_plan(recipe: Recipe, cache: Path, *, tell: Callable[[str], None] = lamb
     tell(f"measuring how fast {device} reads and learns")
     token = measure_encoder(recipe, encoder, workload.lengths, device)
     tell("measuring the loss and an update")
-    loss_memory, loss_seconds = measure_loss(recipe.loss, workload.queries, workload.documents, width, device)
+    loss_memory, loss_seconds, kept = 0, 0.0, 1  # of a number for each pair
+    if not recipe.loss.ranks:
+        loss_memory, loss_seconds = measure_loss(recipe.loss, workload.queries, workload.documents, width, device)
+        kept = width
     pieces = max(ceil(workload.tokens / recipe.batch.tokens), 1)
     memory = {
         "weights": _FLOAT * everything + (2 * matrices if resolve(recipe.precision, device) == "bf16" else 0),
         "gradients": _FLOAT * trained,
         "moments": 2 * _FLOAT * trained,
         "activations": round(token.kept * min(workload.tokens, recipe.batch.tokens)),
-        "vectors": 2 * _FLOAT * width * (workload.queries + workload.documents),
+        "vectors": 2 * _FLOAT * kept * (workload.queries + workload.documents),
         "loss": loss_memory,
     }
     seconds = {
@@ -229,6 +232,10 @@ def _drawn(
         read = round(count * recipe.teacher.query_share)
         documents = sequences(sides[1], data.document_tokens, prefix, count - read)
         return [sequences(sides[0], data.query_tokens, prefix, read), documents]
+    if recipe.loss.ranks:
+        special = begun.tokenizer.pair_frame().special
+        asked = np.repeat(np.minimum(rng.choice(sides[0], count), data.query_tokens), ceil(found / count))[:found]
+        return [asked + np.minimum(rng.choice(sides[1], found), data.document_tokens) + special]
     documents = sequences(sides[1], data.document_tokens, both, found)
     return [sequences(sides[0], data.query_tokens, prefix, count), documents]
 

@@ -24,6 +24,11 @@ Switch = Annotated[bool, Field(strict=True)]
 Precision = Literal["auto", "bf16", "f32"]
 
 
+# Keys of `loss` that say something of vectors, and keys of `data` that say something of prompts and sides.
+_OF_VECTORS = {"directions", "matryoshka", "matryoshka_weights", "negatives_of_others", "rows"}
+_OF_PROMPTS = ("instructions", "prompted", "symmetric", "taught")
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -132,7 +137,11 @@ class BatchSettings(_Settings):
 
 
 class LossSettings(_Settings):
-    """InfoNCE over unit vectors, and the KL divergence to a teacher's scores.
+    """What is learned, and the KL divergence to a teacher's scores beside it.
+
+    `kind` "contrastive" trains vectors by InfoNCE. "listwise" and "binary" train a cross-encoder, which reads a query
+    with its positive and with each of its hard negatives: by the softmax over that list, or by a yes or no for each
+    pair. `contrastive` weighs whichever it is, `temperature` divides the logits; a cross-encoder's is 1 unless given.
 
     E5's second stage is distillation 1 + contrastive 0.2. `directions` "query" is query to document, "document" is
     document to query, "both" their mean. `matryoshka` lists the dimensions whose mean loss is taken, weighted by
@@ -141,6 +150,7 @@ class LossSettings(_Settings):
     not their own alone. `rows` queries make a block of logits: more need more memory and change nothing else.
     """
 
+    kind: Literal["contrastive", "listwise", "binary"] = "contrastive"
     temperature: Rate = 0.01
     directions: Literal["query", "document", "both"] = "query"
     matryoshka: tuple[Positive, ...] = ()
@@ -152,6 +162,21 @@ class LossSettings(_Settings):
     negatives_of_others: Switch = True
     rows: Positive = 1024
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_logits(cls, written: Any) -> Any:
+        """A cross-encoder's logits have no fixed length, unlike cosines: their temperature is 1."""
+        ranks = isinstance(written, dict) and written.get("kind") in ("listwise", "binary")
+        return {"temperature": 1.0, **written} if ranks else written
+
+    @model_validator(mode="after")
+    def _no_vectors(self) -> Self:
+        odd = sorted(self.model_fields_set & _OF_VECTORS) if self.ranks else []
+        if odd:
+            raise ValueError(f'{", ".join(odd)}: for vectors, and kind = "{self.kind}" trains a cross-encoder, which '
+                             "has none; leave out")  # fmt: skip
+        return self
+
     @model_validator(mode="after")
     def _something(self) -> Self:
         if self.contrastive == 0 and self.distillation == 0:
@@ -161,6 +186,11 @@ class LossSettings(_Settings):
                 f"matryoshka_weights has {len(self.matryoshka_weights)} weights for {len(self.matryoshka)} dimensions"
             )
         return self
+
+    @property
+    def ranks(self) -> bool:
+        """Whether this trains a cross-encoder."""
+        return self.kind != "contrastive"
 
     def weighted_dims(self, dim: int) -> list[tuple[int, float]]:
         """(dimension, its share of the loss) for vectors of `dim` dimensions, the smallest first."""
@@ -199,10 +229,15 @@ class OptimizerSettings(_Settings):
 
 
 class EvaluationSettings(_Settings):
-    """Sets that `me5 eval` reads, judged every `every` steps and at the end."""
+    """Sets that `me5 eval` reads, judged every `every` steps and at the end.
+
+    A cross-encoder orders the best `depth` documents that the model `first` finds.
+    """
 
     paths: tuple[Path, ...] = Field(min_length=1)
     every: Positive
+    first: str = "me5-small"
+    depth: Positive = 50
 
 
 class Recipe(_Settings):
@@ -229,6 +264,29 @@ class Recipe(_Settings):
     def _one_length(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("expected either steps or epochs")
+        return self
+
+    @model_validator(mode="after")
+    def _for_a_cross_encoder(self) -> Self:
+        if not self.loss.ranks:
+            odd = sorted({"first", "depth"} & self.evaluation.model_fields_set) if self.evaluation else []
+            if odd:
+                raise ValueError(f"evaluation.{', '.join(odd)}: for a cross-encoder, and loss.kind trains vectors")
+            return self
+        odd = [name for name, given in (
+            ("teacher", self.teacher is not None), ("model.prompts", self.model.prompts is not None),
+            *((f"data.{key}", any(key in entry.model_fields_set for entry in self.data)) for key in _OF_PROMPTS),
+        ) if given]  # fmt: skip
+        if odd:
+            raise ValueError(
+                f'{", ".join(odd)}: for models that embed, and loss.kind = "{self.loss.kind}" trains a cross-encoder; '
+                "leave out"
+            )
+        if not self.batch.negatives:
+            raise ValueError(
+                f'batch.negatives is 0, and loss.kind = "{self.loss.kind}" learns to tell a positive from its hard '
+                "negatives; set at least 1"
+            )
         return self
 
     @model_validator(mode="after")
@@ -281,8 +339,10 @@ def _located(recipe: Recipe, folder: Path) -> Recipe:
     if recipe.teacher is not None and (folder / recipe.teacher.model).is_dir():
         changes["teacher"] = recipe.teacher.model_copy(update={"model": str(folder / recipe.teacher.model)})
     if recipe.evaluation is not None:
-        paths = tuple(folder / entry for entry in recipe.evaluation.paths)
-        changes["evaluation"] = recipe.evaluation.model_copy(update={"paths": paths})
+        judged: dict[str, Any] = {"paths": tuple(folder / entry for entry in recipe.evaluation.paths)}
+        if (folder / recipe.evaluation.first).is_dir():
+            judged["first"] = str(folder / recipe.evaluation.first)
+        changes["evaluation"] = recipe.evaluation.model_copy(update=judged)
     return recipe.model_copy(update=changes)
 
 

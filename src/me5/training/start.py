@@ -9,10 +9,11 @@ from torch import nn
 
 from me5.checkpoint import Checkpoint, ModelConfig, resolve
 from me5.errors import InputError, MissingExtraError
+from me5.heads import Head
 from me5.model.encoder import Encoder
 from me5.model.folder import load
 from me5.preprocessor import choose_prompts
-from me5.prompts import Prompts
+from me5.prompts import NONE, Prompts
 from me5.tokenizer import Tokenizer
 from me5.training.recipe import Lora, Network
 
@@ -32,8 +33,11 @@ class Start:
     prompts: Prompts
 
 
-def shape_of(settings: Network) -> tuple[ModelConfig, Checkpoint | None]:
-    """The shape of the network, and its checkpoint unless it starts at random. May download, loads nothing."""
+def shape_of(settings: Network, *, ranks: bool = False) -> tuple[ModelConfig, Checkpoint | None]:
+    """The shape of the network, and its checkpoint unless it starts at random. May download, loads nothing.
+
+    `ranks`: of a cross-encoder with one output, whose head an encoder gets anew.
+    """
     if settings.start != "random":
         checkpoint = resolve(settings.start)
         config = checkpoint.config
@@ -52,6 +56,15 @@ def shape_of(settings: Network) -> tuple[ModelConfig, Checkpoint | None]:
             layer_norm_eps=_EPSILON[shape.body], first_position=first, pooling="mean", max_tokens=settings.max_tokens,
         )  # fmt: skip
     config = replace(config, max_tokens=settings.max_tokens)
+    if not ranks and config.head is not None:
+        raise InputError(
+            f"model.start: {settings.start} is a cross-encoder and gives no vectors; train it with "
+            'loss.kind = "listwise" or "binary"'
+        )
+    if ranks and config.head is not None and config.head.outputs != 1:
+        raise InputError(f"model.start: {settings.start} has {config.head.outputs} outputs, expected a reranker with 1")
+    if ranks and config.head is None:
+        config = replace(config, pooling="cls", head=Head(outputs=1, activation="sigmoid"))
     if settings.dropout is not None:
         config = replace(config, hidden_dropout=settings.dropout, attention_dropout=settings.dropout)
     if settings.attention_dropout is not None:
@@ -59,15 +72,20 @@ def shape_of(settings: Network) -> tuple[ModelConfig, Checkpoint | None]:
     return config, checkpoint
 
 
-def start(settings: Network, seed: int) -> Start:
-    """The network of a recipe on the CPU, in training mode, float32. All that is random follows from the seed."""
-    config, checkpoint = shape_of(settings)
+def start(settings: Network, seed: int, *, ranks: bool = False) -> Start:
+    """The network of a recipe on the CPU, in training mode, float32. All that is random follows from the seed.
+
+    `ranks`: a cross-encoder; of a checkpoint that embeds it has the layers, and a new head.
+    """
+    config, checkpoint = shape_of(settings, ranks=ranks)
     torch.manual_seed(seed)
     if checkpoint is None:
         assert settings.tokenizer is not None
         encoder, file, own = Encoder(config), _file(settings.tokenizer), None
     else:
-        encoder = load(replace(checkpoint, config=config))
+        encoder = load(replace(checkpoint, config=replace(config, head=checkpoint.config.head)))
+        if encoder.config.head != config.head:
+            encoder.add_head(config)
         file, own = checkpoint.tokenizer, checkpoint.prompts
     encoder.checkpointing = settings.checkpointing
     if settings.freeze_words:
@@ -75,7 +93,7 @@ def start(settings: Network, seed: int) -> Start:
     if settings.lora is not None:
         _adapt(encoder, settings.lora)
     tokenizer = Tokenizer(file, config.max_tokens, lower_case=config.lower_case)
-    return Start(encoder.train(), file, tokenizer, _prompts(settings, own))
+    return Start(encoder.train(), file, tokenizer, NONE if ranks else _prompts(settings, own))
 
 
 def merged(encoder: Encoder) -> Encoder:
@@ -107,7 +125,7 @@ def _adapt(encoder: nn.Module, settings: Lora) -> None:
     )
     inject_adapter_in_model(adapters, encoder)
     for name, parameter in encoder.named_parameters():
-        parameter.requires_grad_("lora_" in name)
+        parameter.requires_grad_("lora_" in name or name.startswith("head."))
 
 
 def _file(tokenizer: Path) -> Path:

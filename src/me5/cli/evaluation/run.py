@@ -26,6 +26,18 @@ def run(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="Write a JSON file per model and task.")
     ] = None,
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            "--rerank",
+            metavar="MODEL",
+            show_default="none",
+            help="Judge the model together with this cross-encoder, which orders its best documents.",
+        ),
+    ] = None,
+    depth: Annotated[
+        int | None, typer.Option("--depth", min=1, show_default="50", help="How many of them --rerank orders.")
+    ] = None,
     name: shared.Name = None,
     cache: shared.Cache = None,
     as_json: options.Json = False,
@@ -40,6 +52,7 @@ def run(
     me5 eval run data/retrieval --out results
     me5 eval run data/tatoeba/deu-eng.tsv data/sts --model intfloat/multilingual-e5-small --cache vectors
     me5 eval run data/scifact --model http://localhost:8080/v1#multilingual-e5-small
+    me5 eval run data/scifact --rerank BAAI/bge-reranker-v2-m3
     """
     from me5.evaluation.encoders import calibration_of
     from me5.evaluation.protocols import texts_of
@@ -47,13 +60,25 @@ def run(
     from me5.evaluation.run import judge
     from me5.progress import track
 
+    if depth is not None and rerank is None:
+        raise typer.BadParameter("it says how many documents --rerank orders", param_hint="--depth")
     tasks = shared.read_tasks(paths, quiet=quiet or as_json)
     encoder = shared.open_model(model, cache=cache, quiet=quiet or as_json)
-    with track(sum(map(texts_of, tasks)), show=not quiet and not as_json) as advance:
+    second = None
+    if rerank is not None:
+        from me5.evaluation.second import DEPTH, SecondStage
+        from me5.reranker import Reranker
+
+        reranker = Reranker.load(
+            rerank, device=model.device, precision=model.precision, threads=model.threads
+        )  # fmt: skip
+        second = SecondStage(reranker, depth or DEPTH)
+    texts = sum(map(texts_of, tasks)) + (sum(map(second.pairs, tasks)) if second is not None else 0)
+    with track(texts, show=not quiet and not as_json) as advance:
         results = list(
             judge(
-                tasks, encoder, sentence=task, yardstick=bm25, name=name, calibration=calibration_of(encoder), out=out,
-                advance=advance,
+                tasks, encoder, sentence=task, yardstick=bm25, name=name, calibration=calibration_of(encoder),
+                second=second, out=out, advance=advance,
             )
         )  # fmt: skip
     if as_json:

@@ -63,13 +63,20 @@ def rank(
 def reranking(
     task: Reranking, encoder: Encoder, asking: Prompt, answering: Prompt, *, advance: Advance | None = None
 ) -> Outcome:
+    """Rank each query's own candidates."""
+    return outcome(task, rank_candidates(task, encoder, asking, answering, advance=advance))
+
+
+def rank_candidates(
+    task: Reranking, encoder: Encoder, asking: Prompt, answering: Prompt, *, advance: Advance | None = None
+) -> list[Ranking]:
     """Rank each query's own candidates. Documents that nobody asks for are not embedded."""
     queries = encoder.embed(list(task.queries.values()), asking, advance)
     listed = [task.candidates[query] for query in task.queries]
     wanted = set().union(*listed)
     chosen = ((name, text) for name, text in task.documents if name in wanted)
     blocks = _embedded(groups(chosen, BLOCK_DOCUMENTS), encoder, answering, advance)
-    return outcome(task, rerank(queries, listed, blocks))
+    return rerank(queries, listed, blocks)
 
 
 def _embedded(
@@ -79,29 +86,34 @@ def _embedded(
         yield ids, encoder.embed(texts, prompt, advance)
 
 
-def outcome(task: Retrieval | Reranking, rankings: Sequence[Ranking]) -> Outcome:
-    """The figures of one ranking per query, in the order of the queries: means over all of them."""
+def outcome(task: Retrieval | Reranking, rankings: Sequence[Ranking], *, cosines: bool = True) -> Outcome:
+    """The figures of one ranking per query, in the order of the queries: means over all of them.
+
+    `cosines` says whether its scores may be some, which are drawn.
+    """
     run = dict(zip(task.queries, rankings, strict=True))
     values = by_query(task.relevant, run)
     scores = {name: float(np.mean(list(of_query.values()))) for name, of_query in values.items()}
     scores["accuracy"] = scores["recall_at_1"]  # mteb's name for it in tasks of choice
     scores |= abstention.gains(values, abstention.confidences([run[query] for query in task.relevant]))
     main = MAIN[type(task)]
-    return Outcome(scores, main, values[main], shown=_shown(task, run, values[main]))
+    return Outcome(scores, main, values[main], shown=_shown(task, run, values[main], cosines))
 
 
 # What is shown of a judged document that the corpus lacks.
 _NOT_THERE = "(not in the corpus)"
 
 
-def _shown(task: Retrieval | Reranking, run: dict[str, Ranking], samples: dict[str, float]) -> dict[str, Any]:
+def _shown(
+    task: Retrieval | Reranking, run: dict[str, Ranking], samples: dict[str, float], cosines: bool
+) -> dict[str, Any]:
     right, wrong = [], []
     for query, ranking in run.items():
         grades = task.relevant[query]
         right += [ranking[name] for name, grade in grades.items() if grade > 0 and name in ranking]
         wrong += [score for name, score in ranking.items() if grades.get(name, 0) <= 0][:1]
     drawn: dict[str, Any] = {"failures": _failures(task, run, shown.worst(samples))}
-    if max((*right, *wrong), default=2.0) <= 1.001:  # cosines, and not BM25's scores
+    if cosines and max((*right, *wrong), default=2.0) <= 1.001:  # and not BM25's scores
         drawn["histogram"] = shown.histogram(right, wrong)
     return drawn
 
@@ -110,13 +122,13 @@ def _failures(task: Retrieval | Reranking, run: dict[str, Ranking], queries: Seq
     found: dict[str, list[str]] = {}
     wanted: dict[str, list[str]] = {}
     for query in queries:
-        found[query] = _ordered(run[query])[:3]
+        found[query] = best_first(run[query])[:3]
         wanted[query] = [name for name, grade in task.relevant[query].items() if grade > 0][:2]
     texts = _texts(task.documents, [*found.values(), *wanted.values()])
     failures = []
     for query in queries:
         ranking = run[query]
-        places = {name: place for place, name in enumerate(_ordered(ranking), 1)}
+        places = {name: place for place, name in enumerate(best_first(ranking), 1)}
         found_texts = [shown.text(texts[name], ranking[name], places[name]) for name in found[query]]
         wanted_texts = [
             shown.text(texts.get(name, _NOT_THERE), ranking.get(name), places.get(name)) for name in wanted[query]
@@ -125,7 +137,8 @@ def _failures(task: Retrieval | Reranking, run: dict[str, Ranking], queries: Seq
     return failures
 
 
-def _ordered(ranking: Ranking) -> list[str]:
+def best_first(ranking: Ranking) -> list[str]:
+    """The documents of a ranking; equal scores by descending id, as trec_eval has them."""
     return sorted(ranking, key=lambda name: (ranking[name], name), reverse=True)
 
 
