@@ -41,6 +41,10 @@ def logged(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
 
 
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
 def children(count: int, *arguments: object) -> list[subprocess.Popen[str]]:
     """Processes that train, started as torchrun starts them."""
     with socket.socket() as free:
@@ -213,10 +217,15 @@ def test_evaluation_on_the_way(workshop, tmp_path) -> None:
     (result,) = (folder / "evaluation" / "00000002").rglob("*.json")
     assert json.loads(result.read_text("utf-8"))["scores"]
     assert not (folder / "evaluated").exists()
-    # Stopped between saving and evaluating, it is made up for.
-    shutil.rmtree(folder / "evaluation")
+    # Killed while it evaluates, it is made up for, and nothing half written stays.
+    shutil.rmtree(folder / "tensorboard")  # a file of each process
+    before = files(folder)
+    (folder / "evaluation" / "00000002").rename(folder / "evaluation" / ".00000002.me5-0123abcd")
+    shutil.copytree(folder / "model", folder / "evaluated")
+    shutil.copytree(folder / "model", folder / ".evaluated.me5-0123abcd")
     assert [entry.step for entry in tiny.train(recipe, folder)] == [2]
-    assert len(list((folder / "evaluation" / "00000002").rglob("*.json"))) == 1
+    shutil.rmtree(folder / "tensorboard")
+    assert files(folder) == before
     missing = tiny.write_recipe(workshop, "missing", SHORT, ("[optimizer]", evaluation.replace("deu-eng", "none")))
     with pytest.raises(InputError, match=r"none\.tsv does not exist"):
         tiny.train(missing, tmp_path / "missing")
