@@ -1,7 +1,7 @@
 """Live `me5 serve`s of the bundled model, in processes of their own.
 
 `server` asks for no key, `locked_server` for its own, `narrow_server` has little room. They live as long as the test
-run. `launch` starts further ones with other options.
+run. `launch` starts further ones with other options, which end with the module that asked for them.
 """
 
 import os
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -91,25 +92,37 @@ def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "gate"
 
 
-@pytest.fixture(scope="session")
+@contextmanager
+def launching(folders: pytest.TempPathFactory) -> Iterator[Launch]:
+    """What starts services that end with the block."""
+    with ExitStack() as running:
+
+        def started(*flags: str, keys: str = "") -> Server:
+            server = start(folders.mktemp("serve") / "log", *flags, keys=keys)
+            running.callback(stop, server)
+            return server
+
+        yield started
+
+
+@pytest.fixture(scope="module")
 def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
-    """Start a service: `launch("--no-page", keys="name-of-a-key")`. It ends with the test run at the latest."""
-    servers: list[Server] = []
-
-    def started(*flags: str, keys: str = "") -> Server:
-        server = start(tmp_path_factory.mktemp("serve") / "log", *flags, keys=keys)
-        servers.append(server)
-        return server
-
-    yield started
-    for server in servers:
-        stop(server)
+    """Start a service: `launch("--no-page", keys="name-of-a-key")`. It ends with the module at the latest."""
+    with launching(tmp_path_factory) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
-def server(launch: Launch) -> Server:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
+    """Start a service for the whole run."""
+    with launching(tmp_path_factory) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def server(shared: Launch) -> Server:
     """A service of the bundled model that anyone may call."""
-    return launch()
+    return shared()
 
 
 @pytest.fixture(scope="session")
@@ -120,14 +133,14 @@ def client(server: Server) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
-def locked_server(launch: Launch) -> Server:
+def locked_server(shared: Launch) -> Server:
     """A service of the bundled model that asks for its key."""
-    return launch(keys=KEY)
+    return shared(keys=KEY)
 
 
 @pytest.fixture(scope="session")
-def narrow_server(launch: Launch) -> Server:
+def narrow_server(shared: Launch) -> Server:
     """A service in which few tokens may wait, with keys of little allowance; it answers for models of any name."""
     limited = (f"{key}:{sha256(key.encode()).hexdigest()}:900" for key in LIMITED)
     flags = ("--max-queue-tokens", "2000", "--max-request-tokens", "2000", "--no-strict-model")
-    return launch(*flags, keys=",".join([KEY, *limited]))
+    return shared(*flags, keys=",".join([KEY, *limited]))
