@@ -14,7 +14,7 @@ demo: $(VENV)/base  ## Answer the model card's example with the bundled model, o
 	@echo 'To go on, in this shell: . $(BIN)/activate, then: me5 --help'
 
 test: $(VENV)/dev  ## Run the tests
-	$(BIN)/pytest -n auto --dist loadfile --durations 25
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --durations 25
 
 # LangChain's suite brings plugins for pytest that change every other test, so it is installed beside the environment.
 suites: $(VENV)/dev  ## Run what others publish: LangChain's tests on our adapters, TEI's OpenAPI document on the service
