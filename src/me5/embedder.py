@@ -7,8 +7,7 @@
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sized
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from me5.checkpoint import Checkpoint, resolve
-from me5.engine import Precision, open_engine
+from me5.engine import Precision
 from me5.engine.base import Engine
 from me5.errors import InputError, Me5Warning, caller
 from me5.flow import ahead, vectors_of, windows_of
+from me5.loaded import Loaded
 from me5.notices import Notices
 from me5.prepared import Prepared, Report
-from me5.preprocessor import Preprocessor, open_tokenizer
+from me5.preprocessor import Preprocessor, choose_prompts
 from me5.progress import Advance, track
 from me5.prompts import Prompts, Side
 from me5.quantization import Form, Rows, check_form, quantized, shortened
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from me5.calibration.curve import Floats
 
 
-class Embedder(Preprocessor):
+class Embedder(Loaded, Preprocessor):
     """A model, ready to embed.
 
         embedder = Embedder.load("intfloat/multilingual-e5-large-instruct")
@@ -47,8 +47,6 @@ class Embedder(Preprocessor):
     model again elsewhere; copies share the engine.
     """
 
-    # The arguments of `load`, for a pickle; None where the engine came from elsewhere.
-    _loaded: Mapping[str, Any] | None = None
     # One that was given; else that beside the checkpoint, with what it was looked up for.
     _calibration: "Calibration | None" = None
     _beside: "tuple[tuple[str, int], Calibration | None] | None" = None
@@ -69,25 +67,13 @@ class Embedder(Preprocessor):
     ) -> None:
         """The same as `load`; or a checkpoint around an engine that is open already."""
         checkpoint = model if isinstance(model, Checkpoint) else resolve(model, revision=revision)
-        self._settle(checkpoint, prompts, max_tokens, truncation)
+        self._settle(checkpoint, max_tokens, truncation)
+        self.prompts = choose_prompts(prompts, checkpoint.prompts, checkpoint.name)
         self.truncate_dim = truncate_dim
         self.check_dim(truncate_dim)
-        opened = engine
-        # Side by side: a large vocabulary takes as long as the graph of a small model, which compiles without Python.
-        with ThreadPoolExecutor(1) as pool:
-            opening = pool.submit(open_tokenizer, checkpoint, max_tokens)
-            if opened is None and precision != "fp8":
-                opened = open_engine(checkpoint, precision=precision, threads=threads, device=device)
-            self.tokenizer = opening.result()
-        if opened is None:  # fp8 is measured on texts
-            opened = open_engine(
-                checkpoint, precision=precision, threads=threads, device=device, probes=self.probes().sequences
-            )
-        self.engine = opened
-        if engine is None:
-            self._loaded = load_arguments(
-                model, checkpoint, device=device, precision=precision, threads=threads, revision=revision
-            )
+        self._open(
+            model, engine, max_tokens, device=device, precision=precision, threads=threads, revision=revision
+        )  # fmt: skip
 
     @classmethod
     def of(cls, preprocessor: Preprocessor, engine: Engine) -> Self:
@@ -124,28 +110,14 @@ class Embedder(Preprocessor):
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
-        if self._loaded is None:
-            raise InputError(
-                "this Embedder was made around an engine and cannot be pickled; pickle one that Embedder.load made, or "
-                "load one in the other process"
-            )
-        return {
-            **self._loaded, "max_tokens": self.max_seq_length, "truncation": self.truncation, "prompts": self.prompts,
-            "truncate_dim": self.truncate_dim, "calibration": self._calibration,
-        }  # fmt: skip
+        own = {"prompts": self.prompts, "truncate_dim": self.truncate_dim, "calibration": self._calibration}
+        return {**super().__getstate__(), **own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         given = {**state}
         calibration = given.pop("calibration", None)
-        self.__dict__.update(type(self).load(**given).__dict__, _calibration=calibration)
-
-    def __copy__(self) -> Self:
-        copied = object.__new__(type(self))
-        copied.__dict__.update(self.__dict__)
-        return copied
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self.__copy__()
+        super().__setstate__(given)
+        self._calibration = calibration
 
     def with_prompts(self, prompts: Prompts) -> Self:
         """The same model with other prompts; tokenizer and engine are shared."""
@@ -157,11 +129,6 @@ class Embedder(Preprocessor):
     def dim(self) -> int:
         """The width of the vectors: the model's, or `truncate_dim`."""
         return self.truncate_dim or self.engine.dim
-
-    @property
-    def precision(self) -> str:
-        """What the engine computes in: `f32`, `bf16`, `f16`, `int8` or `fp8`."""
-        return self.engine.precision
 
     @property
     def max_seq_length(self) -> int:
@@ -356,9 +323,3 @@ class Embedder(Preprocessor):
             f"Embedder({self.checkpoint.name!r}, dim={self.dim}, precision={self.precision!r}, "
             f"prompts={self.prompts.style!r}, max_seq_length={self.max_seq_length})"
         )
-
-
-def load_arguments(model: str | Path | Checkpoint | None, checkpoint: Checkpoint, **others: Any) -> dict[str, Any]:
-    """The arguments of a `load`, as a pickle keeps them: another process may have another working directory."""
-    local = isinstance(model, Checkpoint) or (model is not None and Path(model).expanduser().exists())
-    return {"model": checkpoint.path.absolute() if local else model, **others}

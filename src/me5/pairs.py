@@ -10,6 +10,7 @@ Policies for a pair longer than the model reads, each keeping the special tokens
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +20,9 @@ from me5.checkpoint import Checkpoint
 from me5.errors import CheckpointError, InputError, described
 from me5.heads import Activation, Head
 from me5.prepared import Prepared, Report
-from me5.preprocessor import check_max_tokens, check_truncation, open_tokenizer
-from me5.probes import probes
+from me5.preprocessor import CheckpointReader, check_truncation
 from me5.texts import check_text
-from me5.tokenizer import Tokenizer, Truncation
+from me5.tokenizer import PairFrame, Truncation
 from me5.vectors import Float32
 
 Pair = tuple[str, str]
@@ -30,32 +30,21 @@ Ids = list[int]
 TokenIds = npt.NDArray[np.int64]
 
 
-class PairPreprocessor:
+class PairPreprocessor(CheckpointReader):
     """A cross-encoder's checkpoint with the tokenizer and the truncation that apply to pairs of query and document.
 
     `max_tokens` None is the model's own limit. Safe to use from several threads. Raises `InputError` for a wrong
     setting, `CheckpointError` for a checkpoint that is not a cross-encoder with one output.
     """
 
-    def __init__(
-        self, checkpoint: Checkpoint, *, max_tokens: int | None = None, truncation: Truncation = "end"
-    ) -> None:
+    def _settle(self, checkpoint: Checkpoint, max_tokens: int | None, truncation: Truncation) -> None:
         self.head = _only_output(checkpoint)
-        check_truncation(truncation)
-        self.checkpoint = checkpoint
-        self.truncation: Truncation = truncation
-        self.tokenizer: Tokenizer = open_tokenizer(checkpoint, max_tokens)
-        self._frame = self.tokenizer.pair_frame()
+        super()._settle(checkpoint, max_tokens, truncation)
 
-    @property
-    def max_tokens(self) -> int:
-        """The longest sequence that the model reads, in tokens of both texts and special tokens; can be set."""
-        return self.tokenizer.max_tokens
-
-    @max_tokens.setter
-    def max_tokens(self, value: int) -> None:
-        check_max_tokens(self.checkpoint.config, value)
-        self.tokenizer = self.tokenizer.limited(value)
+    @cached_property
+    def _frame(self) -> PairFrame:
+        """It does not depend on the limit, which may change."""
+        return self.tokenizer.pair_frame()
 
     def fingerprint(self, precision: str) -> str:
         """A fingerprint of everything that decides the logit of a pair; see `fingerprint.of_vectors`."""
@@ -118,10 +107,6 @@ class PairPreprocessor:
         # By tanh, which overflows nowhere.
         squeezed: Float32 = np.float32(0.5) * (np.float32(1) + np.tanh(np.float32(0.5) * logits))
         return squeezed
-
-    def probes(self) -> Prepared:
-        """Real texts, on which precisions are compared."""
-        return self.tokenizer.prepare(probes(self.max_tokens), "", "end")
 
     def _kept(self, query: Ids, document: Ids, truncation: Truncation, index: int) -> tuple[list[tuple[Ids, Ids]], int]:
         """The ids of both texts in each sequence of a pair, and the number of tokens lost."""

@@ -19,7 +19,45 @@ from me5.tokenizer import TRUNCATIONS, Tokenizer, Truncation
 from me5.vectors import Float32, normalized
 
 
-class Preprocessor:
+class CheckpointReader:
+    """A checkpoint with the tokenizer and the truncation that apply to what it reads.
+
+    `max_tokens` None is the model's own limit. Raises `InputError` for a wrong setting, `CheckpointError` for a
+    tokenizer that cannot be read or belongs to another model.
+    """
+
+    tokenizer: Tokenizer
+
+    def __init__(
+        self, checkpoint: Checkpoint, *, max_tokens: int | None = None, truncation: Truncation = "end"
+    ) -> None:
+        self._settle(checkpoint, max_tokens, truncation)
+        self.tokenizer = open_tokenizer(checkpoint, max_tokens)
+
+    def _settle(self, checkpoint: Checkpoint, max_tokens: int | None, truncation: Truncation) -> None:
+        """Check everything, and keep all but the tokenizer."""
+        check_truncation(truncation)
+        if max_tokens is not None:
+            check_max_tokens(checkpoint.config, max_tokens)
+        self.checkpoint = checkpoint
+        self.truncation: Truncation = truncation
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest sequence that the model reads, in tokens with prompts and special tokens; can be set."""
+        return self.tokenizer.max_tokens
+
+    @max_tokens.setter
+    def max_tokens(self, value: int) -> None:
+        check_max_tokens(self.checkpoint.config, value)
+        self.tokenizer = self.tokenizer.limited(value)
+
+    def probes(self) -> Prepared:
+        """Real texts without prompts, on which precisions are compared."""
+        return self.tokenizer.prepare(probes(self.max_tokens), "", "end")
+
+
+class Preprocessor(CheckpointReader):
     """A checkpoint with the prompts, the tokenizer and the truncation that apply to its texts.
 
     `prompts` and `max_tokens` None are the model's own. Safe to use from several threads. Raises `InputError` for a
@@ -34,34 +72,16 @@ class Preprocessor:
         max_tokens: int | None = None,
         truncation: Truncation = "end",
     ) -> None:
-        self._settle(checkpoint, prompts, max_tokens, truncation)
-        self.tokenizer = open_tokenizer(checkpoint, max_tokens)
+        super().__init__(checkpoint, max_tokens=max_tokens, truncation=truncation)
+        self.prompts = choose_prompts(prompts, checkpoint.prompts, checkpoint.name)
 
-    def _settle(
-        self, checkpoint: Checkpoint, prompts: str | Prompts | None, max_tokens: int | None, truncation: Truncation
-    ) -> None:
-        """Check everything, and keep all but the tokenizer."""
-        check_truncation(truncation)
+    def _settle(self, checkpoint: Checkpoint, max_tokens: int | None, truncation: Truncation) -> None:
         if checkpoint.config.head is not None:
             raise CheckpointError(
                 f"{checkpoint.name} is a cross-encoder, which scores pairs of texts and gives no vectors; load it with "
                 "me5.Reranker, or pass a model that embeds"
             )
-        if max_tokens is not None:
-            check_max_tokens(checkpoint.config, max_tokens)
-        self.checkpoint = checkpoint
-        self.truncation: Truncation = truncation
-        self.prompts = choose_prompts(prompts, checkpoint.prompts, checkpoint.name)
-
-    @property
-    def max_tokens(self) -> int:
-        """The longest sequence that the model reads, in tokens with prompt and special tokens; can be set."""
-        return self.tokenizer.max_tokens
-
-    @max_tokens.setter
-    def max_tokens(self, value: int) -> None:
-        check_max_tokens(self.checkpoint.config, value)
-        self.tokenizer = self.tokenizer.limited(value)
+        super()._settle(checkpoint, max_tokens, truncation)
 
     @property
     def dim(self) -> int:
@@ -108,10 +128,6 @@ class Preprocessor:
         # A text of one chunk keeps its vector to the last bit.
         merged[alone] = vectors[np.isin(prepared.owners, np.flatnonzero(alone))]
         return merged
-
-    def probes(self) -> Prepared:
-        """Real texts without prompts, on which precisions are compared."""
-        return self.tokenizer.prepare(probes(self.max_tokens), "", "end")
 
 
 def choose_prompts(given: str | Prompts | None, own: Prompts | None, name: str) -> Prompts:

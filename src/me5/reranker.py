@@ -10,17 +10,16 @@ whatever runs beside it.
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 
 from me5.checkpoint import Checkpoint, resolve
-from me5.embedder import load_arguments
-from me5.engine import Precision, open_engine
+from me5.engine import Precision
 from me5.engine.base import Engine
 from me5.errors import InputError
 from me5.flow import ahead, vectors_of, windows_of
 from me5.heads import Activation
+from me5.loaded import Loaded
 from me5.notices import Notices
 from me5.pairs import Pair, PairPreprocessor
 from me5.prepared import Prepared, Report
@@ -38,7 +37,7 @@ class Ranked:
     score: float
 
 
-class Reranker(PairPreprocessor):
+class Reranker(Loaded, PairPreprocessor):
     """A cross-encoder, ready to score documents for a query.
 
         reranker = Reranker.load("BAAI/bge-reranker-v2-m3")
@@ -47,8 +46,6 @@ class Reranker(PairPreprocessor):
     Safe to call from several threads; not after a fork (load in the child instead). A pickle holds the arguments of
     `load`, and loads the model again elsewhere; copies share the engine.
     """
-
-    _loaded: Mapping[str, Any] | None = None
 
     def __init__(
         self,
@@ -64,15 +61,10 @@ class Reranker(PairPreprocessor):
     ) -> None:
         """The same as `load`; or a checkpoint around an engine that is open already."""
         checkpoint = model if isinstance(model, Checkpoint) else resolve(model, revision=revision)
-        super().__init__(checkpoint, max_tokens=max_tokens, truncation=truncation)
-        if engine is not None:
-            self.engine = engine
-            return
-        probes = self.probes().sequences if precision == "fp8" else ()
-        self.engine = open_engine(checkpoint, precision=precision, threads=threads, device=device, probes=probes)
-        self._loaded = load_arguments(
-            model, checkpoint, device=device, precision=precision, threads=threads, revision=revision
-        )
+        self._settle(checkpoint, max_tokens, truncation)
+        self._open(
+            model, engine, max_tokens, device=device, precision=precision, threads=threads, revision=revision
+        )  # fmt: skip
 
     @classmethod
     def load(
@@ -94,30 +86,6 @@ class Reranker(PairPreprocessor):
             model, device=device, precision=precision, threads=threads, max_tokens=max_tokens, truncation=truncation,
             revision=revision,
         )  # fmt: skip
-
-    def __getstate__(self) -> dict[str, Any]:
-        if self._loaded is None:
-            raise InputError(
-                "this Reranker was made around an engine and cannot be pickled; pickle one that Reranker.load made, or "
-                "load one in the other process"
-            )
-        return {**self._loaded, "max_tokens": self.max_tokens, "truncation": self.truncation}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(type(self).load(**state).__dict__)
-
-    def __copy__(self) -> Self:
-        copied = object.__new__(type(self))
-        copied.__dict__.update(self.__dict__)
-        return copied
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self.__copy__()
-
-    @property
-    def precision(self) -> str:
-        """What the engine computes in: `f32`, `bf16`, `f16`, `int8` or `fp8`."""
-        return self.engine.precision
 
     def score(
         self,

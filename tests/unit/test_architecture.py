@@ -120,6 +120,7 @@ FORBIDDEN = {
     "synthesis/": ("me5.cli", "me5.bulk", "me5.service", "me5.training", "me5.adapters", "me5.search.store"),
     "data/readers/": ("me5.embedder", "me5.evaluation", "me5.engine"),
     "training/": ("me5.cli", "me5.bulk", "me5.search", "me5.service", "me5.client", "me5.adapters"),
+    "loaded.py": ("me5.cli", "me5.bulk", "me5.search", "me5.evaluation", "me5.service", "me5.client"),
     "reranker.py": ("me5.cli", "me5.bulk", "me5.search", "me5.evaluation", "me5.service", "me5.client"),
     "embedder.py": ("me5.cli", "me5.bulk", "me5.search", "me5.evaluation", "me5.service", "me5.client"),
     "search/": ("me5.cli", "me5.bulk", "me5.evaluation", "me5.engine", "me5.service", "me5.client", "me5.adapters"),

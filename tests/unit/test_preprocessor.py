@@ -58,7 +58,7 @@ def test_an_embedder_is_a_preprocessor_and_an_engine() -> None:
 
 
 def test_wrong_settings_are_refused_before_an_engine_is_built(xlmr, monkeypatch) -> None:
-    monkeypatch.setattr("me5.embedder.open_engine", None)
+    monkeypatch.setattr("me5.loaded.open_engine", None)
     for settings, message in (
         ({"prompts": "bare"}, "unknown prompts"),
         ({"truncation": "middle"}, "unknown truncation"),
