@@ -276,6 +276,25 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch, embedder, output):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_disk_that_fills_up_keeps_what_is_done(tmp_path, monkeypatch, embedder):
+    (tmp_path / "t.txt").write_text("".join(f"text {number}\n" for number in range(2 * WINDOW_TEXTS)))
+    source, target = source_of(str(tmp_path / "t.txt")), target_of(str(tmp_path / "o.npy"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6 * WINDOW_TEXTS * embedder.dim, limits[1]))  # one window and a half
+    try:
+        with pytest.raises(InputError, match=r"o\.npy cannot be written: File too large; check the disk"):
+            embed_file(embedder, source, target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".o.npy.me5-embed", "t.txt"]
+    told = []
+    embed_file(embedder, source, target, advance=lambda texts, tokens: told.append((texts, tokens)))
+    assert told[0] == (WINDOW_TEXTS, 0), "the first window is not embedded again"
+    clean = embed_file(embedder, source, target_of(str(tmp_path / "clean.npy")))
+    assert clean.texts == 2 * WINDOW_TEXTS
+    assert (tmp_path / "o.npy").read_bytes() == (tmp_path / "clean.npy").read_bytes()
+
+
 def test_texts_stream_through_with_never_more_than_a_window_waiting(monkeypatch, embedder):
     def measure(number):
         if number % 512 == 0:

@@ -12,14 +12,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from me5.files.atomic import alone, explained
+from me5.files.atomic import alone, explained, explained_within
 from me5.vectors import Float32
 
 
@@ -65,9 +65,10 @@ class Journal:
             yield np.frombuffer(content, "<f4").reshape(-1, self._dim)
 
     def close(self) -> None:
-        """Close the files."""
-        self._vectors.close()
-        self._figures.close()
+        """Close the files; what could not be written was told when it was added."""
+        for file in (self._vectors, self._figures):
+            with suppress(OSError):
+                file.close()
 
     def _whole(self) -> list[Block]:
         """The blocks that are there to their end; what follows them is cut off."""
@@ -93,7 +94,7 @@ def journal(target: Path, dim: int, job: Mapping[str, Any]) -> Iterator[Journal]
     """The journal of a target: that of an earlier run of the same `job`, else an empty one.
 
     It is removed where the block ends well, or nothing in it is worth keeping (`Journal.wanted`). Raises `InputError`
-    where another run is at work on the same target.
+    where another run is at work on the same target, and where the disk is full, which keeps what is done.
     """
     final = target.resolve()
     folder = final.with_name(f".{final.name}.me5-embed")
@@ -108,7 +109,8 @@ def journal(target: Path, dim: int, job: Mapping[str, Any]) -> Iterator[Journal]
                 (folder / "job.json").write_text(asked, "utf-8")
             found = Journal(folder, dim)
         try:
-            yield found
+            with explained_within(str(target)):
+                yield found
             found.wanted = False
         finally:
             found.close()

@@ -38,7 +38,7 @@ def replacing(path: Path, *, clear: bool = True) -> Iterator[IO[bytes]]:
         draft, descriptor = _begin(final)
     file = os.fdopen(descriptor, "wb")
     try:
-        with _writing(str(path)):
+        with explained_within(str(path)):
             yield file
         with explained(str(path)):
             file.flush()
@@ -100,7 +100,7 @@ def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
         final.parent.mkdir(parents=True, exist_ok=True)
         draft, descriptor = _begin(final, folder=True)
     try:
-        with _writing(str(folder)):
+        with explained_within(str(folder)):
             yield draft
         with explained(str(folder)):
             _exchange(draft, final)
@@ -163,7 +163,7 @@ def explained(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _writing(name: str) -> Iterator[None]:
+def explained_within(name: str) -> Iterator[None]:
     """`explained` around other people's code, which may fail elsewhere: a failed write to an open file names none."""
     try:
         yield
