@@ -150,6 +150,8 @@ def test_bad_files_come_last_and_make_the_code_1(run, tmp_path):
     assert f"  {tmp_path}/docs/a.pdf: cannot be read as PDF" in errors
     assert f"  {tmp_path}/docs/x.jsonl:2: no field 'text', its fields are none" in errors
     assert f"  {tmp_path}/docs/x.jsonl:3: no field 'text', its fields are 'no'" in errors
+    code, output, quiet = run("index", "docs", "--into", "my.lance", "--quiet")
+    assert (code, output, quiet) == (1, "", errors[errors.index("could not be used (3)") :]), "errors, and only those"
 
 
 @pytest.mark.parametrize(

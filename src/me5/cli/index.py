@@ -111,8 +111,8 @@ def add(
         recall = opened.finish(pays_from=index_from)
     if as_json:
         output.print_json(index_summary.as_json(summary, opened, recall))
-    elif not quiet:
-        index_summary.tell(summary, opened, recall)
+    else:
+        index_summary.tell(summary, opened, recall, quiet=quiet)
     if summary.bad or (strict and (summary.textless or summary.still_textless)):
         raise typer.Exit(1)
 
@@ -180,8 +180,8 @@ def attach(
         recall = opened.finish()
     if as_json:
         output.print_json(index_summary.as_json(summary, opened, recall))
-    elif not quiet:
-        index_summary.tell(summary, opened, recall)
+    else:
+        index_summary.tell(summary, opened, recall, quiet=quiet)
     if summary.bad:
         raise typer.Exit(1)
 

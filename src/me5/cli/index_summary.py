@@ -21,8 +21,15 @@ def count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def tell(summary: "Summary", index: "Index", recall: "Recall | None") -> None:
-    """Print the summary of a run on standard error, bad files last."""
+def tell(summary: "Summary", index: "Index", recall: "Recall | None", *, quiet: bool) -> None:
+    """Print the summary of a run on standard error, bad files last; `quiet` leaves only files that are not in."""
+    if not quiet:
+        _tell_success(summary, index, recall)
+    _list("without text, listed once", summary.textless)
+    _list("could not be used", summary.bad)
+
+
+def _tell_success(summary: "Summary", index: "Index", recall: "Recall | None") -> None:
     rate = f", {summary.tokens / summary.engine_seconds:,.0f} tokens/s in the engine" if summary.tokens else ""
     reused = f" ({summary.reused:,} with the vectors they had)" if summary.reused else ""
     typer.echo(
@@ -37,8 +44,6 @@ def tell(summary: "Summary", index: "Index", recall: "Recall | None") -> None:
         typer.echo(f"index over the vectors: {recall}", err=True)
     if passed := _passed_over(summary):
         typer.echo(f"passed over: {'; '.join(passed)}", err=True)
-    _list("without text, listed once", summary.textless)
-    _list("could not be used", summary.bad)
 
 
 def tell_migration(done: "Migration", index: "Index") -> None:
