@@ -114,6 +114,19 @@ export interface Scored {
   [field: string]: unknown;
 }
 
+export interface RerankOptions extends CallOptions {
+  /** How many documents, from the best on. Default: all. */
+  top?: number;
+  /** The model's logits, not scores from 0 to 1. */
+  raw?: boolean;
+}
+
+/** A document by its place in the list that was given. */
+export interface Ranked {
+  index: number;
+  score: number;
+}
+
 /** What the store of a service holds. */
 export interface Stored {
   model: string;
@@ -144,6 +157,8 @@ export class Me5Client {
   search(question: string, options?: SearchOptions): Promise<Found>;
   /** Every query beside every document: scores × 100, and their probabilities where the model has a calibration. */
   score(queries: Texts, documents: Texts, options?: TaskOptions): Promise<Scored>;
+  /** The documents from the best on, as a cross-encoder reads each beside the query; of a service started with `--reranker`. */
+  rerank(query: string, documents: Texts, options?: RerankOptions): Promise<Ranked[]>;
   /** What the store of such a service holds. */
   store(options?: CallOptions): Promise<Stored>;
 }

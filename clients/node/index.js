@@ -110,13 +110,31 @@ export class Me5Client {
     return this.#object({ method: "POST", path: "/v1/score", body }, signal);
   }
 
-  async #object(request, signal) {
-    const reply = await this.#send(request, signal);
-    try {
-      return JSON.parse(new TextDecoder().decode(reply.body));
-    } catch (cause) {
-      throw notOurs(this.baseUrl, reply, cause);
+  async rerank(query, documents, { top = Infinity, raw = false, signal } = {}) {
+    const texts = typeof documents === "string" ? [documents] : [...documents];
+    check(query, "query");
+    texts.forEach((text, index) => check(text, `document ${index}`));
+    if (!(top === Infinity || (Number.isInteger(top) && top >= 1))) {
+      throw new RangeError(`top must be a whole number from 1, got ${top}`);
     }
+    if (!texts.length) return [];
+    const body = JSON.stringify({ query, texts, raw_scores: raw });
+    const reply = await this.#send({ method: "POST", path: "/rerank", body }, signal);
+    const ranked = json(this.baseUrl, reply);
+    const [cut, lost] = counted(reply);
+    if (!Array.isArray(ranked) || ranked.length !== texts.length || Number.isNaN(cut + lost)) {
+      throw notOurs(this.baseUrl, reply);
+    }
+    if (cut) {
+      this.#warn(
+        `pairs longer than the service's reranker reads were cut: ${cut} of ${texts.length}, ${lost} tokens lost`,
+      );
+    }
+    return ranked.slice(0, top);
+  }
+
+  async #object(request, signal) {
+    return json(this.baseUrl, await this.#send(request, signal));
   }
 
   // Several requests at a time take their texts from one place; the first failure ends them all.
@@ -218,7 +236,7 @@ function* split(texts, batchSize) {
   let chars = 0;
   let index = 0;
   for (const text of texts) {
-    check(text, index);
+    check(text, `text ${index}`);
     if (part.texts.length === batchSize || (part.texts.length && chars + text.length > BATCH_CHARS)) {
       yield part;
       part = { number: part.number + 1, first: index, texts: [] };
@@ -231,17 +249,30 @@ function* split(texts, batchSize) {
   if (part.texts.length) yield part;
 }
 
-function check(text, index) {
+function check(text, name) {
   if (typeof text !== "string") {
-    throw new TypeError(`text ${index} is ${text === null ? "null" : typeof text}, expected a string`);
+    throw new TypeError(`${name} is ${text === null ? "null" : typeof text}, expected a string`);
   }
-  if (text === "") throw new TypeError(`text ${index} is empty, which the service refuses; leave it out`);
-  if (!text.isWellFormed()) throw new TypeError(`text ${index} holds a lone surrogate, which is not valid Unicode`);
+  if (text === "") throw new TypeError(`${name} is empty, which the service refuses; leave it out`);
+  if (!text.isWellFormed()) throw new TypeError(`${name} holds a lone surrogate, which is not valid Unicode`);
+}
+
+function json(baseUrl, reply) {
+  try {
+    return JSON.parse(new TextDecoder().decode(reply.body));
+  } catch (cause) {
+    throw notOurs(baseUrl, reply, cause);
+  }
+}
+
+// How many texts the service cut, and the tokens that they lost; NaN where it does not say.
+function counted(reply) {
+  return ["x-me5-truncated", "x-me5-tokens-lost"].map((name) => Number(reply.headers.get(name) ?? NaN));
 }
 
 function read(baseUrl, reply, { first, texts }) {
   const [rows, dim, ...more] = (reply.headers.get("x-me5-shape") ?? "").split(",").map(Number);
-  const [truncated, lost] = ["x-me5-truncated", "x-me5-tokens-lost"].map((name) => Number(reply.headers.get(name) ?? NaN));
+  const [truncated, lost] = counted(reply);
   if (rows !== texts.length || more.length || rows * dim * 4 !== reply.body.byteLength || Number.isNaN(truncated + lost)) {
     throw notOurs(baseUrl, reply);
   }

@@ -65,6 +65,25 @@ describe("requests", () => {
     assert.deepEqual(service.seen[0].fields, { queries: ["K2?"], documents: ["8,611 m"], task: "sts" });
   });
 
+  it("rerank sends a query with its documents, and resolves to the best of them", async () => {
+    const ranked = [{ index: 1, score: 0.9 }, { index: 0, score: 0.1 }];
+    const headers = { "x-me5-truncated": 1, "x-me5-tokens-lost": 7 };
+    service.answer = () => ({ status: 200, headers, body: JSON.stringify(ranked) });
+    client = connect({ model: "mine", truncation: "chunk" }); // these are the embedding model's
+    assert.deepEqual(await client.rerank("K2?", new Set(["bread", "8,611 m"])), ranked);
+    assert.deepEqual(await client.rerank("K2?", ["bread", "8,611 m"], { top: 1, raw: true }), ranked.slice(0, 1));
+    assert.deepEqual(
+      service.seen.map(({ path, fields }) => [path, fields]),
+      [false, true].map((raw) => ["/rerank", { query: "K2?", texts: ["bread", "8,611 m"], raw_scores: raw }]),
+    );
+    assert.match(warned[0], /pairs longer than the service's reranker reads were cut: 1 of 2, 7 tokens lost/);
+    assert.deepEqual(await client.rerank("K2?", []), []);
+    await assert.rejects(client.rerank("K2?", ["bread", 7]), /document 1 is number, expected a string/);
+    await assert.rejects(client.rerank("", ["bread"]), /query is empty/);
+    await assert.rejects(client.rerank("K2?", ["bread"], { top: 0 }), /top must be a whole number from 1, got 0/);
+    await assert.rejects(client.rerank("K2?", ["bread"]), /is not what a me5 service sends/); // of one text two
+  });
+
   it("carry model, truncation and key", async () => {
     client = connect({ model: "mine", truncation: "chunk", apiKey: "k-1" });
     await client.encodeDocument(["ü \u2028 😀"]);

@@ -15,7 +15,8 @@ const places: string[] = (await client.search("a", { k: 3, by: "words", language
 const passages: number = (await client.store()).passages;
 const likely: number[][] | undefined = (await client.score("a", ["b"])).probabilities;
 const fits: (number | null)[] = (await client.search("a", { min_probability: 0.5 })).hits.map((hit) => hit.probability);
-export default { likely, fits, queries, documents, both, cosines, dim, places, passages };
+const best: number | undefined = (await client.rerank("a", ["b", "c"], { top: 1, raw: true }))[0]?.index;
+export default { best, likely, fits, queries, documents, both, cosines, dim, places, passages };
 
 try {
   await client.encode("a");
@@ -29,6 +30,8 @@ try {
 
 // @ts-expect-error documents take no task
 await client.encodeDocument(["a"], { task: "bitext" });
+// @ts-expect-error one query
+await client.rerank(["a"], ["b"]);
 // @ts-expect-error no such policy
 new Me5Client({ truncation: "middle" });
 // @ts-expect-error no such ranking
