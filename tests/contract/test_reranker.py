@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vectors import FAST_ENGINES
 
-from me5 import CheckpointError, Embedder, EngineError, InputError, Report, Reranker, TruncationWarning
+from me5 import CheckpointError, Embedder, EngineError, InputError, Report, Reranker, TruncationWarning, verification
 from me5.checkpoint import read, resolve
+from me5.engine.fake import FakeEngine
 from me5.engine.reference import ReferenceEngine
 from me5.export import export
 from me5.pairs import PairPreprocessor
@@ -273,3 +274,21 @@ def test_an_exported_one_is_read_by_all(cross_encoder: Path, tmp_path: Path) -> 
     np.testing.assert_allclose(by_transformers(tmp_path / "copy", PAIRS)[:, 0], logits(reranker, PAIRS), atol=EXACT)
     with pytest.raises(InputError, match="is a reranker, which GGUF files do not hold"):
         export(resolve(cross_encoder), tmp_path / "copy.gguf")
+
+
+def test_verify_measures_it_and_finds_what_is_wrong(cross_encoder: Path, monkeypatch) -> None:
+    checks = list(verification.verify(resolve(cross_encoder), ("f32", "int8")))
+    assert [(check.precision, check.passed) for check in checks] == [("f32", True)] * 2 + [("int8", True)] * 2
+    assert "correlation 1.000000, largest difference 0.0000" in checks[0].measured
+    assert checks[1].name == "a pair alone equals it in batches"
+
+    class Wrong(FakeEngine):
+        """Logits that tell nothing, and depend on the company."""
+
+        precision = "f32"
+
+        def embed(self, sequences):
+            return np.array([[len(ids) % 3 + len(sequences)] for ids in sequences], np.float32)
+
+    monkeypatch.setattr("me5.verification.open_engine", lambda *_, **__: Wrong(1))
+    assert [check.passed for check in verification.verify(resolve(cross_encoder), ("f32",))] == [False, False]

@@ -23,7 +23,7 @@ def verify(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Compare the engine, at each precision, with a slow float32 reference and with published scores.
+    """Compare the engine of a model or reranker, at each precision, with a slow float32 reference and published scores.
 
     The texts are built in, in 25 languages. Exits with 1 when a check fails.
 
