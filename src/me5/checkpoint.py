@@ -162,11 +162,13 @@ def read_folder(folder: Path, *, name: str | None = None) -> Checkpoint:
 def read_gguf(path: Path, *, name: str | None = None) -> Checkpoint:
     """Read a GGUF file's settings."""
     found = network(header.read(path))
+    # The file does not say what makes scores of logits: that of one is a sigmoid, as it is where config.json is silent.
+    head = Head(found.outputs, "sigmoid" if found.outputs == 1 else "identity") if found.outputs is not None else None
     known = next((model for each in (name, *found.names) if each and (model := catalog.find(each))), None)
     return Checkpoint(
         name=name or path.stem,
         path=path,
-        config=replace(_encoder(path, found.config, found.max_tokens), pooling=found.pooling),
+        config=replace(_encoder(path, found.config, found.max_tokens), pooling=found.pooling, head=head),
         weights=(path,),
         tokenizer=path,
         prompts=from_sentence_transformers(found.prompts) or (known.prompts if known is not None else None),

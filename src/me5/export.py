@@ -47,8 +47,6 @@ def _export_file(
     # Imported here: it loads the gguf package, which folders do without.
     from me5.gguf.writing import TYPES, Type, write_gguf
 
-    if checkpoint.config.head is not None:
-        raise InputError(f"{checkpoint.name} is a reranker, which GGUF files do not hold here; export it to a folder")
     kinds: Mapping[str, Type] = {kind: kind for kind in TYPES}
     for name in (matrices, words or matrices):
         if name not in kinds:

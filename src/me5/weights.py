@@ -10,7 +10,7 @@ import math
 import mmap
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ _GGUF_LAYER_PARTS = {
     "feedforward_out": "ffn_down",
     "feedforward_norm": "layer_output_norm",
 }
+_GGUF_HEAD_PARTS = {"dense": "cls", "logits": "cls.output"}
 # Tensors that files carry and that no sentence vector needs: the classification pooler, and index buffers that old
 # versions of transformers saved.
 _UNUSED = {"pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids", "embeddings.token_type_ids"}
@@ -110,7 +111,9 @@ def gguf_table(config: ModelConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
     table: dict[str, tuple[str, tuple[int, ...]]] = {}
     for name, (_, shape) in tensor_table(config).items():
         *layer, part, kind = name.split(".") if "." in name else (name, "weight")
-        if layer:
+        if layer == ["head"]:
+            table[name] = f"{_GGUF_HEAD_PARTS[part]}.{kind}", shape
+        elif layer:
             table[name] = f"blk.{layer[1]}.{_GGUF_LAYER_PARTS[part]}.{kind}", shape
         else:
             table[name] = f"{_GGUF_TABLES[part]}.{kind}", shape
@@ -264,6 +267,8 @@ def _match(found: dict[str, _Stored], config: ModelConfig, file: Path) -> dict[s
         raise CheckpointError(f"{folder}: {_names(missing)} missing from the weights")
     for ours, (theirs, shape) in table.items():
         stored = left.pop(theirs)
+        if single and (1, *stored.shape) == shape:  # GGML drops the count of rows where it is 1
+            stored = replace(stored, shape=shape)
         if stored.shape != shape:
             raise CheckpointError(f"{folder}: tensor {prefix}{theirs} has shape {stored.shape}, {says} {shape}")
         if stored.dtype not in _DTYPES and not single:

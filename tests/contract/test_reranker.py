@@ -272,8 +272,6 @@ def test_an_exported_one_is_read_by_all(cross_encoder: Path, tmp_path: Path) -> 
     assert reranker.head == read(cross_encoder).config.head
     np.testing.assert_array_equal(logits(reranker, PAIRS), logits(load(cross_encoder), PAIRS))
     np.testing.assert_allclose(by_transformers(tmp_path / "copy", PAIRS)[:, 0], logits(reranker, PAIRS), atol=EXACT)
-    with pytest.raises(InputError, match="is a reranker, which GGUF files do not hold"):
-        export(resolve(cross_encoder), tmp_path / "copy.gguf")
 
 
 def test_verify_measures_it_and_finds_what_is_wrong(cross_encoder: Path, monkeypatch) -> None:

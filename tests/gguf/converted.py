@@ -42,7 +42,8 @@ def convert(
     written besides or instead; None leaves one out. `change` may change the tensors, by their names in the file.
     """
     config = json.loads((folder / "config.json").read_text())
-    pooling = json.loads((folder / "1_Pooling" / "config.json").read_text())
+    described = folder / "1_Pooling" / "config.json"  # cross-encoders have none
+    pooling = json.loads(described.read_text()) if described.exists() else None
     first = config["pad_token_id"] + 1 if config["model_type"] == "xlm-roberta" else 0
     written: dict[str, Any] = {
         "general.name": "Tiny Model",
@@ -53,7 +54,7 @@ def convert(
         "bert.attention.head_count": config["num_attention_heads"],
         "bert.attention.layer_norm_epsilon": float(config["layer_norm_eps"]),
         "bert.attention.causal": False,
-        "bert.pooling_type": 1 if pooling["pooling_mode_mean_tokens"] else 2,
+        "bert.pooling_type": (1 if pooling["pooling_mode_mean_tokens"] else 2) if pooling else None,
         "tokenizer.ggml.token_type_count": config["type_vocab_size"],
         **_tokenizer(folder, config["vocab_size"], from_sentencepiece=from_sentencepiece),
         **(settings or {}),
@@ -94,6 +95,11 @@ def _tensors(folder: Path, config: Mapping[str, Any], first: int) -> dict[str, n
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.BERT, config["num_hidden_layers"])
     tensors = {}
     for name, tensor in load_file(folder / "model.safetensors").items():
+        name = name.removeprefix("roberta.").removeprefix("bert.")
+        if name.startswith("pooler."):
+            continue
+        if config["model_type"] == "bert" and name.startswith("classifier."):
+            name = name.replace("classifier", "classifier.out_proj")
         theirs = names.get_name(name, try_suffixes=(".weight", ".bias"))
         assert theirs is not None, name
         tensors[theirs] = tensor[first:] if theirs == "position_embd.weight" else tensor

@@ -11,6 +11,7 @@ from me5.gguf.header import File
 
 ARCHITECTURE = "bert"  # llama.cpp's name of XLM-RoBERTa's and BERT's bodies alike
 POOLINGS: Mapping[int, Literal["mean", "cls"]] = {1: "mean", 2: "cls"}
+RANK = 4  # of a cross-encoder, whose head stands on the first token; the converter leaves it out
 PROMPTS = "me5.prompts"
 # GGUF's key, and config.json's.
 _SIZES = {
@@ -28,11 +29,13 @@ _TYPE_IN_NAME = re.compile(r"[-._](?:[fF](?:16|32)|[bB][fF]16|[iI]?[qQ]\d\w*)$")
 class Network:
     """What the file says: `config` as config.json would, the pooling, the limit in tokens, prompts by their names.
 
-    `names` are what the model may be called by, the surest first.
+    `outputs` are the logits of a cross-encoder's head, None for a model that embeds. `names` are what the model may be
+    called by, the surest first.
     """
 
     config: Mapping[str, Any]
     pooling: Literal["mean", "cls"]
+    outputs: int | None
     max_tokens: int
     prompts: Mapping[str, str]
     names: tuple[str, ...]
@@ -53,12 +56,7 @@ def network(file: File) -> Network:
         )
     if settings.get(f"{ARCHITECTURE}.attention.causal", False) is not False:
         raise CheckpointError(f"{file.path}: attention is causal, expected that of an encoder")
-    stated: Any = settings.get(f"{ARCHITECTURE}.pooling_type")
-    if stated not in POOLINGS:
-        raise CheckpointError(
-            f"{file.path}: {ARCHITECTURE}.pooling_type is {stated!r:.60}, expected 1 (mean) or 2 (CLS); a file without "
-            "one was converted from a folder without 1_Pooling, and its vectors are not those of its authors"
-        )
+    outputs = _outputs(file)
     tables = {name: _rows(file, name) for name in ("token_embd.weight", "position_embd.weight", "token_types.weight")}
     words, positions, types = tables.values()
     return Network(
@@ -69,11 +67,45 @@ def network(file: File) -> Network:
             "type_vocab_size": types,
             **{theirs: settings[ours] for ours, theirs in _SIZES.items() if ours in settings},
         },
-        pooling=POOLINGS[stated],
+        pooling=_pooling(file) if outputs is None else "cls",
+        outputs=outputs,
         max_tokens=_limit(file, positions),
         prompts=_prompts(file),
         names=_names(file),
     )
+
+
+def _pooling(file: File) -> Literal["mean", "cls"]:
+    stated: Any = file.settings.get(f"{ARCHITECTURE}.pooling_type")
+    if stated not in POOLINGS:
+        raise CheckpointError(
+            f"{file.path}: {ARCHITECTURE}.pooling_type is {stated!r:.60}, expected 1 (mean) or 2 (CLS); a file without "
+            "one was converted from a folder without 1_Pooling, and its vectors are not those of its authors"
+        )
+    return POOLINGS[stated]
+
+
+def _outputs(file: File) -> int | None:
+    stated: Any = file.settings.get(f"{ARCHITECTURE}.pooling_type")
+    if "cls.output.weight" not in file.tensors and stated != RANK:
+        return None
+    if stated not in (None, RANK):
+        raise CheckpointError(
+            f"{file.path} has a cross-encoder's head, and {ARCHITECTURE}.pooling_type is {stated!r:.60}; expected "
+            f"{RANK} (rank), or none"
+        )
+    if "cls.output.weight" not in file.tensors:
+        raise CheckpointError(
+            f"{file.path}: {ARCHITECTURE}.pooling_type is {RANK} (rank), and tensor cls.output.weight, the last of its "
+            "head, is missing"
+        )
+    if "cls.weight" not in file.tensors:
+        raise CheckpointError(
+            f"{file.path} has the last layer of a head, cls.output, without the one before it, cls: llama.cpp's "
+            "converter drops the pooler of BERT cross-encoders, and scores without it are not their authors'. Use the "
+            "original folder"
+        )
+    return _rows(file, "cls.output.weight")
 
 
 def _rows(file: File, name: str) -> int:

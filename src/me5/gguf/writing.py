@@ -14,7 +14,7 @@ from me5.errors import InputError
 from me5.files.atomic import replacing
 from me5.gguf import blocks, header
 from me5.gguf import tokenizer as tokenizers
-from me5.gguf.network import ARCHITECTURE, POOLINGS, PROMPTS
+from me5.gguf.network import ARCHITECTURE, POOLINGS, PROMPTS, RANK
 from me5.progress import Advance
 from me5.prompts import to_sentence_transformers
 from me5.weights import Weights, gguf_table
@@ -35,9 +35,10 @@ def write_gguf(
 ) -> None:
     """Write a checkpoint with these weights as one GGUF file, whole or not at all.
 
-    `matrices` is the type of the layers' matrices, `words` that of the word table; norms, biases, positions and types
-    are float32. `advance` is called with (1, 0) after each tensor. Raises `InputError` for rows that a type cannot
-    divide into its blocks, and `CheckpointError` for a tokenizer that llama.cpp would read otherwise.
+    `matrices` is the type of the layers' matrices, `words` that of the word table; norms, biases, positions, types
+    and a reranker's head are float32. `advance` is called with (1, 0) after each tensor. Raises `InputError` for rows
+    that a type cannot divide into its blocks, and for a reranker that llama.cpp would compute otherwise;
+    `CheckpointError` for a tokenizer that it would read otherwise.
     """
     config = checkpoint.config
     # Of XLM-RoBERTa's positions no token uses the first; llama.cpp counts from 0.
@@ -65,7 +66,7 @@ def write_gguf(
 
 
 def _kind(name: str, shape: tuple[int, ...], matrices: Type, words: Type) -> gguf.GGMLQuantizationType:
-    if len(shape) == 1 or name in ("positions", "types"):
+    if len(shape) == 1 or name in ("positions", "types") or name.startswith("head."):
         return gguf.GGMLQuantizationType.F32
     wanted = words if name == "words" else matrices
     kind = gguf.GGMLQuantizationType[wanted.upper()]
@@ -81,6 +82,11 @@ def _terms(checkpoint: Checkpoint) -> tokenizers.Terms:
     terms = tokenizers.read(header.read(path)) if is_gguf(path) else tokenizers.from_json(path)
     if checkpoint.config.lower_case:
         raise InputError(f"{checkpoint.name} lower-cases texts before it reads them, which GGUF cannot say")
+    if checkpoint.config.types > 1 and terms.model == "bert":
+        raise InputError(
+            f"{checkpoint.name} reads the document of a pair as tokens of a second type, and llama.cpp gives every "
+            "token the first type; export it to a folder"
+        )
     return terms
 
 
@@ -91,7 +97,8 @@ def _describe(writer: gguf.GGUFWriter, checkpoint: Checkpoint, matrices: Type) -
     writer.add_name((checkpoint.known.id if checkpoint.known is not None else checkpoint.name).rpartition("/")[2])
     if checkpoint.known is not None:
         writer.add_license(checkpoint.known.licence.lower())
-    writer.add_tags(["sentence-transformers", "feature-extraction", "sentence-similarity"])
+    kind = ["feature-extraction", "sentence-similarity"] if config.head is None else ["text-ranking"]
+    writer.add_tags(["sentence-transformers", *kind])
     writer.add_file_type(_FILE_TYPES[matrices])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_context_length(config.max_tokens)
@@ -102,7 +109,7 @@ def _describe(writer: gguf.GGUFWriter, checkpoint: Checkpoint, matrices: Type) -
     writer.add_layer_norm_eps(config.layer_norm_eps)
     writer.add_causal_attention(False)
     pooling = next(number for number, name in POOLINGS.items() if name == config.pooling)
-    writer.add_pooling_type(gguf.PoolingType(pooling))
+    writer.add_pooling_type(gguf.PoolingType(RANK if config.head is not None else pooling))
     writer.add_token_type_count(config.type_vocab_size)
     if checkpoint.prompts is not None:
         writer.add_string(PROMPTS, json.dumps(to_sentence_transformers(checkpoint.prompts), ensure_ascii=False))
