@@ -2,7 +2,8 @@
 
 A checkpoint folder describes its network but seldom the prompts of its texts: the folder of
 multilingual-e5-large-instruct lists no prompt at all. This table closes that gap, and pins the revision that is
-downloaded. Sources: the models' pages and files on the hub, and mteb's model metas at a905523.
+downloaded. Sources: the models' pages and files on the hub, and mteb's model metas at a905523; for rerankers also the
+cards of models that were trained from them, which name the revision.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +49,7 @@ class KnownModel:
 
     `golden` are the four scores for `GOLDEN_QUERY` with `golden_query_prefix` in front; `card_scores` the scores × 100
     that its card prints for the card example, queries × documents. `matryoshka` lists the shorter dimensions that its
-    vectors were trained for.
+    vectors were trained for. A `reranker` is a cross-encoder, which gives scores and no vectors; `dim` is its width.
     """
 
     id: str
@@ -60,6 +61,7 @@ class KnownModel:
     max_tokens: int
     languages: str
     licence: str
+    reranker: bool = False
     golden: tuple[float, ...] = ()
     golden_query_prefix: str = ""
     card_scores: tuple[tuple[float, ...], ...] = ()
@@ -118,6 +120,26 @@ KNOWN_MODELS: Sequence[KnownModel] = (
     KnownModel(
         "sentence-transformers/all-MiniLM-L6-v2", "8b3219a92973c328a8e22fadcfa821b5dc75636a", NONE,
         6, 384, 22_713_216, 256, "English", "Apache-2.0", golden=(0.46469, 0.81146, 0.72792, 0.75019),
+    ),
+    KnownModel(
+        "BAAI/bge-reranker-v2-m3", "953dc6f6f85a1b2dbfca4c34a2796e7dde08d41e", NONE,
+        24, 1024, 567_755_777, 8192, "100+", "Apache-2.0", reranker=True,
+    ),
+    KnownModel(
+        "BAAI/bge-reranker-large", "55611d7bca2a7133960a6d3b71e083071bbfc312", NONE,
+        24, 1024, 559_891_457, 512, "Chinese, English", "MIT", reranker=True,
+    ),
+    KnownModel(
+        "BAAI/bge-reranker-base", "2cfc18c9415c912f9d8155881c133215df768a70", NONE,
+        12, 768, 278_044_417, 512, "Chinese, English", "MIT", reranker=True,
+    ),
+    KnownModel(
+        "cross-encoder/mmarco-mMiniLMv2-L12-H384-v1", "1427fd652930e4ba29e8149678df786c240d8825", NONE,
+        12, 384, 117_641_089, 512, "14", "Apache-2.0", reranker=True,
+    ),
+    KnownModel(
+        "cross-encoder/ms-marco-MiniLM-L6-v2", "c5ee24cb16019beea0893ab7796b1df96625c6b8", NONE,
+        6, 384, 22_713_601, 512, "English", "Apache-2.0", reranker=True,
     ),
 )  # fmt: skip
 

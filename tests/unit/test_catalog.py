@@ -60,3 +60,19 @@ def test_the_card_example_is_byte_for_byte_the_cards():
     # Lengths as counted in the copies of the card that were compared.
     assert [len(text) for text in catalog.CARD_DOCUMENTS] == [304, 274]
     assert [len(text.encode()) for text in catalog.CARD_DOCUMENTS] == [304, 712]
+
+
+def test_rerankers_have_the_numbers_of_their_bodies_and_a_head():
+    """A body as the catalogue counts it has a pooler, which is as large as the first layer of a head."""
+    bodies = {
+        "BAAI/bge-reranker-v2-m3": "BAAI/bge-m3",
+        "BAAI/bge-reranker-large": "intfloat/multilingual-e5-large",
+        "BAAI/bge-reranker-base": "intfloat/multilingual-e5-base",
+        "cross-encoder/ms-marco-MiniLM-L6-v2": "sentence-transformers/all-MiniLM-L6-v2",
+    }
+    for reranker, body in bodies.items():
+        one, other = catalog.BY_ID[reranker], catalog.BY_ID[body]
+        assert (one.layers, one.dim) == (other.layers, other.dim)
+        assert one.parameters == other.parameters + one.dim + 1
+    assert sum(model.reranker for model in catalog.KNOWN_MODELS) == 5
+    assert all(model.prompts.style == "none" and not model.golden for model in catalog.KNOWN_MODELS if model.reranker)

@@ -101,7 +101,8 @@ def list_(as_json: options.Json = False) -> None:
     if as_json:
         listed = [
             {
-                "id": model.id, "revision": model.revision or None, "dim": model.dim, "layers": model.layers,
+                "id": model.id, "kind": "reranker" if model.reranker else "embedding",
+                "revision": model.revision or None, "dim": model.dim, "layers": model.layers,
                 "parameters": model.parameters, "max_tokens": model.max_tokens, "languages": model.languages,
                 "query_prompt": model.prompts.prefix("query"), "document_prompt": model.prompts.prefix("document"),
                 "licence": model.licence, "local": local,
@@ -122,7 +123,8 @@ def _print_table(rows: list[tuple[catalog.KnownModel, bool]]) -> None:
         owner, slash, short = model.id.rpartition("/")
         name = Text(f"{owner}{slash}{chr(10) * (terminal and bool(owner))}", "dim") + Text(short, "bold" * local)
         size = f"{model.parameters / 1e6:,.0f} M"
-        cells.append([name, str(model.dim), size, f"{model.max_tokens:,}", model.prompts.style, model.licence])
+        dim, style = ("", "reranker") if model.reranker else (str(model.dim), model.prompts.style)
+        cells.append([name, dim, size, f"{model.max_tokens:,}", style, model.licence])
     number = output.Number
     heads = ("model", number("dim"), number("params"), number("tokens"), "prompts", "licence")
     output.print_table(heads, cells, caption="bold: on this machine", framed=False)
