@@ -83,15 +83,17 @@ def stage(log: Path) -> str:
     return f"{len(steps):,} steps, {tokens / 1e6:.1f} M tokens, {seconds / 60:.0f} minutes"
 
 
-def calibration(judged: Path) -> str:
-    """Return a table row for each set that the calibration was judged on."""
-    sets = json.loads(judged.read_text("utf-8"))["sets"]
+def calibration(work: Path) -> dict[str, str]:
+    """Return what the card says of a calibration: a table row for each set that it was judged on, and their means."""
+    sets = json.loads((work / "judged.json").read_text("utf-8"))["sets"]
     rows = [
         f"| {one['name'].rpartition('/')[2]} | {one['questions']:,} | {one['predicted']:.3f} | {one['observed']:.3f} | "
         f"{one['error']:.3f} | {one['unplaced']:.3f} |"
         for one in sets
     ]
-    return "\n".join(rows)
+    error, plain = (f"{np.mean([one[name] for one in sets]):.3f}" for name in ("error", "unplaced"))
+    drawn = sum(1 for path in (work / "sets").iterdir() if path.is_dir())
+    return {"CALIBRATION": "\n".join(rows), "LANGUAGES": str(drawn), "ERROR": error, "PLAIN": plain}
 
 
 def main() -> None:
@@ -130,7 +132,7 @@ def main() -> None:
         "SETTLE": stage(run / "runs" / "settle" / "log.jsonl"),
         "RETRIEVAL": beside(list(retrieval), retrieval, start.get("Retrieval", {}), yardstick, hybrid),
         "STS": beside(list(ours["STS"]), ours["STS"], start.get("STS", {})), "TATOEBA": cells(tatoeba),
-        "CALIBRATION": calibration(run / "calibration" / "judged.json"), "SOURCES": table, "ROWS": f"{total:,}",
+        "SOURCES": table, "ROWS": f"{total:,}", **calibration(run / "calibration"),
     }  # fmt: skip
     card = TEMPLATE.read_text(encoding="utf-8")
     for name, value in values.items():

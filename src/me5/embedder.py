@@ -269,7 +269,8 @@ class Embedder(Loaded, Preprocessor):
         It is that of pairs like those which `calibration` was made of, and never falls as scores rise. `task` is the
         one of the queries, `symmetric` says that both texts are from `encode`. `prior` is the share of relevant pairs
         among those that are looked at, None that of the calibration. Raises `InputError` where there is no calibration,
-        `CalibrationError` where it is for another model, task or side.
+        `CalibrationError` where it is for another model, task or side, and where it measures against the other passages
+        of a question and `scores` are not (questions, passages) with at least 100 of these (docs/calibration.md).
         """
         from me5.calibration import stored
         from me5.calibration.bound import Sides

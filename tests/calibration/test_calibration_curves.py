@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from me5.calibration import fitting, judging, making, risk
-from me5.calibration.applied import Calibration, Cut
+from me5.calibration.applied import LEAST_PASSAGES, Calibration, Cut, neighbourhood_of
 from me5.calibration.bound import Sides, Vectors
 from me5.calibration.curve import moved
 from me5.calibration.pairs import Set, together
@@ -288,12 +288,9 @@ def test_a_calibration_transfers_with_the_neighbourhood_of_other_questions():
     found = made(here).calibration
     assert found.neighbourhood == pytest.approx(0.75)
     placed = making.judge_on(found, [there])
-    raw = making.judge_on(found, [replace(there, neighbourhood=None)])
-    assert placed["error"]["value"] < 0.04 < 0.15 < raw["error"]["value"]
-    assert placed["auc"] == raw["auc"]
+    assert placed["error"]["value"] < 0.04 < 0.15 < placed["sets"][0]["unplaced"]
     cosines = np.linspace(0.72, 0.94, 100)
-    np.testing.assert_allclose(found.probability(cosines + 0.06, 0.81), found.probability(cosines))
-    np.testing.assert_array_equal(found.probability(cosines, None), found.probability(cosines))
+    np.testing.assert_allclose(found.probability(cosines + 0.06, 0.81), found.probability(cosines, 0.75))
     assert Calibration.from_json(found.to_json(), "here") == found
     both = made(here, there).calibration
     assert both.neighbourhood == pytest.approx(0.78)
@@ -301,3 +298,26 @@ def test_a_calibration_transfers_with_the_neighbourhood_of_other_questions():
     chosen = made(here, replace(there, neighbourhood=None)).calibration
     assert chosen.neighbourhood is None
     np.testing.assert_array_equal(chosen.probability(cosines, 0.5), chosen.probability(cosines))
+
+
+def test_without_the_other_passages_a_calibration_that_measures_against_them_tells_nothing():
+    """Cosines of single pairs, of few passages, or in no matrix of questions and passages."""
+    here = above(synthetic.labelled(600), 0.75)
+    found = made(here).calibration
+    assert not found.tells(LEAST_PASSAGES - 1)
+    cosines = np.random.default_rng(0).uniform(0.7, 0.95, (3, LEAST_PASSAGES))
+    for unknown in (0.9, cosines[0], cosines[:, 1:], cosines[None]):
+        with pytest.raises(CalibrationError, match=r"ranks 11 to 20 .* at least 100 passages"):
+            found.probability(unknown)
+    with pytest.raises(CalibrationError, match="ranks 11 to 20"):
+        making.judge_on(found, [replace(here, neighbourhood=None)])
+    assert found.tells(LEAST_PASSAGES)
+    told = found.probability(cosines)
+    for row, mine in zip(cosines, told, strict=True):
+        after = float(np.sort(row)[::-1][10:20].mean())
+        assert neighbourhood_of(sorted(row, reverse=True), len(row)) == pytest.approx(after)
+        np.testing.assert_allclose(mine, found.probability(row, after))
+        assert (np.diff(mine[np.argsort(row)]) >= 0).all()
+    everywhere = made(replace(here, neighbourhood=None)).calibration
+    assert everywhere.tells(1)
+    assert 0 < everywhere.probability(0.9) < 1

@@ -10,14 +10,15 @@ import sys
 import numpy as np
 import pytest
 import synthetic
-from checkpoints import SENTENCES
+from checkpoints import SENTENCES, passages
 from evaluation_sets import write_records
 
 from me5 import Embedder
 from me5.calibration import making, pairs, picture, report
 from me5.calibration.applied import Calibration
 from me5.calibration.bound import Sides, Vectors
-from me5.calibration.stored import path_of
+from me5.calibration.stored import beside, path_of
+from me5.checkpoint import resolve
 from me5.errors import CalibrationError, InputError
 from me5.evaluation.encoders import CheckpointEncoder
 from me5.files.place import FileError
@@ -101,7 +102,8 @@ def retrieval(folder, count=20):
     return folder
 
 
-def test_a_retrieval_set_gives_what_a_search_shows(embedder, tmp_path):
+def test_a_retrieval_set_gives_what_a_search_shows(embedder, tmp_path, monkeypatch):
+    monkeypatch.setattr("me5.calibration.applied.LEAST_PASSAGES", 20)
     (source,) = pairs.read([retrieval(tmp_path / "sets" / "own-en")], symmetric=None, graded=False)
     found = pairs.score(source, embedder, task=None, symmetric=False, depth=5)
     assert found.name == "sets/own-en"
@@ -112,6 +114,8 @@ def test_a_retrieval_set_gives_what_a_search_shows(embedder, tmp_path):
     assert found.relevant.reshape(20, 5).tolist() == (shown == np.arange(20)[:, None]).tolist()
     after = -np.sort(-scores, axis=1)[:, 10:20].mean(axis=1)
     np.testing.assert_allclose(found.neighbourhood.reshape(20, 5), np.tile(after[:, None], 5), atol=1e-6)
+    monkeypatch.setattr("me5.calibration.applied.LEAST_PASSAGES", 21)
+    assert pairs.score(source, embedder, task=None, symmetric=False, depth=5).neighbourhood is None
 
 
 def test_pairs_of_two_like_texts_are_symmetric_and_want_a_grade_to_start_from(tmp_path):
@@ -170,12 +174,31 @@ def test_another_models_calibration_is_refused_by_name(embedder, calibration, be
         narrow.calibration = calibration
 
 
-def test_what_lies_beside_the_bundled_model_is_its_own():
-    """Whoever replaces its weights makes its calibration anew, or removes it."""
-    bundled = Embedder.load(precision="f32", threads=1)
-    found = bundled.calibration  # raises for one of other weights
-    assert path_of(bundled.checkpoint).exists() == (found is not None)
-    assert found is None or (found.neighbourhood is not None and len(bundled.probability([0.8, 0.9])) == 2)
+def test_the_bundled_model_has_a_calibration_of_its_own():
+    """At the precision that this processor gets, and at those that others get. New weights need a new calibration."""
+    model = Embedder.load(threads=1)
+    found = model.calibration  # raises for one of other weights
+    assert path_of(model.checkpoint).parent == model.checkpoint.path.parent
+    found.sides.check(Sides.of(model.prompts))
+    for precision in ("f32", "bf16", "f16"):
+        assert beside(model.checkpoint, precision, model.dim) == found
+    for precision in ("int8", "fp8"):
+        with pytest.raises(CalibrationError, match=f"got {precision}; use the same"):
+            beside(model.checkpoint, precision, model.dim)
+    scores = model.similarity(model.encode_query(SENTENCES[:2]), model.encode_document(passages(100)))
+    told = model.probability(scores)
+    assert ((told > 0) & (told < 1)).all()
+    for row, mine in zip(scores, told, strict=True):
+        assert (np.diff(mine[np.argsort(row)]) >= 0).all()
+    with pytest.raises(CalibrationError, match="ranks 11 to 20"):
+        model.probability(scores[:, :99])
+    with pytest.raises(CalibrationError, match="made with the query prompt"):
+        model.probability(scores, task="bitext")
+
+
+def test_another_models_weights_have_no_use_for_the_bundled_calibration(embedder):
+    with pytest.raises(CalibrationError, match=r"made with me5-small \(weights .* got tiny"):
+        embedder.calibration = path_of(resolve())
 
 
 def test_a_calibration_that_is_set_stays_in_copies_and_pickles(embedder, calibration, tmp_path):

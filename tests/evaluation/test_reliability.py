@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from checkpoints import SENTENCES
 
 from me5.calibration.applied import Calibration
 from me5.calibration.bound import Sides, Vectors
@@ -9,10 +10,10 @@ from me5.calibration.curve import Curve
 from me5.evaluation.abstention import confidences, gain, gains
 from me5.evaluation.encoders import CheckpointEncoder, calibration_of
 from me5.evaluation.protocols import evaluate
-from me5.evaluation.readers import read
 from me5.evaluation.report.page import as_html
 from me5.evaluation.report.table import as_markdown
 from me5.evaluation.run import judge
+from me5.evaluation.task import Corpus, Retrieval, Subset
 
 
 def test_abstaining_by_the_figure_itself_gains_all_and_by_its_opposite_costs():
@@ -55,8 +56,17 @@ def calibrated(embedder, monkeypatch):
     return made
 
 
-def test_a_calibration_is_judged_beside_raw_cosines(sets, embedder, calibrated):
-    (task,) = read(sets / "retrieval")
+@pytest.fixture
+def task(monkeypatch):
+    """A set that is large enough for a calibration that measures against the other passages."""
+    documents = {f"d{at}": text for at, text in enumerate(SENTENCES[:24])}
+    queries = {f"q{at}": text for at, text in enumerate(SENTENCES[:8])}
+    relevant = {f"q{at}": {f"d{at}": 1, f"d{at + 9}": 1} for at in range(8)}
+    monkeypatch.setattr("me5.calibration.applied.LEAST_PASSAGES", len(documents))
+    return Retrieval(Subset("own", "small"), Corpus.of(documents), queries, relevant)
+
+
+def test_a_calibration_is_judged_beside_raw_cosines(task, embedder, calibrated, monkeypatch):
     encoder = CheckpointEncoder(embedder)
     assert calibration_of(encoder) is calibrated
     scores = evaluate(task, encoder, calibration=calibrated).scores
@@ -68,7 +78,7 @@ def test_a_calibration_is_judged_beside_raw_cosines(sets, embedder, calibrated):
         row = queries[place] @ documents.T
         first = np.argsort(-row)[:10]
         after = np.sort(row)[::-1][10:20]
-        said = calibrated.curve(row[first] - after.mean() + 0.2 if len(row) >= 20 else row[first])
+        said = calibrated.curve(row[first] - after.mean() + 0.2)
         right = np.array([task.relevant[query].get(list(texts)[at], 0) > 0 for at in first], float)
         errors += list(zip(said, right, row[first], strict=True))
         briers += ((said - right) ** 2).tolist()
@@ -84,10 +94,11 @@ def test_a_calibration_is_judged_beside_raw_cosines(sets, embedder, calibrated):
     assert {name: scores[name] for name in plain} == plain
     other = evaluate(task, encoder, calibration=calibrated, prompts=[encoder.prompt("query", "Find it here.")] * 2)
     assert "brier" not in other.scores
+    monkeypatch.setattr("me5.calibration.applied.LEAST_PASSAGES", len(texts) + 1)
+    assert evaluate(task, encoder, calibration=calibrated).scores == plain
 
 
-def test_pages_and_tables_show_them(sets, embedder, calibrated, tmp_path):
-    (task,) = read(sets / "retrieval")
+def test_pages_and_tables_show_them(task, embedder, calibrated):
     (result,) = judge([task], CheckpointEncoder(embedder), yardstick=False, calibration=calibrated)
     scores = result.outcome.scores
     page, table = as_html([result], "Title"), as_markdown([result], "Title")

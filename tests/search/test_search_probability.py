@@ -11,7 +11,7 @@ from me5.calibration.background import ANY, PERCENTILES, Background
 from me5.calibration.bound import Sides, Vectors
 from me5.calibration.curve import Curve
 from me5.errors import CalibrationError, InputError
-from me5.search import Document, Index, chance, snapshot
+from me5.search import Document, Index, chance
 from me5.search.scale import keep
 
 TEXTS = {
@@ -123,15 +123,18 @@ def test_the_models_own_calibration_serves_where_the_store_has_none(filled):
 
 
 def test_cosines_are_measured_against_the_neighbourhood_of_the_question(filled, monkeypatch):
-    """Where there are enough passages to tell."""
+    """Where there are enough passages to tell; else nothing is told, and what asks for it is refused."""
     filled.add_documents({f"{at}": Document(text) for at, text in enumerate(passages(30))})
     hits = filled.search(QUESTION, 40, by="vectors", fold=False)
     assert len(hits) > 30
     cut = hits[1].cosine
     keep(filled.store, replace(calibration_of(filled, cuts=(Cut(0.5, 0.9, cut),)), neighbourhood=0.3))
     few = filled.search(QUESTION, 9, by="vectors", fold=False)
-    assert [hit.probability for hit in few] == pytest.approx([float(CURVE(hit.cosine)) for hit in hits[:9]])
-    monkeypatch.setattr(snapshot, "LEAST_PASSAGES", 30)
+    assert few == hits[:9]
+    for asked in ({"min_probability": 0.5}, {"max_risk": 0.5}):
+        with pytest.raises(CalibrationError, match=r"has 35 passages, .* at least 100; leave out"):
+            filled.search(QUESTION, **asked)
+    monkeypatch.setattr("me5.calibration.applied.LEAST_PASSAGES", 35)
     after = float(np.mean([hit.cosine for hit in hits[10:20]]))
     for by in ("both", "vectors"):
         told = {hit.id: hit.probability for hit in filled.search(QUESTION, 9, by=by, fold=False)}

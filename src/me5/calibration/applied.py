@@ -19,6 +19,13 @@ from me5.files.atomic import write_text
 FORMAT = 1
 # What a search shows; behind it lies what a question's cosines are measured against.
 SHOWN, NEIGHBOURS = 10, 20
+# Among fewer passages those at these ranks are as far from the question as any: nothing is measured against them.
+LEAST_PASSAGES = 100
+_UNKNOWN = (
+    f"this calibration measures cosines against those at the ranks {SHOWN + 1} to {NEIGHBOURS} of their question, "
+    f"which are not known here: give those of questions with at least {LEAST_PASSAGES} passages (questions, passages), "
+    "or calibrate with labelled pairs of query and document"
+)
 
 
 @dataclass(frozen=True)
@@ -59,23 +66,34 @@ class Calibration:
         if self.neighbourhood is not None and not math.isfinite(self.neighbourhood):
             raise InputError(f"a calibration is damaged (its neighbourhood is {self.neighbourhood}); calibrate again")
 
-    def placed(self, cosines: npt.ArrayLike, neighbourhood: npt.ArrayLike | None) -> Floats:
+    def tells(self, passages: int) -> bool:
+        """Whether it can say what a cosine means where a question has so many passages."""
+        return self.neighbourhood is None or passages >= LEAST_PASSAGES
+
+    def placed(self, cosines: npt.ArrayLike, neighbourhood: npt.ArrayLike | None = None) -> Floats:
         """The cosines that these would be where questions have the neighbourhood that this calibration was made with.
 
-        `neighbourhood` is that of their question, in the shape of the cosines or a number; None if it is not known:
-        then they stay as they are.
+        `neighbourhood` is that of their question, in the shape of the cosines or a number; None is that which a matrix
+        (questions, passages) has itself. Raises `CalibrationError` where it is needed and not known.
         """
         found: Floats = np.asarray(cosines, np.float64)
-        if neighbourhood is None or self.neighbourhood is None:
+        if self.neighbourhood is None:
             return found
-        return found - np.asarray(neighbourhood, np.float64) + self.neighbourhood
+        there = neighbourhoods_in(found) if neighbourhood is None else np.asarray(neighbourhood, np.float64)
+        if there is None:
+            raise CalibrationError(_UNKNOWN)
+        return found - there + self.neighbourhood
 
     def probability(self, cosines: npt.ArrayLike, neighbourhood: npt.ArrayLike | None = None) -> Floats:
         """The probability that each pair belongs together, in the shape of the cosines.
 
-        Of one question a higher cosine has no less. `neighbourhood` is as for `placed`.
+        Of one question a higher cosine has no less. `neighbourhood`, and what is raised without it, is as for `placed`.
         """
-        return moved(self.curve(self.placed(cosines, neighbourhood)), self.labelled, self.prior)
+        return self.of_placed(self.placed(cosines, neighbourhood))
+
+    def of_placed(self, cosines: npt.ArrayLike) -> Floats:
+        """The probabilities of cosines that were `placed`."""
+        return moved(self.curve(cosines), self.labelled, self.prior)
 
     def with_prior(self, prior: float | None) -> Self:
         """The same where another share of the pairs that are looked at is relevant; None changes nothing.
@@ -154,13 +172,25 @@ class Calibration:
         write_text(Path(path), self.to_json())
 
 
-def neighbourhood_of(cosines: Sequence[float]) -> float | None:
-    """The mean cosine of the passages that a question finds at the ranks 11 to 20, best first; None where it has none.
+def neighbourhood_of(cosines: Sequence[float], passages: int) -> float | None:
+    """The mean cosine of the passages that a question finds at the ranks 11 to 20, best first.
 
     It is how close passages come that hardly answer: higher where all are about one subject, and where there are more.
+    None where there are too few `passages` to find any that are closer than the others.
     """
+    if passages < LEAST_PASSAGES or len(cosines) < NEIGHBOURS:
+        return None
     after = cosines[SHOWN:NEIGHBOURS]
-    return sum(after) / len(after) if len(cosines) >= NEIGHBOURS else None
+    return sum(after) / len(after)
+
+
+def neighbourhoods_in(cosines: Floats) -> Floats | None:
+    """The same of each question of a matrix (questions, passages): (questions, 1); None for anything else."""
+    if cosines.ndim != 2 or cosines.shape[1] < LEAST_PASSAGES:
+        return None
+    best = np.partition(cosines, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:]
+    after: Floats = np.sort(best, axis=1)[:, : NEIGHBOURS - SHOWN].mean(axis=1, keepdims=True)
+    return after
 
 
 def content_of(text: str, where: str, kind: str) -> dict[str, Any]:

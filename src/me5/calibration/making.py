@@ -74,10 +74,10 @@ def judge_on(calibration: Calibration, sets: Sequence[Set]) -> Mapping[str, Any]
     """The figures of a calibration on pairs that it was not made of, at the share of relevant pairs that it is for."""
     raw = together(sets)
     pairs = replace(raw, cosine=calibration.placed(raw.cosine, neighbourhoods_of(sets)))
-    predicted = calibration.probability(pairs.cosine)
+    predicted = calibration.of_placed(pairs.cosine)
     figures = _figures(pairs, judge(pairs, predicted, pairs.share), sets, predicted) | _cuts(pairs, calibration.cuts)
     if calibration.neighbourhood is not None:
-        unplaced = _by_set(sets, calibration.probability(raw.cosine))
+        unplaced = _by_set(sets, calibration.of_placed(raw.cosine))
         for one, other in zip(figures["sets"], unplaced, strict=True):
             one["unplaced"] = round(other["error"], 4)
     return figures

@@ -69,7 +69,9 @@ def _distributions(figures: Mapping[str, Any], calibration: Calibration | None) 
     span = (start, start + width * len(counts["right"]))
     shares = {kind: np.array(counts[kind]) / max(sum(counts[kind]), 1) for kind in ("wrong", "right")}
     top = max(float(values.max()) for values in shares.values())
-    parts = _frame("Cosines of relevant and other pairs", "cosine", span, [f"{at:.2f}" for at in _four(span)])
+    moved = calibration is not None and calibration.neighbourhood is not None
+    name = "cosine, moved to the same neighbourhood" if moved else "cosine"
+    parts = _frame("Cosines of relevant and other pairs", name, span, [f"{at:.2f}" for at in _four(span)])
     across, up = _scales(span)
     for kind, values in shares.items():
         for at, share in enumerate(values.tolist()):
@@ -83,7 +85,7 @@ def _distributions(figures: Mapping[str, Any], calibration: Calibration | None) 
     if calibration is not None:
         xs = np.linspace(*span, 200)
         parts.append(
-            _line(list(zip(xs.tolist(), calibration.probability(xs).tolist(), strict=True)), across, up, "curve")
+            _line(list(zip(xs.tolist(), calibration.of_placed(xs).tolist(), strict=True)), across, up, "curve")
         )
         for cut in calibration.cuts:
             if cut.cosine is not None and span[0] <= cut.cosine <= span[1]:

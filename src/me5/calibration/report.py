@@ -83,7 +83,7 @@ def cut_rows(figures: Mapping[str, Any], calibration: Calibration) -> list[list[
         if cut.cosine is None:
             rows.append([f"{cut.risk:g}", "none", "", "", "", ""])
             continue
-        one, probability = known[cut.risk], float(calibration.probability(cut.cosine))
+        one, probability = known[cut.risk], float(calibration.of_placed(cut.cosine))
         precision = "" if one["precision"] is None else f"{one['precision']:.2f}"
         shown = [precision, f"{one['recall']:.2f}", f"{100 * one['answered']:.0f} %"]
         rows.append([f"{cut.risk:g}", f"{cut.cosine:.4f}", f"{probability:.2f}", *shown])

@@ -88,9 +88,12 @@ def _by_reranker(
 
 
 def _probabilities(embedder: "Embedder", scores: "Float32", task: str | None, *, quiet: bool) -> dict[str, Any]:
-    """What a calibration makes of the scores; nothing where there is none. One for something else is told of."""
+    """What a calibration makes of the scores; nothing where there is none, or it tells nothing of so few documents.
+
+    One for something else is told of.
+    """
     try:
-        if embedder.calibration is None:
+        if embedder.calibration is None or not embedder.calibration.tells(scores.shape[1]):
             return {}
         return {"probabilities": embedder.probability(scores / 100, task=task).round(4).tolist()}
     except CalibrationError as error:

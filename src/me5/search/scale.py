@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from me5.calibration.applied import Calibration, check_share
+from me5.calibration.applied import LEAST_PASSAGES, Calibration, check_share
 from me5.calibration.background import Background
 from me5.calibration.bound import Sides, Vectors
 from me5.errors import CalibrationError
@@ -39,6 +39,11 @@ class Fit:
 
 
 ANYTHING = Fit()
+_TOO_FEW = (
+    "{uri} has {count} passages, and its calibration says what fits where there are at least {least}; leave out what "
+    "asks for a probability or a risk, or calibrate with labelled pairs of query and document: `me5 calibrate {uri} "
+    "PAIRS`"
+)
 
 
 @dataclass(frozen=True)
@@ -100,10 +105,18 @@ class Cosines:
 
         Its own calibration tells, else that of the model.
 
-        Raises `CalibrationError` where a fit is asked for and there is no calibration, one for other prompts only, or
-        none that keeps the risk.
+        Raises `CalibrationError` where a fit is asked for and there is no calibration, one for other prompts only, one
+        that tells nothing in so small a store, or none that keeps the risk.
         """
         calibration = self._calibration(store, needed=fit.asked)
+        neighbourhood = None
+        if calibration is not None and calibration.neighbourhood is not None:
+            telling = vector is not None and calibration.tells(store.count)
+            neighbourhood = store.neighbourhood(vector) if telling else None
+            if neighbourhood is None:
+                if fit.asked:
+                    raise CalibrationError(_TOO_FEW.format(uri=store.uri, count=store.count, least=LEAST_PASSAGES))
+                calibration = None
         if fit.max_risk is not None and calibration is not None:
             calibration.cut(fit.max_risk)
         background = store.background
@@ -112,9 +125,6 @@ class Cosines:
         if calibration is None and background is None:
             return None
         spoken = language.detect_question(question) if background else ""
-        neighbourhood = None
-        if vector is not None and calibration is not None and calibration.neighbourhood is not None:
-            neighbourhood = store.neighbourhood(vector)
         return Scale(calibration, background, spoken, fit, neighbourhood)
 
     def _calibration(self, store: Snapshot, *, needed: bool) -> Calibration | None:

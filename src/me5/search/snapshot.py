@@ -18,9 +18,6 @@ from me5.search.schema import BACKGROUND_KEY, CALIBRATION_KEY, TUNING_KEY, WORDS
 from me5.vectors import Float32
 from me5.words import terms
 
-# Among fewer passages those at the ranks 11 to 20 are as far from the question as any.
-LEAST_PASSAGES = 100
-
 # A passage's place in a snapshot.
 RowId = int
 
@@ -54,14 +51,18 @@ class Snapshot:
         kept = self._kept(BACKGROUND_KEY)
         return None if kept is None else _background(kept, self.uri)
 
+    @cached_property
+    @reading
+    def count(self) -> int:
+        """The number of passages."""
+        return int(self._passages.count_rows())
+
     @reading
     def neighbourhood(self, vector: Float32) -> float | None:
         """What the cosines of a question with this vector are measured against; None where passages are too few."""
-        if self._passages.count_rows() < LEAST_PASSAGES:
-            return None
         query = self._passages.search(vector, vector_column_name="vector").distance_type("cosine")
         rows = query.limit(NEIGHBOURS).select(["id", "_distance"]).to_list()
-        return neighbourhood_of([1 - row["_distance"] for row in rows])
+        return neighbourhood_of([1 - row["_distance"] for row in rows], self.count)
 
     def _kept(self, key: bytes) -> str | None:
         """What stands in the metadata of the vectors, nothing counting as not there."""

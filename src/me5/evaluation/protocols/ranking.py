@@ -36,10 +36,12 @@ def retrieval(
     task: Retrieval, encoder: Encoder, asking: Prompt, answering: Prompt, *,
     calibration: Calibration | None = None, advance: Advance | None = None,
 ) -> Outcome:  # fmt: skip
-    """Rank all documents for every query; a calibration of these prompts is judged too."""
+    """Rank all documents for every query; a calibration of these prompts is judged too, if it tells among so few."""
     ranked = rank(task, encoder, asking, answering, advance=advance)
     judged = outcome(task, ranked.rankings)
     if calibration is None or calibration.sides != Sides(asking.text, answering.text):
+        return judged
+    if not calibration.tells(len(task.documents)):
         return judged
     run = dict(zip(task.queries, ranked.rankings, strict=True))
     added = reliability.figures(task.relevant, run, ranked.neighbourhood, judged.samples, judged.main, calibration)
@@ -54,7 +56,7 @@ def rank(
     queries = encoder.embed(list(task.queries.values()), asking, advance)
     blocks = _embedded(groups(task.documents, BLOCK_DOCUMENTS), encoder, answering, advance)
     found = search(queries, blocks, max(depth, NEIGHBOURS))
-    neighbourhood = [neighbourhood_of(list(ranking.values())) for ranking in found]
+    neighbourhood = [neighbourhood_of(list(ranking.values()), len(task.documents)) for ranking in found]
     known = [value for value in neighbourhood if value is not None]
     rankings = [dict(islice(ranking.items(), depth)) for ranking in found]
     return Ranked(rankings, np.array(known) if len(known) == len(found) else None)

@@ -102,7 +102,8 @@ class MapPoint(BaseModel):
 class ScoreReply(BaseModel):
     """Dot products × 100, queries × documents; and the documents of each query, best first.
 
-    `probabilities` are what a calibration makes of the scores; they are there where the model has one for this task.
+    `probabilities` are what a calibration makes of the scores; they are there where the model has one for this task
+    that can tell among so many documents.
     """
 
     object: Literal["score"]
@@ -219,9 +220,11 @@ def _scores(call: Call, answers: Sequence[Answer]) -> dict[str, Any]:
 
 
 def _probabilities(call: Call, queries: Answer, scores: Float32) -> Float32 | None:
-    """What scores mean; None where the model has no calibration, or none for this task."""
+    """What scores mean; None where the model has no calibration for this task, or it tells nothing of so few."""
     calibration = call.service.pipeline.calibration
     if calibration is None or calibration.sides != call.sides(queries.inputs):
+        return None
+    if not calibration.tells(scores.shape[1]):
         return None
     return calibration.probability(scores / 100).astype(np.float32)
 

@@ -214,9 +214,10 @@ async def stored(call: CurrentCall) -> Response:
     def work(store: "Store", _: float) -> dict[str, Any]:
         languages, kinds = store.counts("language"), store.counts("kind")
         passages = sum(kinds.values())
+        telling = store.snapshot().calibration or calibration
         return {
             "object": "store", "model": call.service.names.served, "passages": passages, "languages": languages,
-            "kinds": kinds, "calibrated": (store.snapshot().calibration or calibration) is not None,
+            "kinds": kinds, "calibrated": telling is not None and telling.tells(passages),
         }  # fmt: skip
 
     counts = await call.search(work)
