@@ -28,7 +28,8 @@ CURVE = Curve("isotonic", cosines=(-1.0, 1.0), probabilities=(0.001, 0.999))
 @pytest.fixture
 def filled(index, docs, monkeypatch):
     # Whatever lies beside the bundled model is no matter of these tests.
-    monkeypatch.setattr("me5.calibration.stored.beside", lambda *_: None)
+    embedder = index.embedder
+    monkeypatch.setattr(embedder, "_beside", ((embedder.precision, embedder.dim), None))
     for name, text in TEXTS.items():
         (docs / name).write_text(text, encoding="utf-8")
     index.add([docs])

@@ -111,8 +111,8 @@ class Cosines:
         calibration = self._calibration(store, needed=fit.asked)
         neighbourhood = None
         if calibration is not None and calibration.neighbourhood is not None:
-            telling = vector is not None and calibration.tells(store.count)
-            neighbourhood = store.neighbourhood(vector) if telling else None
+            if vector is not None and calibration.tells(store.count):
+                neighbourhood = store.neighbourhood(vector)
             if neighbourhood is None:
                 if fit.asked:
                     raise CalibrationError(_TOO_FEW.format(uri=store.uri, count=store.count, least=LEAST_PASSAGES))
