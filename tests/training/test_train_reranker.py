@@ -243,6 +243,18 @@ def test_its_order_is_judged_on_the_way(room, embedding) -> None:
         trainer_of(sentences)
 
 
+def test_its_scores_teach_a_model_that_embeds(room, whole, monkeypatch) -> None:
+    """E5's second stage, from the teacher on."""
+    monkeypatch.chdir(room)
+    command = ["data", "score", "data", "--teacher", str(whole / "model"), "--out", "taught"]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    changes = (("steps = 6", "steps = 1"), ('dataset = "data"', 'dataset = "taught"'))
+    recipe = tiny.write_recipe(room, "stage2", *changes, ("temperature = 0.05", "distillation = 1.0"))
+    (step,) = tiny.train(recipe, room / "runs" / "stage2")
+    assert isinstance(step, Step)
+    assert step.distillation > 0
+
+
 def test_a_plan_counts_pairs(room, tmp_path) -> None:
     recipe = read_recipe(room / "recipe.toml")
     guessed = plan.make_plan(recipe, tmp_path / "none")
