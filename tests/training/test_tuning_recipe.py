@@ -1,6 +1,6 @@
-"""`recipes/tuning`: what docs/tuning.md shows is what the script runs, and no test story is trained on."""
+"""`recipes/tuning`: what docs/tuning.md shows is what the script runs, and no test article is trained on."""
 
-import csv
+import json
 import re
 import subprocess
 import sys
@@ -12,46 +12,55 @@ from typer.testing import CliRunner
 from me5.cli import app
 from me5.data.dataset import Dataset
 from me5.evaluation.readers import read
+from me5.training.recipe import read_recipe
 
 RECIPE = ROOT / "recipes" / "tuning"
+LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh")
 
 
 @pytest.fixture
 def clone(tmp_path):
-    """Stories as FairytaleQAData divides them; one file begins with a byte order mark."""
-    for part, stories in {"train": ("red-shoes", "Snow-man"), "val": ("a-fish",), "test": ("the-wolf",)}.items():
-        for number, story in enumerate(stories):
-            encoding = "utf-8-sig" if number else "utf-8"
-            sections = [{"section": str(n), "text": f"{story} did thing {n}. And so on."} for n in (1, 2, 3)]
-            asked = [
-                {"cor_section": "2", "question": f"What did {story} do?"},
-                {"cor_section": "1, 3", "question": "Who was it?"},
+    """Twelve articles of two paragraphs with two questions each in every language, in XQuAD's form."""
+    for language in LANGUAGES:
+        articles = []
+        for number in range(12):
+            paragraphs = [
+                {
+                    "context": f"{language}: article {number}, paragraph {place}. ",
+                    "qas": [{"question": f"{language}: {number}.{place}.{n}?"} for n in (0, 1)],
+                }
+                for place in (0, 1)
             ]
-            for kind, name, rows in (("section-stories", "story", sections), ("questions", "questions", asked)):
-                path = tmp_path / "clone" / "data-by-train-split" / kind / part / f"{story}-{name}.csv"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("w", encoding=encoding, newline="") as file:
-                    writer = csv.DictWriter(file, rows[0])
-                    writer.writeheader()
-                    writer.writerows(rows)
+            articles.append({"title": f"Title_{number}", "paragraphs": paragraphs})
+        path = tmp_path / "clone" / f"xquad.{language}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"data": articles}), "utf-8")
     return tmp_path / "clone"
 
 
-def test_stories_are_divided_by_document(clone, tmp_path):
+def test_articles_are_divided_by_document(clone, tmp_path):
     out = tmp_path / "out"
-    subprocess.run([sys.executable, RECIPE / "stories.py", clone, out], check=True, capture_output=True)
-    assert (out / "stories" / "red-shoes.md").read_text("utf-8").startswith("# Red shoes\n\nred-shoes did thing 1.")
-    assert len(list((out / "stories").iterdir())) == 4
+    subprocess.run([sys.executable, RECIPE / "articles.py", clone, out], check=True, capture_output=True)
+    assert len(list((out / "articles").glob("*/*.txt"))) == 12 * 12
+    text = (out / "articles" / "de" / "Title_3.txt").read_text("utf-8")
+    assert text == "de: article 3, paragraph 0.\n\nde: article 3, paragraph 1.\n"
+
     (task,) = read(out / "held-out")
-    documents = dict(task.documents)
-    assert set(documents) == {f"{story}/{n}" for story in ("a-fish", "the-wolf") for n in (1, 2, 3)}
-    relevant = {text: set(task.relevant[query]) for query, text in task.queries.items()}
-    assert relevant == {"What did the-wolf do?": {"the-wolf/2"}, "Who was it?": {"the-wolf/1", "the-wolf/3"}}
+    unseen = {3, 5, 7, 11}
+    assert {int(name.split("/")[1]) for name, _ in task.documents} == unseen
+    assert len(dict(task.documents)) == 4 * 2 * 12
+    assert [text.partition(":")[0] for text in task.queries.values()] == list(LANGUAGES)
+    for number, text in task.queries.items():
+        article, place = re.search(r"(\d+)\.(\d)\.\d\?", text).groups()
+        assert int(article) in {3, 7, 11}
+        assert task.relevant[number].keys() == {f"{language}/{article}/{place}" for language in LANGUAGES}
+
     command = ["data", "read", str(out / "train"), "--out", str(tmp_path / "read"), "--quiet"]
     assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
     trained = Dataset.open(tmp_path / "read")
-    assert {document.title for document in trained.documents()} == {"Red shoes", "Snow man"}
-    assert (trained.counts["documents"], trained.counts["queries"], trained.counts["positive"]) == (6, 3, 6)
+    read_articles = {int(document.text.split("article ")[1].split(",")[0]) for document in trained.documents()}
+    assert read_articles == set(range(12)) - unseen
+    assert trained.counts["documents"] == 8 * 2 * 12
 
 
 def test_the_page_shows_what_the_script_runs():
@@ -64,4 +73,5 @@ def test_the_page_shows_what_the_script_runs():
             assert any(line == one or one.endswith(f"|| {line}") for one in script), line
     (recipe,) = [block.code for block in blocks("docs/tuning.md", "toml")]
     assert recipe.strip() in (RECIPE / "tune.toml").read_text("utf-8")
-    assert re.search(r"recipes/tuning/run\.sh", page)
+    assert read_recipe(RECIPE / "tune.toml").model.start == "me5-small"
+    assert "recipes/tuning/run.sh" in page
