@@ -13,8 +13,10 @@ demo: $(VENV)/base  ## Answer the model card's example with the bundled model, o
 	@$(BIN)/me5 demo
 	@echo 'To go on, in this shell: . $(BIN)/activate, then: me5 --help'
 
+# One process more than there are cores, because tests wait for services and browsers; a file stays in one of them, so that
+# what it makes for all its tests is made once; and files keep their order, so that those of the browser come last.
 test: $(VENV)/dev  ## Run the tests
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --durations 25
+	$(BIN)/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder --durations 25
 
 # LangChain's suite brings plugins for pytest that change every other test, so it is installed beside the environment.
 suites: $(VENV)/dev  ## Run what others publish: LangChain's tests on our adapters, TEI's OpenAPI document on the service
