@@ -250,6 +250,13 @@ class Embedder(Loaded, Preprocessor):
             self._beside = (wanted, stored.beside(self.checkpoint, *wanted))
         return self._beside[1]
 
+    @property
+    def calibration_is_general(self) -> bool:
+        """Whether `calibration` is that of the bundled model itself, which searches tell only where asked to."""
+        from me5.calibration import stored
+
+        return self._calibration is None and stored.is_general(self.checkpoint)
+
     @calibration.setter
     def calibration(self, calibration: "Calibration | str | Path | None") -> None:
         from me5.calibration.applied import Calibration

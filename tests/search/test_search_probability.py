@@ -145,6 +145,22 @@ def test_cosines_are_measured_against_the_neighbourhood_of_the_question(filled, 
     assert len(shown) == sum(hit.cosine - after + 0.3 >= cut for hit in hits)
 
 
+def test_the_bundled_calibration_tells_where_a_probability_is_asked_for(index, monkeypatch):
+    monkeypatch.setattr("me5.calibration.applied.LEAST_PASSAGES", 30)
+    index.add_documents({f"{at}": Document(text) for at, text in enumerate(passages(30))})
+    index.finish()
+    hits = index.search(SENTENCES[0], 9)
+    assert {hit.probability for hit in hits} == {None}
+    told = index.search(SENTENCES[0], 9, min_probability=1e-4)
+    assert [hit.id for hit in told] == [hit.id for hit in hits]
+    after = index.store.snapshot().neighbourhood(index.embedder.encode_query(SENTENCES[0])[0])
+    expected = index.embedder.calibration.probability([hit.cosine for hit in told], after)
+    assert [hit.probability for hit in told] == pytest.approx(expected.tolist())
+    monkeypatch.setattr("me5.calibration.applied.LEAST_PASSAGES", 31)
+    with pytest.raises(CalibrationError, match="has 30 passages, and its calibration says"):
+        index.search(SENTENCES[0], 9, min_probability=1e-4)
+
+
 def test_a_calibration_for_another_task_tells_nothing_and_is_named_where_it_is_needed(filled):
     own = calibration_of(filled)
     keep(filled.store, replace(own, sides=Sides("another: ", own.sides.document)))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from me5.calibration.applied import Calibration
 from me5.calibration.bound import Vectors
-from me5.checkpoint import Checkpoint
+from me5.checkpoint import BUNDLED_FILE, Checkpoint
 from me5.errors import CalibrationError, InputError
 
 NAME = "calibration.json"
@@ -16,6 +16,11 @@ def path_of(checkpoint: Checkpoint) -> Path:
     """The file of a checkpoint's calibration, whether it is there or not."""
     path = checkpoint.path
     return path / NAME if path.is_dir() else path.with_name(f"{path.stem}.{NAME}")
+
+
+def is_general(checkpoint: Checkpoint) -> bool:
+    """Whether its calibration is the one that me5 comes with: made of nobody's own texts, and told where asked for."""
+    return checkpoint.path == BUNDLED_FILE
 
 
 def beside(checkpoint: Checkpoint, precision: str, dim: int) -> Calibration | None:

@@ -44,7 +44,7 @@ MinProbability = Annotated[
     float | None,
     Field(
         description="Only passages that answer at least as probably as this, from 0 to 1, so that there may be none; "
-        "for stores whose passages come with a `probability`."
+        "refused where nothing can tell. 0.2 is mild, 0.5 strict."
     ),
 ]
 

@@ -312,7 +312,7 @@ class Index:
     def _cosines(self, task: str | None) -> Cosines:
         """Whose cosines a search looks at."""
         embedder = self.embedder
-        return Cosines(Sides.of(embedder.prompts, task), lambda: embedder.calibration)
+        return Cosines(Sides.of(embedder.prompts, task), lambda: embedder.calibration, embedder.calibration_is_general)
 
     def check(self) -> Recall | None:
         """Measure the index over the vectors against exact search; None where there is none and searches are exact."""

@@ -95,10 +95,14 @@ def keep(store: Store, found: Calibration | Background) -> None:
 
 @dataclass(frozen=True)
 class Cosines:
-    """Whose cosines a search looks at: the prompts of both sides, and the calibration of the model (None: none)."""
+    """Whose cosines a search looks at: the prompts of both sides, and the calibration of the model (None: none).
+
+    One that is `general` is of nobody's own texts, and tells only where a fit is asked for.
+    """
 
     sides: Sides
     own: Callable[[], Calibration | None]
+    general: bool = False
 
     def scale(self, store: Snapshot, question: str, vector: Float32 | None, fit: Fit) -> Scale | None:
         """What those of a question with this vector mean in a store; None where nothing tells.
@@ -130,7 +134,9 @@ class Cosines:
     def _calibration(self, store: Snapshot, *, needed: bool) -> Calibration | None:
         """The first that is for these prompts. Raises `CalibrationError` where there is none and one is needed."""
         refused: CalibrationError | None = None
-        looks: tuple[Callable[[], Calibration | None], ...] = (lambda: store.calibration, self.own)
+        looks: list[Callable[[], Calibration | None]] = [lambda: store.calibration]
+        if needed or not self.general:
+            looks.append(self.own)
         for look in looks:
             try:
                 if (found := look()) is not None:

@@ -8,6 +8,7 @@ import orjson
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from me5.calibration.stored import is_general
 from me5.errors import CalibrationError, InputError
 from me5.service.errors import FieldError
 from me5.service.inputs import Answer
@@ -76,7 +77,8 @@ class PassageCopy(BaseModel):
 class FoundPassage(BaseModel):
     """A passage; `best` are the ends of its best sentence within `text`, in characters.
 
-    `probability` is what a calibration makes of `cosine`, `percentile` the per cent of random pairs that lie below.
+    `probability` is what a calibration makes of `cosine` (that of the bundled model where asked for),
+    `percentile` the per cent of random pairs that lie below.
     """
 
     score: float
@@ -164,7 +166,8 @@ async def asked(
     answers = await call.embed(call.inputs("query", [question.text], fields, ignored=ignored))
     vector = answers[0].vectors[0]
     calibration = call.service.pipeline.calibration
-    cosines = Cosines(call.sides(answers[0].inputs), lambda: calibration)
+    general = is_general(call.service.pipeline.checkpoint)
+    cosines = Cosines(call.sides(answers[0].inputs), lambda: calibration, general)
 
     def work(store: "Store", seconds: float) -> "tuple[list[Hit], list[str], int]":
         hits = find(store, question, vector, cosines=cosines, seconds=seconds)
