@@ -250,13 +250,6 @@ class Embedder(Loaded, Preprocessor):
             self._beside = (wanted, stored.beside(self.checkpoint, *wanted))
         return self._beside[1]
 
-    @property
-    def calibration_is_general(self) -> bool:
-        """Whether `calibration` is that of the bundled model itself, which searches tell only where asked to."""
-        from me5.calibration import stored
-
-        return self._calibration is None and stored.is_general(self.checkpoint)
-
     @calibration.setter
     def calibration(self, calibration: "Calibration | str | Path | None") -> None:
         from me5.calibration.applied import Calibration
@@ -267,6 +260,13 @@ class Embedder(Loaded, Preprocessor):
         if calibration is not None:
             calibration.vectors.check(Vectors.of(self.checkpoint, self.precision, self.dim))
         self._calibration = calibration
+
+    @property
+    def calibration_is_general(self) -> bool:
+        """Whether `calibration` is that of the bundled model itself, which searches tell only where asked to."""
+        from me5.calibration import stored
+
+        return self._calibration is None and stored.is_general(self.checkpoint)
 
     def probability(
         self, scores: npt.ArrayLike, *, task: str | None = None, symmetric: bool = False, prior: float | None = None

@@ -160,7 +160,8 @@ function show(reply, { min_probability }) {
   hits.replaceChildren(...reply.hits.map((hit) => view(hit, reply.language)));
   const found = reply.hits.length ? plural(reply.hits.length, "passage") : min_probability ? "Nothing here fits" : "Nothing found";
   const more = reply.left_out ? ` ${plural(reply.left_out, "more passage")} had no room in the reply.` : "";
-  const there = reply.hits.length || more ? "" : advice();
+  const nearest = " Without “only what probably fits” you see what is nearest.";
+  const there = reply.hits.length || more ? "" : min_probability ? nearest : advice();
   byId("status").textContent = `${found} in ${Math.round(reply.total_ms)} ms.${more}${there}`;
 }
 
