@@ -38,7 +38,7 @@ def judge(build_folder):
 
 @pytest.fixture
 def handbook(tmp_path):
-    """Files of several kinds, one of them damaged."""
+    """Files of several kinds, one of them damaged, one that nothing here reads."""
     folder = tmp_path / "handbook"
     folder.mkdir()
     draw = random.Random(1)
@@ -47,6 +47,7 @@ def handbook(tmp_path):
         (folder / f"{number}.md").write_text(f"# Chapter {number}\n\n{text}\n", encoding="utf-8")
     (folder / "notes.txt").write_text(" ".join(sentence(draw) for _ in range(5)), encoding="utf-8")
     (folder / "broken.docx").write_bytes(b"PK not a document")
+    (folder / "plan.dwg").write_bytes(b"AC1027")
     return folder
 
 
@@ -61,6 +62,7 @@ def test_from_documents_to_questions(handbook, chat, tmp_path, judge, monkeypatc
     assert "synthetic" not in shown.stdout
     assert "questions" in shown.stdout
     assert "broken.docx" in shown.stderr
+    assert "without a reader are left out: 1 × .dwg" in shown.stderr.replace("\n", " ")
     assert "4 files" not in shown.stderr
     dataset = Dataset.open(out)
     assert {document.title for document in dataset.documents()} >= {"Chapter 0", "Chapter 1", "Chapter 2"}
@@ -93,6 +95,23 @@ def test_what_is_missing_is_named(chat, tmp_path):
     with pytest.raises(InputError, match="allow overwriting"):
         call("--model", "x", "--endpoint", chat.address, "--no-judge", "--out", tmp_path / "taken")
     assert not chat.asked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--from-documents", "x", "--kinds", "bitext", "--per-task", 5), "--kinds, --per-task means nothing with"),
+        (("--questions", 5), "--questions means nothing without --from-documents"),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        call(*arguments)
+
+
+def test_a_folder_of_documents_that_does_not_exist(chat, tmp_path, judge):
+    with pytest.raises(InputError, match="does not exist; expected a folder of documents"):
+        call("--from-documents", tmp_path / "x", "--model", "x", "--endpoint", chat.address, "--judge", judge)
 
 
 RECIPE = """

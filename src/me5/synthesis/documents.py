@@ -34,10 +34,15 @@ def read_passages(
     folder: Path, embedder: Embedder, *, tokens: int = PASSAGE_TOKENS, show_progress_bar: bool = False
 ) -> Passages:
     """All passages of the files under a folder. Raises `InputError` where there are none."""
+    if not folder.expanduser().exists():
+        raise InputError(f"{folder} does not exist; expected a folder of documents, or one file")
     splitter = Splitter(embedder, min(tokens, embedder.max_seq_length))
     passages, found = Passages(), find(folder)
     seen: set[str] = set()
     passages.bad += [f"{path}: {reason}" for path, reason in found.unreadable.items()]
+    if found.others:
+        kinds = ", ".join(f"{number:,} × {suffix}" for suffix, number in found.others.most_common(8))
+        passages.bad.append(f"{folder}: files without a reader are left out: {kinds}")
     with (
         Confined() as confined,
         track(len(found.files), show=show_progress_bar, description="Reading", unit="files") as advance,

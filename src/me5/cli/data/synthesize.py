@@ -23,6 +23,7 @@ T = TypeVar("T")
 _CHAT, _WANTED, _LIMITS, _CHECKS = "Chat model", "What to ask for", "Limits", "Checks"
 # A terminal shows so many lines; report.md has all.
 _LINES = 40
+PER_TASK, QUESTIONS = 3, 2
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="The dataset folder to write.")]
 Endpoint = Annotated[
@@ -178,9 +179,9 @@ def synthesize(
     examples: Examples = None,
     kinds: Kinds = None,
     languages: Languages = None,
-    per_task: PerTask = 3,
+    per_task: PerTask = PER_TASK,
     cross_lingual: CrossLingual = 0.0,
-    questions: QuestionsOf = 2,
+    questions: QuestionsOf = QUESTIONS,
     seed: Seed = 0,
     at_once: AtOnce = 8,
     per_minute: PerMinute = None,
@@ -223,6 +224,7 @@ def synthesize(
     if write_prompts is not None:
         templates.write(write_prompts)
         return
+    _refuse_unused(documents, kinds, per_task, cross_lingual, questions)
     asked = ChatModel(_given(chat, "--model"), templates.fill(SYSTEM, {}), temperature, 1.0, answer_tokens)
     server = None if replay else _endpoint(_given(endpoint, "--endpoint"), asked, key_variable, timeout)
     embedder = None if no_judge and documents is None else model.open(quiet=quiet)
@@ -239,6 +241,17 @@ def synthesize(
     place = work.workplace(folder, job, restart=restart, quiet=quiet or as_json)
     result = _run(settings, server, None if no_judge else embedder, folder, place, overwrite=overwrite)
     _print(result, place.folder, as_json=as_json, quiet=quiet)
+
+
+def _refuse_unused(
+    documents: Path | None, kinds: str | None, per_task: int, cross_lingual: float, questions: int
+) -> None:
+    """Raise `InputError` for options of the other thing that can be asked for: they would change nothing."""
+    of_tasks = {"--kinds": kinds is not None, "--per-task": per_task != PER_TASK, "--cross-lingual": cross_lingual != 0}
+    given = {"--questions": questions != QUESTIONS} if documents is None else of_tasks
+    if wrong := [name for name, unused in given.items() if unused]:
+        when = "without" if documents is None else "with"
+        raise InputError(f"{', '.join(wrong)} means nothing {when} --from-documents; leave it out")
 
 
 def _endpoint(url: str, model: "ChatModel", key_variable: str, timeout: float) -> "ChatEndpoint":
