@@ -26,6 +26,7 @@ OUTSIDE = {
     "benchmarks/results/README.md": "results.md",
     "clients/node/README.md": "node.md",
     "recipes/e5/README.md": "recipe-e5.md",
+    "recipes/reranker/README.md": "recipe-reranker.md",
     "recipes/small/README.md": "recipe-small.md",
     "recipes/toy/README.md": "recipe-toy.md",
     "src/me5/models/small/README.md": "me5-small.md",
