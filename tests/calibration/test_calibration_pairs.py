@@ -17,7 +17,7 @@ from me5 import Embedder
 from me5.calibration import making, pairs, picture, report
 from me5.calibration.applied import Calibration
 from me5.calibration.bound import Sides, Vectors
-from me5.calibration.stored import beside, path_of
+from me5.calibration.stored import applying, beside, path_of
 from me5.checkpoint import resolve
 from me5.errors import CalibrationError, InputError
 from me5.evaluation.encoders import CheckpointEncoder
@@ -194,6 +194,18 @@ def test_the_bundled_model_has_a_calibration_of_its_own():
         model.probability(scores[:, :99])
     with pytest.raises(CalibrationError, match="made with the query prompt"):
         model.probability(scores, task="bitext")
+
+
+def test_a_calibration_that_does_not_apply_is_a_warning_only_where_somebody_made_it(embedder, calibration, caplog):
+    model = resolve()
+    with caplog.at_level("INFO"):
+        assert applying(model, "int8", model.config.hidden_size) is None
+        calibration.write(path_of(embedder.checkpoint))
+        try:
+            assert applying(embedder.checkpoint, "int8", embedder.dim) is None
+        finally:
+            path_of(embedder.checkpoint).unlink()
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
 
 
 def test_another_models_weights_have_no_use_for_the_bundled_calibration(embedder):

@@ -38,11 +38,12 @@ def beside(checkpoint: Checkpoint, precision: str, dim: int) -> Calibration | No
 
 
 def applying(checkpoint: Checkpoint, precision: str, dim: int) -> Calibration | None:
-    """The same, but one for other vectors is as good as none, and is logged."""
+    """The same, but one for other vectors is as good as none, and is logged: as a warning where somebody made it."""
     try:
         return beside(checkpoint, precision, dim)
     except CalibrationError as error:
-        _log.warning("%s has no probabilities: %s", checkpoint.name, error)
+        level = logging.INFO if is_general(checkpoint) else logging.WARNING
+        _log.log(level, "%s has no probabilities: %s", checkpoint.name, error)
         return None
 
 
