@@ -56,7 +56,7 @@ def test_from_documents_to_questions(handbook, chat, tmp_path, judge, monkeypatc
     out = tmp_path / "questions"
     options = (
         "--from-documents", handbook, "--endpoint", chat.address, "--model", "stand-in", "-o", out, "--judge", judge,
-        "--key-variable", "CHAT_KEY", "--top", 100, "--price-in", 1, "--price-out", 2,
+        "--key-variable", "CHAT_KEY", "--top", 100, "--price-in", 1, "--price-out", 2, "--languages", "en",
     )  # fmt: skip
     shown = call(*options)
     assert "synthetic" not in shown.stdout

@@ -228,16 +228,16 @@ def synthesize(
     asked = ChatModel(_given(chat, "--model"), templates.fill(SYSTEM, {}), temperature, 1.0, answer_tokens)
     server = None if replay else _endpoint(_given(endpoint, "--endpoint"), asked, key_variable, timeout)
     embedder = None if no_judge and documents is None else model.open(quiet=quiet)
-    plan = _plan(examples, kinds, languages, per_task, cross_lingual, seed)
     if documents is not None and embedder is not None:
         plan = _question_plan(documents, embedder, languages, questions, examples, seed, quiet=quiet or as_json)
+    else:
+        plan = _plan(examples, kinds, languages, per_task, cross_lingual, seed)
     settings = Settings(
         plan, asked, templates, Limits(price_in, price_out, max_cost, max_requests),
         Manners(at_once, per_minute, retries), Judging(top, margin, whole_corpus=documents is not None),
         tuple(evaluation or ()), licence,
     )  # fmt: skip
-    folder = _given(out, "--out")
-    place = work.workplace(folder, job, restart=restart, quiet=quiet or as_json)
+    place = work.workplace(folder := _given(out, "--out"), job, restart=restart, quiet=quiet or as_json)
     result = _run(settings, server, None if no_judge else embedder, folder, place, overwrite=overwrite)
     _print(result, place.folder, as_json=as_json, quiet=quiet)
 
