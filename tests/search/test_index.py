@@ -328,7 +328,7 @@ def many(count, dim, seed=0):
 @pytest.fixture
 def fewer_questions(monkeypatch):
     """Each costs a search per tuning that is tried."""
-    monkeypatch.setattr(recall, "_QUESTIONS", 60)
+    monkeypatch.setattr(recall, "_QUESTIONS", 30)
 
 
 @pytest.mark.usefixtures("fewer_questions")
@@ -361,7 +361,8 @@ def test_recall_is_what_exact_search_says(tmp_path, dim):
 
 
 @pytest.mark.usefixtures("fewer_questions")
-def test_rows_added_later_are_found_and_the_index_is_renewed_when_it_has_doubled(tmp_path, embedder):
+def test_rows_added_later_are_found_and_the_index_is_renewed_when_it_has_doubled(tmp_path, embedder, monkeypatch):
+    monkeypatch.setattr(recall, "_SHARES", (1.0,))  # any tuning will do
     index = Index.open(tmp_path / "s", embedder, create=True)
     rows, vectors = many(1000, embedder.dim)
     index.store.add(rows[:600], vectors[:600])
