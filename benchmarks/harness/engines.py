@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 # How far a graph is searched, cheapest first.
-_WIDTHS = (10, 20, 40, 80, 160, 320, 640)
+_WIDTHS = (10, 20, 40, 80, 160, 320, 640, 1280, 2560)
 
 
 class Chroma:
@@ -23,17 +23,21 @@ class Chroma:
         from chromadb.config import Settings
 
         self.version, self.folder = chromadb.__version__, folder
-        client = chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False))
+        self._client = lambda: chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False))
         hnsw = {"space": "cosine", "ef_search": _WIDTHS[0]}
-        made = client.create_collection("passages", embedding_function=None, configuration={"hnsw": hnsw})
+        made = self._client().create_collection("passages", embedding_function=None, configuration={"hnsw": hnsw})
         for at in range(0, len(ids), 5000):
             part = slice(at, at + 5000)
             made.add(ids=list(ids[part]), documents=list(texts[part]), embeddings=vectors[part])
         self._collection = made
 
     def turn(self, width: int) -> None:
-        """Search so far."""
+        """Search so far. An open collection goes on as it was opened."""
+        from chromadb.api.client import SharedSystemClient
+
         self._collection.modify(configuration={"hnsw": {"ef_search": width}})
+        SharedSystemClient.clear_system_cache()
+        self._collection = self._client().get_collection("passages", embedding_function=None)
 
     def ask(self, vector: np.ndarray, count: int) -> list[str]:
         """The ids of the nearest."""
