@@ -334,7 +334,9 @@ def report(figures: dict[str, Any], name: str) -> str:
     ]  # fmt: skip
     if others := [stage for stage in OTHERS if stage in figures]:
         lines += [
-            "", "Others on the same vectors and words, at the cheapest setting with at least me5's recall, or the most thorough that was tried:",
+            "",
+            "Others on the same vectors and words, at the cheapest setting with at least me5's recall, or the most "
+            "thorough that was tried:",
             "", "| | recall@10 | processor ms | fastest ms | p50 ms | p99 ms | building, processor s | MB |",
             "|---|--:|--:|--:|--:|--:|--:|--:|",
         ]  # fmt: skip
