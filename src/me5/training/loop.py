@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from math import ceil, isfinite
 from pathlib import Path
 
@@ -268,12 +269,12 @@ def open_entries(
 def open_batches(recipe: Recipe, begun: Start, entries: Sequence[Entry]) -> tuple[Batches, int]:
     """The batches of a run, and of how many steps."""
     steps = recipe.steps or ceil((recipe.epochs or 0) * _pairs(entries) / recipe.batch.size)
-    tokenizer, step = begun.tokenizer, begun.encoder.config.type_step
-    pair = tokenizer.pair_frame()
+    tokenizer, join = begun.tokenizer, None
+    if recipe.loss.ranks:  # how a pair is framed is read by a library that others need not load
+        join = partial(tokenizer.pair_frame().sequence, type_step=begun.encoder.config.type_step)
     batches = Batches(
         recipe, entries, steps=steps, prompts=begun.prompts, frame=tokenizer.frame,
-        tokenize=lambda text: next(tokenizer.bare([text]))[0] if text.strip() else [],
-        join=(lambda query, document: pair.sequence(query, document, step)) if recipe.loss.ranks else None,
+        tokenize=lambda text: next(tokenizer.bare([text]))[0] if text.strip() else [], join=join,
     )  # fmt: skip
     return batches, steps
 
