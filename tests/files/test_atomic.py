@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from me5.errors import InputError
+from me5.files import atomic
 from me5.files.atomic import is_draft, new_folder, replacing, scratch
 
 FILE = "from me5.files.atomic import replacing as make"
@@ -156,3 +157,64 @@ def test_signals_end_a_command_without_leaving_anything(tmp_path, number, code):
     assert job.returncode == code, errors
     assert b"Traceback" not in errors
     assert not list(tmp_path.iterdir())
+
+
+def overwrite(place):
+    with replacing(place) as file:
+        file.write(b"new")
+    assert place.read_bytes() == b"new"
+
+
+def refill(place):
+    with new_folder(place, overwrite=True) as folder:
+        (folder / "new").touch()
+    assert [path.name for path in place.iterdir()] == ["new"]
+
+
+def interrupted_after(steps, make, place):
+    """Ctrl-C after a number of lines of the module; the function that it came in, None if all was done before."""
+    left, function = steps, None
+
+    def trace(frame, event, _):
+        nonlocal left, function
+        if frame.f_code.co_filename != atomic.__file__:
+            return None
+        if event == "line":
+            left -= 1
+            if left < 0:
+                sys.settrace(None)
+                function = frame.f_code.co_name
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        make(place)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    return function
+
+
+@pytest.mark.parametrize(("make", "there"), [(overwrite, True), (refill, True), (overwrite, False), (refill, False)])
+def test_ctrl_c_at_any_step_leaves_the_old_or_the_new_and_nothing_else(tmp_path, make, there):
+    for steps in range(300):
+        folder = tmp_path / str(steps)
+        folder.mkdir()
+        place = folder / "place"
+        if there:
+            place.write_bytes(b"old") if make is overwrite else (place / "old").mkdir(parents=True)
+        function = interrupted_after(steps, make, place)
+        if function is None:
+            break
+        inside = place.read_bytes() if place.is_file() else [path.name for path in place.glob("*")]
+        assert inside in ((b"old", b"new", ["old"], ["new"]) if there else (b"new", ["new"], []))
+        # Ctrl-C in the middle of removing what was there before leaves the rest of it to whoever comes next.
+        left = [path.name for path in folder.iterdir() if is_draft(path)]
+        assert not left or (function in ("_remove", "_exchange") and left[0].endswith("-before")), (function, steps)
+        make(place)
+        assert [path.name for path in folder.iterdir()] == ["place"]
+    assert steps > 20
+    assert function is None

@@ -35,21 +35,18 @@ def replacing(path: Path, *, clear: bool = True) -> Iterator[IO[bytes]]:
         final = path.resolve()
         if clear:
             _clear(final)
-        draft, descriptor = _begin(final)
-    file = os.fdopen(descriptor, "wb")
-    try:
-        with explained_within(str(path)):
-            yield file
-        with explained(str(path)):
-            file.flush()
-            os.fsync(file.fileno())
-            draft.replace(final)
-            file.close()
-    except BaseException:
-        with suppress(OSError):  # what could not be written is tried once more here
-            file.close()
-        draft.unlink(missing_ok=True)
-        raise
+    with _draft(final, str(path)) as (draft, descriptor):
+        file = os.fdopen(descriptor, "wb", closefd=False)
+        try:
+            with explained_within(str(path)):
+                yield file
+            with explained(str(path)):
+                file.close()
+                os.fsync(descriptor)
+                draft.replace(final)
+        finally:
+            with suppress(OSError):  # what could not be written is tried once more here
+                file.close()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -63,18 +60,14 @@ def write_once(path: Path, content: bytes) -> bool:
 
     Raises `InputError` where it cannot be written.
     """
-    with explained(str(path)):
-        draft, descriptor = _begin(path)
+    with _draft(path, str(path)) as (draft, descriptor), explained(str(path)):
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        os.fsync(descriptor)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(descriptor)
-                os.link(draft, path)  # unlike a rename, it never replaces
+            os.link(draft, path)  # unlike a rename, it never replaces
         except FileExistsError:
             return False
-        finally:
-            draft.unlink(missing_ok=True)
     return True
 
 
@@ -98,15 +91,11 @@ def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
             raise InputError(f"{folder} is a file, expected a folder; choose another name")
         check_free(folder, overwrite=overwrite)
         final.parent.mkdir(parents=True, exist_ok=True)
-        draft, descriptor = _begin(final, folder=True)
-    try:
+    with _draft(final, str(folder), folder=True) as (draft, _):
         with explained_within(str(folder)):
             yield draft
         with explained(str(folder)):
             _exchange(draft, final)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        os.close(descriptor)
 
 
 @contextmanager
@@ -115,13 +104,10 @@ def scratch(name: str) -> Iterator[Path]:
     final = Path(gettempdir()).resolve() / name
     with explained(str(final)):
         _clear(final)
-        draft, descriptor = _begin(final, folder=True)
-        draft.chmod(0o700)
-    try:
+    with _draft(final, str(final), folder=True) as (draft, _):
+        with explained(str(final)):
+            draft.chmod(0o700)
         yield draft
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        os.close(descriptor)
 
 
 @contextmanager
@@ -182,18 +168,30 @@ def _prefix(final: Path) -> str:
     return f".{name[:_LONGEST].decode(errors='ignore')}-{hashlib.blake2b(name, digest_size=8).hexdigest()}"
 
 
-def _begin(final: Path, *, folder: bool = False) -> tuple[Path, int]:
-    """A new draft and its open descriptor, locked."""
+@contextmanager
+def _draft(final: Path, name: str, *, folder: bool = False) -> Iterator[tuple[Path, int]]:
+    """A new draft and its open descriptor, locked. Both go with the block, unless the draft has taken its place.
+
+    Ctrl-C may come after any step, so what removes the draft stands ready before there is one.
+    """
     while True:
         draft = final.with_name(f"{_prefix(final)}.me5-{secrets.token_hex(4)}")
-        if folder:
-            draft.mkdir()
-        descriptor = os.open(draft, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        with suppress(OSError):  # on a file system without locks nothing is ever taken for left behind
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if draft.exists():
-            return draft, descriptor
-        os.close(descriptor)  # another process took it for left behind in the moment before it was locked
+        descriptor = None
+        try:
+            with explained(name):
+                if folder:
+                    draft.mkdir()
+                descriptor = os.open(draft, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+                with suppress(OSError):  # on a file system without locks nothing is ever taken for left behind
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if draft.exists():
+                yield draft, descriptor
+                return
+            # Another process took it for left behind in the moment before it was locked.
+        finally:
+            _remove(draft)
+            if descriptor is not None:
+                os.close(descriptor)
 
 
 def _exchange(draft: Path, final: Path) -> None:
@@ -202,9 +200,22 @@ def _exchange(draft: Path, final: Path) -> None:
         draft.rename(final)
         return
     before = draft.with_name(f"{draft.name}{_BEFORE}")
-    final.rename(before)
-    draft.rename(final)
-    shutil.rmtree(before)
+    try:
+        final.rename(before)
+        draft.rename(final)
+    finally:
+        if before.exists() and not final.exists():
+            before.rename(final)
+        _remove(before)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there and if that can be done: the next draft's maker tries again."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _clear(final: Path) -> None:
@@ -217,8 +228,8 @@ def _clear(final: Path) -> None:
                 before = draft.with_name(f"{draft.name}{_BEFORE}")
                 if before.exists() and not final.exists():
                     before.rename(final)
-                for path in (draft, before):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                _remove(draft)
+                _remove(before)
 
 
 @contextmanager
