@@ -96,7 +96,11 @@ def share(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     embedder.engine.embed = embed
     embedder.encode_document(["warm up"] * 8)
     inside = 0.0
-    result = run(_head(work, options.passages), work / "share", model=embedder, part_texts=options.part_texts)
+    out = Path(options.keep) if options.keep else work / "share"
+    result = run(
+        _head(work, options.passages), out, model=embedder, part_texts=options.part_texts, keep_text=bool(options.keep),
+        show_progress_bar=True,
+    )  # fmt: skip
     seconds = sum(done.seconds for done in commits(result.job))
     return {
         "passages": result.texts,
@@ -282,6 +286,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--real-parts", type=int, default=2, help="parts of the largest jobs that are really embedded")
     parser.add_argument("--stages", default=",".join(STAGES))
+    parser.add_argument("--keep", metavar="DIR", help="leave the job of `share` here, with its texts")
     parser.add_argument("--work", help="write the jobs here; a temporary folder otherwise")
     parser.add_argument("--out", help="write the figures here, as JSON")
     options = parser.parse_args()

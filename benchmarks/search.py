@@ -87,24 +87,28 @@ def _run(stage: str, options: argparse.Namespace, work: Path) -> dict[str, Any]:
 
 
 def collect(options: argparse.Namespace) -> dict[str, Any]:
-    """Distinct passages, folder by folder until there are enough, each folder shuffled, as Parquet files of 20,000."""
+    """Distinct passages, folder by folder until there are enough, each folder shuffled, as Parquet files of 20,000.
+
+    Where the passages are too few, the other sides of the pairs, mostly the same in another language, come after them.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     seen: set[str] = set()
     rows: list[dict[str, str]] = []
-    for folder in options.folders:
-        found = [
-            row
-            for path in sorted(Path(folder).glob("*.parquet"))
-            for row in pq.read_table(path, columns=["query", "positive", "positive_lang"]).to_pylist()
-        ]
-        random.Random(0).shuffle(found)
-        for row in found:
-            text = row["positive"]
-            if 40 <= len(text) <= options.longest and text not in seen and len(rows) < options.passages:
-                seen.add(text)
-                rows.append({"text": text, "title": row["query"], "language": row["positive_lang"]})
+    for side, other in (("positive", "query"), ("query", "")):
+        for folder in options.folders:
+            found = [
+                row
+                for path in sorted(Path(folder).glob("*.parquet"))
+                for row in pq.read_table(path, columns=["query", "positive", f"{side}_lang"]).to_pylist()
+            ]
+            random.Random(0).shuffle(found)
+            for row in found:
+                text = row[side]
+                if 40 <= len(text) <= options.longest and text not in seen and len(rows) < options.passages:
+                    seen.add(text)
+                    rows.append({"text": text, "title": row.get(other, ""), "language": row[f"{side}_lang"]})
     random.Random(1).shuffle(rows)
     target = Path(options.work) / "texts"
     target.mkdir(exist_ok=True)

@@ -100,9 +100,10 @@ class Embedder(Loaded, Preprocessor):
 
         `device` is `cpu`, `cuda` (every visible GPU), `cuda:N`, or `torch-cpu` (what a GPU computes, slowly).
         `precision` is `f32`, `bf16`, `int8` (CPU), `f16`, `fp8` (GPU) or `auto`: bf16 where the hardware has it, else
-        f32 (CPU) or f16 (GPU). `threads` None uses every core. `prompts` overrides what is known of the model:
-        `instruct`, `prefix`, `none`, or a `Prompts`. `truncate_dim` keeps the first so many numbers of every vector.
-        Raises `CheckpointError`, `DownloadError`, `EngineError`, `InputError` or, without torch, `MissingExtraError`.
+        f32 (CPU) or f16 (GPU). `threads` None uses every core that there is for this process. `prompts` overrides what
+        is known of the model: `instruct`, `prefix`, `none`, or a `Prompts`. `truncate_dim` keeps the first so many
+        numbers of every vector. Raises `CheckpointError`, `DownloadError`, `EngineError`, `InputError` or, without
+        torch, `MissingExtraError`.
         """
         return cls(
             model, device=device, precision=precision, threads=threads, max_tokens=max_tokens, truncation=truncation,

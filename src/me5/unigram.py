@@ -7,7 +7,6 @@ Tokens written as text, such as <s>, are found here, for kitoken joins neighbour
 import base64
 import hashlib
 import json
-import os
 import re
 import struct
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from me5.cores import cores
 from me5.gguf.tokenizer import CONTROL, NORMAL, UNKNOWN, USER, Terms
 
 # SHA-256 of the map, SentencePiece's `nmt_nfkc` as of 2019.
@@ -41,7 +41,7 @@ _LEAST, _LONGEST = 1000, 100
 _FRAME = 11
 # From this many characters on, threads share the work; kitoken itself has one.
 _SHARED = 1 << 15
-_THREADS = min(4, os.cpu_count() or 1)
+_THREADS = min(4, cores())
 
 
 def serves(terms: Terms) -> bool:

@@ -3,6 +3,7 @@
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from checkpoints import SENTENCES, change_weights, passages
 from vectors import ENGINES, FAST_ENGINES, cosines, load
 
 from me5 import Embedder, EngineError, InputError
+from me5.engine import openvino
 
 TEXTS = [*SENTENCES[:12], *passages(3), ""]
 REAL_ENGINES = (*FAST_ENGINES, "torch", "reference")
@@ -134,6 +136,25 @@ def test_the_number_of_threads_does_not_change_vectors(xlmr: Path, engine: str) 
     np.testing.assert_array_equal(
         load(xlmr, engine, threads=1).encode(TEXTS), load(xlmr, engine, threads=2).encode(TEXTS)
     )
+
+
+@pytest.mark.parametrize(("quota", "asked", "used"), [(1, None, 1), (1, 2, 2), (2, None, 2)])
+def test_a_container_with_a_limit_gets_no_more_threads(
+    xlmr: Path, monkeypatch: pytest.MonkeyPatch, quota: int, asked: int | None, used: int
+) -> None:
+    monkeypatch.setattr(openvino, "allowed", lambda: 2)
+    monkeypatch.setattr(openvino, "cores", lambda: quota)
+    settings: dict[str, object] = {}
+    compiled = openvino._core().compile_model
+
+    def spy(model: object, device: str, chosen: dict[str, object]) -> object:
+        settings.update(chosen)
+        return compiled(model, device, chosen)
+
+    monkeypatch.setattr(openvino, "_core", lambda: SimpleNamespace(compile_model=spy))
+    monkeypatch.setattr(openvino, "available", lambda _: "f32")
+    Embedder.load(xlmr, precision="f32", threads=asked, prompts="none")
+    assert settings.get("INFERENCE_NUM_THREADS", 2) == used
 
 
 @pytest.mark.parametrize("engine", FAST_ENGINES)

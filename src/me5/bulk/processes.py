@@ -22,6 +22,7 @@ from me5.bulk.folders import folder_of
 from me5.bulk.job import Job, open_job
 from me5.bulk.model import Model
 from me5.bulk.worker import Outcome, Worker, open_worker
+from me5.cores import cores
 from me5.engine import device_names
 from me5.errors import Me5Error
 from me5.interpreter import start
@@ -174,5 +175,5 @@ def _spread(model: Model, size: int) -> list[Model]:
     devices = device_names(model.device)
     if model.device != "cpu":
         return [model.on(devices[slot % len(devices)]) for slot in range(size)]
-    threads = model.threads or max(1, len(os.sched_getaffinity(0)) // size)
+    threads = model.threads or max(1, cores() // size)
     return [model.on(model.device, threads)] * size

@@ -70,10 +70,11 @@ def open_engine(
     device: str = "cpu",
     probes: Sequence[TokenIds] = (),
 ) -> Engine:
-    """Build the engine that runs a checkpoint here. `threads` None leaves the number to the engine's library.
+    """Build the engine that runs a checkpoint here.
 
-    `probes` are token sequences of real texts, on which fp8 is measured before it is used. Raises `MissingExtraError`
-    where a device needs torch and it is not installed.
+    `threads` None leaves the number to the engine's library, on the CPU within what a container may use. `probes` are
+    token sequences of real texts, on which fp8 is measured before it is used. Raises `MissingExtraError` where a device
+    needs torch and it is not installed.
     """
     _check(device, precision)
     if threads is not None and threads < 1:

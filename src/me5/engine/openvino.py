@@ -35,6 +35,7 @@ from openvino import opset13 as op
 
 from me5.batching import lay_out
 from me5.checkpoint import Checkpoint, ModelConfig
+from me5.cores import allowed, cores
 from me5.engine.base import Engine, TokenIds, ending, split
 from me5.engine.packing import Grid, pack
 from me5.errors import EngineError
@@ -153,8 +154,10 @@ class OpenVinoEngine(Engine):
         }
         if self.precision == "int8":
             settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(INT8_GROUP)
-        if threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = threads
+        # OpenVINO heeds the affinity but no quota. With half a core of two, one thread instead of two embeds 1.2 times
+        # as fast, and the slowest of 40 queries takes 26 ms instead of 70.
+        if threads is not None or cores() < allowed():
+            settings["INFERENCE_NUM_THREADS"] = threads or cores()
         self._request = _core().compile_model(graph.model(), "CPU", settings).create_infer_request()
         # OpenVINO reads these arrays without a copy of its own, and keeps no reference to them.
         self._constants = graph.constants

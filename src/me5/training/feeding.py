@@ -1,6 +1,5 @@
 """Batches of the next steps, prepared by other processes while the device computes, and laid out for it."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import accumulate, pairwise
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from me5.cores import cores
 from me5.model.sequences import Sequences, concatenate
 from me5.training.batches import Batch, Batches
 from me5.training.gradcache import split
@@ -120,7 +120,7 @@ class Feed(Dataset[Chunked]):
         """
         on_gpu = device.type == "cuda"
         if workers is None:
-            workers = min(_MOST_WORKERS, os.cpu_count() or 1) if on_gpu else 0
+            workers = min(_MOST_WORKERS, cores()) if on_gpu else 0
         return iter(
             DataLoader(
                 self, batch_size=None, sampler=steps, num_workers=workers, pin_memory=on_gpu,
