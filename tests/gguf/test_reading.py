@@ -14,7 +14,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from checkpoints import SENTENCES, Recipe
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from safetensors.numpy import load_file
 
 from me5 import CheckpointError, Embedder
@@ -222,6 +222,31 @@ def test_heads_made_to_harm(content: bytes, tmp_path: Path) -> None:
     path.write_bytes(content + b"\0" * 32)
     with pytest.raises(CheckpointError, match=r"tiny\.gguf"):
         header.read(path)
+
+
+@given(strings=st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
+@example(strings=[])
+@example(strings=[""])
+@example(strings=["", "a\0b", "", "é▁🙂", "\0"])
+@example(strings=["a", "", "b" * 300])
+def test_any_strings(strings: list[str], tmp_path_factory: Any) -> None:
+    path = tmp_path_factory.mktemp("strings") / "tiny.gguf"
+    path.write_bytes(
+        head(0, 2, text(b"key"), struct.pack("<IIQ", 9, 8, len(strings)), *(text(each.encode()) for each in strings),
+             text(b"next"), struct.pack("<II", 4, 7))
+    )  # fmt: skip
+    file = header.read(path)
+    assert file.strings("key") == strings
+    assert file.settings["next"] == 7
+
+
+@pytest.mark.parametrize("before", [b"a", b"a\0b"])
+def test_what_is_no_text_is_named(before: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "tiny.gguf"
+    items = (before, "é".encode()[:1], "é".encode()[1:])
+    path.write_bytes(head(0, 1, text(b"key"), struct.pack("<IIQ", 9, 8, 3), *map(text, items)))
+    with pytest.raises(CheckpointError, match=r"tiny\.gguf: item 1 of key is not valid UTF-8"):
+        header.read(path).strings("key")
 
 
 @settings(max_examples=100)

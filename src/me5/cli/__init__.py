@@ -75,6 +75,9 @@ def _options(
 def main() -> None:
     """Run the command; turn our errors, and those of the system, into one line and an exit code."""
     warnings.showwarning = _show_warning
+    # Importing openvino imports its converter of models too, unless it cannot: 80 ms of every command. Not for programs
+    # that import me5, which may want it.
+    sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
     streams.prepare()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup

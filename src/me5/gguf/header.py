@@ -7,9 +7,12 @@ counts and sizes on trust, and needs 60 times as long for the 250,002 pieces of 
 import math
 import mmap
 import struct
+from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +39,15 @@ _SCALARS: Mapping[int, np.dtype[Any]] = {
 
 @dataclass(frozen=True)
 class Array:
-    """A list among the settings, read when it is needed: `kind` is the type's number, `start` its first byte."""
+    """A list among the settings, read when it is needed: `kind` is the type's number, `start` its first byte.
+
+    `edges` are the places of all strings in a list of them (int64, count + 1), each with its length in 8 bytes ahead.
+    """
 
     kind: int
     count: int
     start: int
+    edges: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,25 +74,37 @@ class File:
 
     def strings(self, key: str) -> list[str]:
         """The list of strings under `key`. Raises `CheckpointError` where there is none."""
-        array = self._array(key)
-        if array.kind != _STRING:
+        listed = self._array(key)
+        if listed.edges is None:
             raise CheckpointError(f"{self.path}: {key} is a list of numbers, expected a list of strings")
-        found, at = [], array.start
+        with suppress(UnicodeDecodeError):
+            if len(found := self._split(listed.edges)) == listed.count:
+                return found
+        # One of them holds a NUL, or is no text.
+        found = []
         try:
-            for _ in range(array.count):
-                (length,) = _UINT64.unpack_from(self.mapped, at)
-                found.append(self.mapped[at + 8 : at + 8 + length].decode())
-                at += 8 + length
+            for start, end in pairwise(listed.edges.tolist()):
+                found.append(self.mapped[start + 8 : end].decode())
         except UnicodeDecodeError as error:
             raise CheckpointError(f"{self.path}: item {len(found)} of {key} is not valid UTF-8") from error
         return found
 
+    def _split(self, edges: npt.NDArray[np.int64]) -> list[str]:
+        """Strings that hold no NUL, decoded together: one by one, 229,000 took a tenth of a second."""
+        starts = edges[:-1] - edges[0]
+        raw = np.frombuffer(self.mapped, np.uint8, edges[-1] - edges[0], edges[0]).copy()
+        raw[starts] = 0  # of the length, one byte is left between two strings
+        kept = np.ones(len(raw), np.bool_)
+        for byte in range(1, 8):
+            kept[starts + byte] = False
+        return raw[kept].tobytes().decode()[1:].split("\0")
+
     def numbers(self, key: str) -> npt.NDArray[Any]:
         """The list of numbers under `key`. Raises `CheckpointError` where there is none."""
-        array = self._array(key)
-        if array.kind not in _SCALARS:
+        listed = self._array(key)
+        if listed.kind not in _SCALARS:
             raise CheckpointError(f"{self.path}: {key} is a list of strings, expected a list of numbers")
-        return np.frombuffer(self.mapped, _SCALARS[array.kind], array.count, array.start)
+        return np.frombuffer(self.mapped, _SCALARS[listed.kind], listed.count, listed.start)
 
     def _array(self, key: str) -> Array:
         value = self.settings.get(key)
@@ -193,19 +212,22 @@ class _Cursor:
 
     def _list(self) -> Array:
         kind, count = self._uint32(), self._uint64()
-        array = Array(kind, count, self._at)
+        found = Array(kind, count, self._at)
         if kind == _STRING:
             at, most = self._at, (len(self._bytes) - self._at) // 8
             if count > most:
                 raise ValueError(f"a list of {count:,} strings in a file of {len(self._bytes):,} bytes")
+            edges = array("q", [at])
             for _ in range(count):
                 at += 8 + _UINT64.unpack_from(self._bytes, at)[0]
+                edges.append(at)
             self._skip(at - self._at)
+            found = replace(found, edges=np.frombuffer(edges, np.int64))
         elif kind in _SCALARS:
             self._skip(count * _SCALARS[kind].itemsize)
         else:
             raise ValueError(f"a list of the type {kind}")
-        return array
+        return found
 
     def _count(self, what: str, most: int) -> int:
         count = self._uint64()

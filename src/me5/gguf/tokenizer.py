@@ -61,6 +61,12 @@ class Terms:
         raise CheckpointError(f"{self.source}: {_PREFIX}{_IDS[names[0]]} is missing, the tokenizer needs it")
 
     @cached_property
+    def spelled(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        """The bytes of all pieces together, and how many each has; none may hold a NUL."""
+        joined = np.frombuffer("\0".join(["", *self.pieces, ""]).encode(), np.uint8)
+        return joined[joined > 0], np.diff(np.flatnonzero(joined == 0)) - 1
+
+    @cached_property
     def special(self) -> list[int]:
         """The ids of special tokens, in order: those that the file calls so, and those that have a purpose."""
         called = np.flatnonzero((self.kinds == CONTROL) | (self.kinds == UNKNOWN)).tolist()
