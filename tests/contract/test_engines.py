@@ -1,13 +1,14 @@
 """What every engine promises, over all of them: shapes, unit length, order, threads, processes, damaged weights."""
 
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from checkpoints import SENTENCES, change_weights, passages
+from checkpoints import SENTENCES, Recipe, change_weights, passages
 from vectors import ENGINES, FAST_ENGINES, cosines, load
 
 from me5 import Embedder, EngineError, InputError
@@ -155,6 +156,20 @@ def test_a_container_with_a_limit_gets_no_more_threads(
     monkeypatch.setattr(openvino, "available", lambda _: "f32")
     Embedder.load(xlmr, precision="f32", threads=asked, prompts="none")
     assert settings.get("INFERENCE_NUM_THREADS", 2) == used
+
+
+@pytest.mark.parametrize("engine", FAST_ENGINES)
+@pytest.mark.parametrize("stored", ["float32", "float16"])
+def test_large_layers_may_be_given_back(
+    build_folder: Callable[[Recipe], Path], monkeypatch: pytest.MonkeyPatch, engine: str, stored: str
+) -> None:
+    folder = build_folder(Recipe(dtype=stored))
+    expected = load(folder, engine).encode(TEXTS)
+    monkeypatch.setattr(openvino, "_LARGE_LAYERS", 0)
+    embedder = load(folder, engine)
+    # Before anything is given back, and after; then in other shapes.
+    np.testing.assert_array_equal([embedder.encode(text)[0] for text in TEXTS], expected)
+    np.testing.assert_array_equal(embedder.encode(TEXTS), expected)
 
 
 @pytest.mark.parametrize("engine", FAST_ENGINES)
