@@ -1,8 +1,11 @@
 """What every engine promises, over all of them: shapes, unit length, order, threads, processes, damaged weights."""
 
+import os
 import shutil
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -156,6 +159,28 @@ def test_a_container_with_a_limit_gets_no_more_threads(
     monkeypatch.setattr(openvino, "available", lambda _: "f32")
     Embedder.load(xlmr, precision="f32", threads=asked, prompts="none")
     assert settings.get("INFERENCE_NUM_THREADS", 2) == used
+
+
+@pytest.mark.parametrize("engine", FAST_ENGINES)
+@pytest.mark.parametrize("threads", [1, None])
+def test_threads_are_tied_to_no_core(xlmr: Path, engine: str, threads: int | None) -> None:
+    """Else those of all processes meet on the first cores, and leave the others idle."""
+    embedder, allowed = load(xlmr, engine, threads=threads), os.sched_getaffinity(0)
+    seen, over = [], threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            for thread in Path("/proc/self/task").iterdir():
+                with suppress(OSError):  # it has ended
+                    seen.append(os.sched_getaffinity(int(thread.name)))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    embedder.encode(passages(64))
+    over.set()
+    watching.join()
+    assert seen
+    assert all(cores == allowed for cores in seen)
 
 
 @pytest.mark.parametrize("engine", FAST_ENGINES)
