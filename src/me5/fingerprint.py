@@ -17,8 +17,9 @@ from me5.prompts import Prompts
 
 # Blocks of the weights that `of_checkpoint` reads: training of any kind changes nearly all of them.
 _BLOCKS, _BLOCK = 64, 4096
-# Raised when me5 itself computes other vectors from the same files and settings.
+# Raised when me5 itself computes other vectors from the same files and settings. int8 did once.
 _COMPUTATION = 1
+_COMPUTATION_AT = {"int8": 2}
 # Vectors at the other precisions agree to a cosine of 0.9999, and may be compared with each other.
 LOSSY = frozenset({"int8", "fp8"})
 # Fields of `ModelConfig` that no vector depends on; the limit in tokens has an argument of its own, and a head has its
@@ -59,7 +60,7 @@ def of_vectors(
     """
     config = {name: value for name, value in asdict(checkpoint.config).items() if name not in _NO_MATTER}
     settings = {
-        "computation": _COMPUTATION,
+        "computation": _COMPUTATION_AT.get(precision, _COMPUTATION),
         "config": config,
         "precision": precision,
         "max_tokens": max_tokens,

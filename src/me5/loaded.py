@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from me5.checkpoint import Checkpoint
-from me5.engine import Precision, open_engine
+from me5.engine import MEASURED, Precision, open_engine
 from me5.engine.base import Engine
 from me5.errors import InputError
 from me5.preprocessor import CheckpointReader, open_tokenizer
@@ -36,10 +36,10 @@ class Loaded(CheckpointReader):
         # Side by side: a large vocabulary takes as long as the graph of a small model, which compiles without Python.
         with ThreadPoolExecutor(1) as pool:
             opening = pool.submit(open_tokenizer, self.checkpoint, max_tokens)
-            if opened is None and precision != "fp8":
+            if opened is None and precision not in MEASURED:
                 opened = open_engine(self.checkpoint, precision=precision, threads=threads, device=device)
             self.tokenizer = opening.result()
-        if opened is None:  # fp8 is measured on texts
+        if opened is None:  # from real texts
             probes = self.probes().sequences
             opened = open_engine(self.checkpoint, precision=precision, threads=threads, device=device, probes=probes)
         self.engine = opened

@@ -9,6 +9,7 @@ Policies for a pair longer than the model reads, each keeping the special tokens
     error   refuse, and name the pair
 """
 
+import copy
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -21,6 +22,7 @@ from me5.errors import CheckpointError, InputError, described
 from me5.heads import Activation, Head
 from me5.prepared import Prepared, Report
 from me5.preprocessor import CheckpointReader, check_truncation
+from me5.probes import probes
 from me5.texts import check_text
 from me5.tokenizer import PairFrame, Truncation
 from me5.vectors import Float32
@@ -51,6 +53,13 @@ class PairPreprocessor(CheckpointReader):
         return fingerprint.of_vectors(
             self.checkpoint, precision=precision, max_tokens=self.max_tokens, truncation=self.truncation, prompts=None
         )
+
+    def probes(self) -> Prepared:
+        """Pairs of the built-in texts, each the query once and the document once; see `CheckpointReader.probes`."""
+        whole = copy.copy(self)
+        whole.max_tokens = self.checkpoint.config.max_tokens
+        texts = probes(whole.max_tokens)
+        return whole.prepare([*zip(texts, texts[1:] + texts[:1], strict=True)], truncation="end")
 
     def prepare(
         self,

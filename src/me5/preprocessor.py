@@ -53,8 +53,12 @@ class CheckpointReader:
         self.tokenizer = self.tokenizer.limited(value)
 
     def probes(self) -> Prepared:
-        """Real texts without prompts, on which precisions are compared."""
-        return self.tokenizer.prepare(probes(self.max_tokens), "", "end")
+        """Real texts without prompts, on which precisions are compared and from which int8 learns.
+
+        As long as the model's own limit, whatever `max_tokens` is: a text's vector does not depend on it.
+        """
+        most = self.checkpoint.config.max_tokens
+        return self.tokenizer.limited(most).prepare(probes(most), "", "end")
 
 
 class Preprocessor(CheckpointReader):

@@ -65,7 +65,7 @@ def verify(
     for precision in precisions:
         try:
             engine = open_engine(
-                checkpoint, precision=precision, threads=threads, device=device, probes=prepared.sequences
+                checkpoint, precision=precision, threads=threads, device=device, probes=bare.probes().sequences
             )
         except EngineError:
             if len(precisions) == 1:

@@ -111,16 +111,25 @@ def test_texts_in_windows_and_chunks(engine: str) -> None:
         np.testing.assert_array_equal(embedder.encode(texts[index])[0], together[index])
 
 
-def test_where_products_are_made_in_tiles(minilm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("engine", "near"), [("bf16", 0.999), ("int8", 0.98)])  # as tests/contract/test_parity.py
+def test_where_products_are_made_in_tiles(
+    minilm: Path, monkeypatch: pytest.MonkeyPatch, engine: str, near: float
+) -> None:
     """AMX adds 32 cells at once. Attention in float32 is right everywhere, so it can be tried on any CPU with bf16."""
     expected = load(minilm, "bf16").encode(SENTENCES)
     monkeypatch.setattr(openvino, "_multiplies_tiles", lambda: True)
-    embedder = load(minilm, "bf16")
+    embedder = load(minilm, engine)
     assert embedder.engine.stride == 1
     sequences = sequences_of(embedder, LENGTHS[::2])
     np.testing.assert_array_equal(in_batches(embedder.engine, sequences, 1152), alone(embedder.engine, sequences))
     cosines = (embedder.encode(SENTENCES) * expected).sum(axis=1)
-    assert cosines.min() >= 0.999  # as for bf16 itself: tests/contract/test_parity.py
+    assert cosines.min() >= near
+
+
+def test_int8_learns_the_same_whatever_limit_and_however_many_threads() -> None:
+    """Its levels come from built-in texts, as long as the model reads: they are part of every vector's bits."""
+    expected = load(None, "int8", threads=1).encode(SENTENCES)
+    np.testing.assert_array_equal(load(None, "int8", threads=2, max_tokens=100).encode(SENTENCES), expected)
 
 
 def test_torch_rounds_otherwise_in_company_and_no_more(minilm: Path) -> None:

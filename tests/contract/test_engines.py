@@ -15,7 +15,9 @@ from checkpoints import SENTENCES, Recipe, change_weights, passages
 from vectors import ENGINES, FAST_ENGINES, cosines, load
 
 from me5 import Embedder, EngineError, InputError
-from me5.engine import openvino
+from me5.checkpoint import resolve
+from me5.engine import graph, openvino
+from me5.engine.openvino import OpenVinoEngine
 
 TEXTS = [*SENTENCES[:12], *passages(3), ""]
 REAL_ENGINES = (*FAST_ENGINES, "torch", "reference")
@@ -124,6 +126,23 @@ def test_states_equal_those_of_the_reference(xlmr: Path, engine: str) -> None:
         assert cosines(found, expected).min() > {"f32": 0.99999, "torch": 0.99999, "bf16": 0.999, "int8": 0.97}[engine]
 
 
+def test_int8_without_texts_to_learn_from_is_refused(xlmr: Path) -> None:
+    with pytest.raises(ValueError, match="int8 needs probes"):
+        OpenVinoEngine(resolve(xlmr), precision="int8", threads=1)
+
+
+def test_int8_with_weights_for_processors_without_vnni(xlmr: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have half as many levels, so that pairs of products fit 16 bits: that is right on any CPU."""
+    expected = load(xlmr, "reference").encode(TEXTS)
+    monkeypatch.setattr(openvino, "_features", lambda: "flags : avx2")
+    assert openvino._largest_weight() == 64
+    assert cosines(load(xlmr, "int8").encode(TEXTS), expected).min() >= 0.998
+    monkeypatch.setattr(openvino, "_features", lambda: "flags : avx2 avx_vnni")
+    assert openvino._largest_weight() == 127
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx512_core")
+    assert openvino._largest_weight() == 64
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_two_embedders_live_in_one_process(xlmr: Path, bert: Path, engine: str) -> None:
     one, other = load(xlmr, engine), load(bert, engine)
@@ -190,7 +209,7 @@ def test_large_layers_may_be_given_back(
 ) -> None:
     folder = build_folder(Recipe(dtype=stored))
     expected = load(folder, engine).encode(TEXTS)
-    monkeypatch.setattr(openvino, "_LARGE_LAYERS", 0)
+    monkeypatch.setattr(graph, "_LARGE_LAYERS", 0)
     embedder = load(folder, engine)
     # Before anything is given back, and after; then in other shapes.
     np.testing.assert_array_equal([embedder.encode(text)[0] for text in TEXTS], expected)

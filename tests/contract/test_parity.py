@@ -63,7 +63,7 @@ def test_every_precision_is_near_the_reference(tiny: Path, engine: str) -> None:
 
 
 PUBLISHED_TEXTS = [*SENTENCES, *passages(12)]
-# The lowest cosine to float32 on real weights and texts. Measured: bf16 0.99993, int8 0.9907.
+# The lowest cosine to float32 on real weights and texts. Measured: bf16 0.99993, int8 0.9939.
 REAL = {"f32": 0.999999, "bf16": 0.999, "int8": 0.98}
 
 
@@ -110,7 +110,7 @@ def test_the_bundled_model_equals_transformers_on_bare_texts(bundled: Path) -> N
 
 @pytest.mark.parametrize(("engine", "least"), [("bf16", 0.999), ("int8", 0.997)])
 def test_the_bundled_model_stays_near_in_every_precision(engine: str, least: float) -> None:
-    """Measured: int8 0.9984."""
+    """Measured: int8 0.9994."""
     assert cosines(load(None, engine).encode(PUBLISHED_TEXTS), load(None).encode(PUBLISHED_TEXTS)).min() >= least
 
 

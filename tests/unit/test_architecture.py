@@ -15,7 +15,7 @@ NAMES = [str(path.relative_to(SOURCE)) for path in FILES]
 
 # Third-party package -> where it may be imported.
 HOMES = {
-    "openvino": ("engine/openvino.py",),
+    "openvino": ("engine/openvino.py", "engine/graph.py"),
     "torch": ("model/", "engine/torch.py", "training/", "compat/tensors.py"),
     "transformers": ("compat/tokens.py",),
     "sentence_transformers": ("evaluation/encoders/library.py", "data/teachers.py", "compat/util.py"),

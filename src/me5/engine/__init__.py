@@ -14,6 +14,8 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 Precision = Literal["auto", "f32", "bf16", "f16", "int8", "fp8"]
 _ON_CPU: tuple[Precision, ...] = ("f32", "bf16", "int8")
+# Those that learn from real texts (`probes` of `open_engine`) before they compute.
+MEASURED: frozenset[Precision] = frozenset({"int8", "fp8"})
 _ON_GPU: tuple[Precision, ...] = ("f32", "bf16", "f16", "fp8")
 
 
@@ -73,8 +75,8 @@ def open_engine(
     """Build the engine that runs a checkpoint here.
 
     `threads` None leaves the number to the engine's library, on the CPU within what a container may use. `probes` are
-    token sequences of real texts, on which fp8 is measured before it is used. Raises `MissingExtraError` where a device
-    needs torch and it is not installed.
+    token sequences of real texts: fp8 is measured on them before it is used, and int8 learns its levels from them, so
+    that they decide its vectors. Raises `MissingExtraError` where a device needs torch and it is not installed.
     """
     _check(device, precision)
     if threads is not None and threads < 1:
@@ -83,7 +85,7 @@ def open_engine(
     if device == "cpu":
         from me5.engine.openvino import OpenVinoEngine
 
-        return OpenVinoEngine(checkpoint, precision=precision, threads=threads)
+        return OpenVinoEngine(checkpoint, precision=precision, threads=threads, probes=probes)
     import me5.model  # noqa: F401  where torch is missing, this says how to install it
     from me5.engine.torch import TorchEngine, devices_of, use_threads
 

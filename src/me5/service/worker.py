@@ -26,7 +26,7 @@ import numpy as np
 
 from me5 import errors
 from me5.checkpoint import Pooling, read
-from me5.engine import Precision, open_engine
+from me5.engine import MEASURED, Precision, open_engine
 from me5.engine.base import Engine, TokenIds
 from me5.errors import EngineError, Me5Error
 from me5.interpreter import start
@@ -174,7 +174,7 @@ def open_model(options: EngineOptions) -> tuple[Engine, Pooling]:
     """The engine of a checkpoint's folder."""
     checkpoint = read(Path(options.folder), name=options.name)
     probes: Sequence[TokenIds] = ()
-    if options.precision == "fp8":
+    if options.precision in MEASURED:
         paired = checkpoint.config.head is not None
         reader = PairPreprocessor(checkpoint) if paired else Preprocessor(checkpoint, prompts=NONE)
         probes = reader.probes().sequences
