@@ -286,6 +286,20 @@ def test_the_command_keeps_reports_and_judges(embedder, labelled, run, tmp_path)
     assert "document prompt" in errors
 
 
+def test_the_calibration_of_the_bundled_model_is_never_replaced(labelled, run, tmp_path):
+    path = path_of(resolve())
+    before = path.read_bytes()
+    code, _, errors = run("calibrate", "me5-small", labelled, "--out", tmp_path / "own", "-p", "f32")
+    assert code == 2
+    assert "me5-small comes with its calibration, which is not replaced; calibrate your store" in errors
+    assert not [*tmp_path.glob("own.*")]
+    code, _, errors = run("calibrate", "me5-small", labelled, "--out", tmp_path / "own", "-p", "f32", "--no-keep")
+    assert code == 0
+    assert "nothing was kept" in errors
+    assert (tmp_path / "own.json").is_file()
+    assert path.read_bytes() == before
+
+
 def test_vectors_that_were_cached_are_not_made_again(embedder, labelled, run, tmp_path, monkeypatch):
     folder = shutil.copytree(embedder.checkpoint.path, tmp_path / "tiny")
     command = ("calibrate", folder, labelled, "--json", "-p", "f32", "--cache", tmp_path / "vectors")

@@ -141,6 +141,8 @@ def calibrate(
     if judge is not None:
         _judge(judge, embedder, chosen, results)
         return
+    if keep and index is None:
+        _check_own(embedder)
     made = _make(embedder, chosen, results, prior=prior, risks=risk)
     kept = _kept(made.calibration, embedder, index) if keep and made.calibration is not None else None
     _print_made(made, kept, embedder, results)
@@ -223,6 +225,19 @@ def _judge(path: Path, embedder: "Embedder", chosen: _PairOptions, results: _Res
     elif not results.quiet:
         _print_figures(figures)
         _print_cuts(figures, calibration)
+
+
+def _check_own(embedder: "Embedder") -> None:
+    """Raise `InputError`, before any work, for the bundled model: its calibration is everybody's, and a part of me5."""
+    from me5.calibration.stored import is_general
+
+    name = embedder.checkpoint.name
+    if is_general(embedder.checkpoint):
+        raise InputError(
+            f"{name} comes with its calibration, which is not replaced; calibrate your store (`me5 calibrate STORE "
+            f"PAIRS`), write the calibration elsewhere (--no-keep --out NAME), or calibrate a copy of the model "
+            f"(`me5 export {name} --to FOLDER`)"
+        )
 
 
 def _kept(calibration: "Calibration", embedder: "Embedder", index: "Index | None") -> str:
