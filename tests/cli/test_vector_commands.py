@@ -108,6 +108,24 @@ def test_cluster_and_duplicates(run, file, tmp_path):
     assert "cannot be parted into 5 groups" in run("cluster", file, "--count", "5")[2]
 
 
+@pytest.mark.parametrize("command", ["cluster", "duplicates"])
+def test_groups_take_the_place_of_no_vectors(run, vectors, tmp_path, command):
+    rows = [json.dumps({"id": at, "vector": row}) + "\n" for at, row in enumerate(vectors.tolist())]
+    (tmp_path / "v.jsonl").write_text("".join(rows), "utf-8")
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "v.jsonl")
+    for out, said in (
+        ("v.jsonl", "v.jsonl is also the input, and would be replaced"),
+        ("link.jsonl", "link.jsonl is also the input"),
+        ("groups.csv", "expected a name that ends in .jsonl, got groups.csv"),
+        ("nowhere/groups.jsonl", "the folder of nowhere/groups.jsonl does not exist"),
+    ):
+        code, output, errors = run(command, "v.jsonl", "-o", out)
+        assert (code, output) == (2, "")
+        assert said in errors
+    assert (tmp_path / "v.jsonl").read_text("utf-8") == "".join(rows)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.jsonl", "v.jsonl"]
+
+
 def test_parts_are_whole_and_the_same_every_time():
     draw = np.random.default_rng(0)
     centres = np.eye(5, 16)

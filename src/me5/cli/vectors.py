@@ -89,6 +89,7 @@ def cluster(
     """
     from me5.grouping import communities, parts
 
+    _check_out(out, vectors)
     table = opened(vectors, column, id_column)
     if count is not None and count > len(table):
         raise InputError(f"{table.name} holds {len(table):,} vectors, which cannot be parted into {count:,} groups")
@@ -113,6 +114,7 @@ def duplicates(
     """
     from me5.grouping import communities
 
+    _check_out(out, vectors)
     table = opened(vectors, column, id_column)
     groups = [sorted(group) for group in communities(table.vectors, threshold, 2)]
     _tell(table, groups, out, most=most, as_json=as_json, kind="duplicates")
@@ -183,6 +185,18 @@ def _shown(table: "VectorTable", place: int) -> str:
 def _print_scores(table: "VectorTable", found: Sequence[tuple[int, float]]) -> None:
     for place, score in found:
         output.print_line((f"{score:.4f}  ", "green"), _shown(table, place))
+
+
+def _check_out(out: Path | None, vectors: Path) -> None:
+    """Raise `InputError`, before any work, where groups cannot be written, or would take the place of their vectors."""
+    if out is None:
+        return
+    if out.suffix.lower() not in (".jsonl", ".ndjson"):
+        raise InputError(f"groups are written as JSON lines: expected a name that ends in .jsonl, got {out}")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"the folder of {out} does not exist; create it, or write elsewhere")
+    if out.exists() and vectors.exists() and out.samefile(vectors):
+        raise InputError(f"{out} is also the input, and would be replaced; write elsewhere")
 
 
 def _tell(
