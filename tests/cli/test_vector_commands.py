@@ -108,6 +108,19 @@ def test_cluster_and_duplicates(run, file, tmp_path):
     assert "cannot be parted into 5 groups" in run("cluster", file, "--count", "5")[2]
 
 
+def test_rows_are_shown_on_a_line_that_moves_no_cursor_and_says_where_it_is_cut(run, vectors, tmp_path):
+    texts = ["a\nb", "x" * 100, "y" * 101, "d"]
+    table = pa.table({"id": ["one\x1b[2J", "two", "three", "four"], "text": texts, **vector_columns(vectors, "f32")})
+    pq.write_table(table, tmp_path / "v.parquet")
+    code, output, _ = run("similar", "v.parquet", "four", "-k", "3")
+    assert code == 0
+    assert {line[8:] for line in output.splitlines()[1:]} == {
+        "one\ufffd[2J  a\ufffdb",
+        "two  " + "x" * 100,
+        "three  " + "y" * 100 + " …",
+    }
+
+
 @pytest.mark.parametrize("command", ["cluster", "duplicates"])
 def test_groups_take_the_place_of_no_vectors(run, vectors, tmp_path, command):
     rows = [json.dumps({"id": at, "vector": row}) + "\n" for at, row in enumerate(vectors.tolist())]

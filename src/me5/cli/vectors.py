@@ -178,8 +178,11 @@ def ask(
 
 
 def _shown(table: "VectorTable", place: int) -> str:
-    text = "" if table.texts is None else f"  {terminal.line(table.texts[place])[:_SHOWN]}"
-    return f"{table.ids[place]}{text}"
+    identity = terminal.line(str(table.ids[place]))
+    if table.texts is None:
+        return identity
+    text = terminal.line(table.texts[place])
+    return f"{identity}  {text if len(text) <= _SHOWN else f'{text[:_SHOWN]} …'}"
 
 
 def _print_scores(table: "VectorTable", found: Sequence[tuple[int, float]]) -> None:
