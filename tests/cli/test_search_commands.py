@@ -117,6 +117,8 @@ def test_nothing_found_tells_the_languages_there_are(run):
         (["  "], "error: the question is empty ('  '): ask something"),
         (["tea", "--filter", "language = 'de'; AND kind = 'pdf'"], "at character 16, got ';', which has no meaning"),
         (["tea", "--filter", ""], "at character 1, expected a column, got the end"),
+        (["tea", "--words", "--weight", "0.3"], "it weighs vectors against words; search by both"),
+        (["tea", "--vectors", "--weight", "0"], "it weighs vectors against words; search by both"),
         (["tea", "--k", "99999999999"], "k must be from 1 to 100,000, got 99999999999"),
     ],
 )

@@ -102,9 +102,15 @@ def test_cluster_and_duplicates(run, file, tmp_path):
     assert json.loads((tmp_path / "groups.jsonl").read_text("utf-8")) == group
     code, output, _ = run("cluster", file, "--threshold", "0.4")
     assert output.splitlines() == ["2 × a  The sky is blue.", "2 × b  K2 is a mountain.", "2 groups of 4 of 4 rows"]
+    code, output, _ = run("cluster", file, "--threshold", "0.4", "--smallest", "3")
+    assert output.splitlines() == ["0 groups of 0 of 4 rows"]
     code, output, _ = run("cluster", file, "--count", "3", "--json")
     assert code == 0
     assert sorted(sorted(row["id"] for row in one["rows"]) for one in json.loads(output)) == [["a", "c"], ["b"], ["d"]]
+    for unused in ("--threshold", "--smallest"):
+        code, _, errors = run("cluster", file, "--count", "3", unused, "1")
+        assert code == 2
+        assert f"{unused}: means nothing with --count" in " ".join(errors.split())
     assert "cannot be parted into 5 groups" in run("cluster", file, "--count", "5")[2]
 
 
@@ -164,6 +170,10 @@ def test_a_question_to_a_file_that_embed_wrote(run, tmp_path, xlmr):
     code, _, errors = run("search", "v.parquet", "a", "--filter", "id = 1", *model)
     assert code == 2
     assert "only for stores" in " ".join(errors.split())
+    for unused in (("--weight", "0"), ("--no-fold",), ("--storage-option", "region=x")):
+        code, _, errors = run("search", "v.parquet", "a", *unused, *model)
+        assert code == 2
+        assert f"{unused[0]}: only for stores" in " ".join(errors.split())
     code, _, errors = run("search", "v.parquet", "a")
     assert "have vectors" in errors or "has vectors of 64 numbers" in errors
 

@@ -113,6 +113,8 @@ def search(
     """
     if vectors and words:
         raise typer.BadParameter("one of them, or neither for both together", param_hint="--vectors, --words")
+    if weight is not None and (vectors or words):
+        raise typer.BadParameter("it weighs vectors against words; search by both", param_hint="--weight")
     by = "vectors" if vectors else "words" if words else "both"
     asking: dict[str, Any] = {"task": task, "by": by, "group": group, "fold": fold, "highlight": True}
     chosen = {"weight": weight, "min_probability": min_probability, "max_risk": max_risk}
@@ -126,6 +128,8 @@ def search(
             "--group": group,
             "--exact": exact,
             "--rerank": rerank,
+            "--no-fold": not fold,
+            "--storage-option": storage_option,
         }
         others |= {f"--{name.replace('_', '-')}": value for name, value in chosen.items()}
         _refuse(others, "for stores that `me5 index` made, not for a file")
@@ -146,7 +150,7 @@ def search(
 
 
 def _refuse(others: Mapping[str, Any], where: str) -> None:
-    if given := [name for name, value in others.items() if value]:
+    if given := [name for name, value in others.items() if value not in (None, []) and value is not False]:
         raise typer.BadParameter(f"only {where}", param_hint=given[0])
 
 

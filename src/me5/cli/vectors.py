@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Characters of a text in a table.
 _SHOWN = 100
+# What groups have to reach, where nothing else is asked for.
+_THRESHOLD, _SMALLEST = 0.9, 2
 Vectors = Annotated[
     Path,
     typer.Argument(
@@ -29,9 +31,7 @@ Vectors = Annotated[
 ]
 ColumnName = Annotated[str, typer.Option("--column", metavar="NAME", help="The column or field of the vectors.")]
 IdColumn = Annotated[str, typer.Option("--id-column", metavar="NAME", help="The column or field of the ids.")]
-Threshold = Annotated[
-    float, typer.Option("--threshold", min=-1, max=1, help="The least cosine to the middle of a group.")
-]
+_LEAST = "The least cosine to the middle of a group."
 Out = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write all of it to a .jsonl file.")]
 Most = Annotated[int, typer.Option("--most", min=1, help="How many groups are shown.")]
 
@@ -62,14 +62,18 @@ def similar(
 
 def cluster(
     vectors: Vectors,
-    threshold: Threshold = 0.9,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", min=-1, max=1, show_default=str(_THRESHOLD), help=_LEAST)
+    ] = None,
     count: Annotated[
         int | None,
         typer.Option(
             "--count", min=1, show_default="by --threshold", help="Part all rows into so many groups, by k-means."
         ),
     ] = None,
-    smallest: Annotated[int, typer.Option("--smallest", min=1, help="Leave out smaller groups.")] = 2,
+    smallest: Annotated[
+        int | None, typer.Option("--smallest", min=1, show_default=str(_SMALLEST), help="Leave out smaller groups.")
+    ] = None,
     out: Out = None,
     most: Most = 20,
     column: ColumnName = "vector",
@@ -89,17 +93,25 @@ def cluster(
     """
     from me5.grouping import communities, parts
 
+    if count is not None:
+        for name, given in (("--threshold", threshold), ("--smallest", smallest)):
+            if given is not None:
+                raise typer.BadParameter("means nothing with --count; leave it out", param_hint=name)
     _check_out(out, vectors)
     table = opened(vectors, column, id_column)
     if count is not None and count > len(table):
         raise InputError(f"{table.name} holds {len(table):,} vectors, which cannot be parted into {count:,} groups")
-    groups = communities(table.vectors, threshold, smallest) if count is None else parts(table.vectors, count)
+    if count is not None:
+        groups = parts(table.vectors, count)
+    else:
+        least = _THRESHOLD if threshold is None else threshold
+        groups = communities(table.vectors, least, _SMALLEST if smallest is None else smallest)
     _tell(table, groups, out, most=most, as_json=as_json, kind="group")
 
 
 def duplicates(
     vectors: Vectors,
-    threshold: Threshold = 0.97,
+    threshold: Annotated[float, typer.Option("--threshold", min=-1, max=1, help=_LEAST)] = 0.97,
     out: Out = None,
     most: Most = 20,
     column: ColumnName = "vector",
