@@ -103,6 +103,20 @@ def test_a_part_that_is_given_up_is_told_with_exit_1(run, tmp_path, monkeypatch,
     assert errors.endswith("error: part 0 was given up: t.txt cannot be read: Input/output error\n")
 
 
+def test_what_was_cut_and_what_has_no_vector_is_told_at_the_end(run, tmp_path, xlmr):
+    lines = [{"text": "short"}, {"text": 5}, {"text": "one two three four five six"}, {"no": "text"}]
+    (tmp_path / "t.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    start = ("t.jsonl", "-m", str(xlmr), *MODEL, "--max-tokens", "6")
+    code, output, errors = run(*start, "--out", "out")
+    assert (code, output) == (0, "")
+    (lost,) = map(int, re.findall(r"^4 texts in 1 part, \d+ tokens, 1 truncated \((\d+) tokens lost\), ", errors))
+    assert errors.splitlines()[1:] == [f"2 rows have no vector: {tmp_path}/out/errors says why"]
+    status = json.loads(run("status", "out", "--json")[1])
+    assert {"refused": 2, "truncated": 1, "lost": lost}.items() <= status.items()
+    told = json.loads(run(*start, "--out", "out2", "--json")[1])
+    assert {"texts": 4, "refused": 2, "truncated": 1, "lost": lost, "finished": True}.items() <= told.items()
+
+
 @pytest.mark.parametrize(
     ("arguments", "address"),
     [

@@ -41,12 +41,18 @@ class Shard:
 
 @dataclass
 class Result:
-    """What a run did. `failed` parts are those that it gave up, with the reason; `left` is still to be done."""
+    """What a run did. `failed` parts are those that it gave up, with the reason; `left` is still to be done.
+
+    Of `truncated` texts `lost` tokens were not read; `refused` rows have no vector, and are in the job's errors.
+    """
 
     job: Job
     parts: int = 0
     texts: int = 0
     tokens: int = 0
+    truncated: int = 0
+    lost: int = 0
+    refused: int = 0
     seconds: float = 0.0
     left: int = 0
     finished: bool = False
@@ -55,8 +61,8 @@ class Result:
     def add(self, outcome: Outcome) -> None:
         """Count a part that is done."""
         self.parts += 1
-        self.texts += outcome.texts
-        self.tokens += outcome.tokens
+        for name in ("texts", "tokens", "truncated", "lost", "refused"):
+            setattr(self, name, getattr(self, name) + getattr(outcome, name))
 
 
 def run(

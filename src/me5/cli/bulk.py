@@ -221,18 +221,20 @@ def _shard(given: str | None) -> "Shard":
 
 def _end(result: "Result", as_json: bool, quiet: bool) -> None:
     """Show what a run did, and exit with 1 where it gave parts up."""
-    facts = {
-        name: getattr(result, name) for name in ("parts", "texts", "tokens", "seconds", "left", "finished", "failed")
-    }
+    facts = {name: value for name, value in vars(result).items() if name != "job"}
     if as_json:
         output.print_json(facts)
     elif not quiet:
         left = f", {result.left:,} parts left" if result.left else ""
         speed = f", {result.tokens / result.seconds:,.0f} tokens/s" if result.tokens else ""
+        lost = f", {result.truncated:,} truncated ({result.lost:,} tokens lost)" if result.truncated else ""
         typer.echo(
-            f"{result.texts:,} texts in {_parts(result.parts)}, {result.tokens:,} tokens{speed}{left} → "
+            f"{result.texts:,} texts in {_parts(result.parts)}, {result.tokens:,} tokens{lost}{speed}{left} → "
             f"{result.job.folder.url}", err=True,
         )  # fmt: skip
+        if result.refused:
+            rows = "1 row has" if result.refused == 1 else f"{result.refused:,} rows have"
+            typer.echo(f"{rows} no vector: {result.job.folder.url}/errors says why", err=True)
     for number, reason in sorted(result.failed.items()):
         output.complain("error", f"part {number} was given up: {reason}")
     if result.failed:
