@@ -227,7 +227,8 @@ def test_shards_and_two_drivers_at_once_make_one_table(tmp_path, embedder, input
     [
         ({"side": "query"}, r"other settings: side \(document then, query now\)"),
         ({"part_texts": 50}, r"part_texts \(100 then, 50 now\)"),
-        ({"keep": ()}, r"keep \(year then,  now\)"),
+        ({"keep": ()}, r"keep \(year then, none now\)"),
+        ({"id_field": None}, r"id_field \(id then, none now\)"),
         ({"vectors": "f16"}, r"vectors \(f32 then, f16 now\)"),
         ({"model": Embedder(resolve(None), FakeEngine(dim=16), max_tokens=50)}, r"max_tokens \(512 then, 50 now\)"),
     ],

@@ -121,6 +121,8 @@ def model_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list
 
 def _differing(name: str, before: object, now: object) -> str:
     def shown(value: object) -> str:
-        return " ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return " ".join(map(str, value)) or "none"
+        return "none" if value is None else str(value)
 
     return f"{name} ({shown(before)} then, {shown(now)} now)"
