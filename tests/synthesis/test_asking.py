@@ -15,11 +15,12 @@ from collections import Counter
 import pytest
 from chatserver import prompt_of
 
+from me5.data.contract import Document
 from me5.errors import InputError, Me5Warning, ServiceError
 from me5.synthesis.asking import Pace
 from me5.synthesis.budget import Limits, bound
 from me5.synthesis.log import NAME, Answer, open_log
-from me5.synthesis.planning import Plan
+from me5.synthesis.planning import Plan, QuestionPlan
 from me5.synthesis.requests import Manners
 
 _log = logging.getLogger(__name__)
@@ -143,6 +144,15 @@ def test_a_server_that_is_not_there(run, chat):
     chat.address = "http://127.0.0.1:9/v1"
     with pytest.raises(ServiceError, match="is the chat model's server running there"):
         run(manners=Manners(at_once=2, retries=0))
+
+
+def test_why_no_answer_came_is_told(run, chat):
+    chat.fault = lambda number, body: 503
+    plan = QuestionPlan(
+        (Document("Tea is a drink that is made from leaves, boiling water and quite some patience."),), ("en",)
+    )
+    with pytest.raises(InputError, match=r"no answer came \(.*503.*\)"):
+        run(plan=plan, manners=Manners(at_once=1, retries=0))
 
 
 @pytest.mark.parametrize(("status", "hint"), [(401, "the key is wrong"), (404, "GET /v1/models"), (400, "status 400")])

@@ -102,6 +102,7 @@ def test_what_is_missing_is_named(chat, tmp_path):
     [
         (("--from-documents", "x", "--kinds", "bitext", "--per-task", 5), "--kinds, --per-task means nothing with"),
         (("--questions", 5), "--questions means nothing without --from-documents"),
+        (("--model", "x", "--endpoint", "localhost:8000/v1"), "must start with http:// or https://, got 'localhost:80"),
     ],
 )
 def test_options_that_would_change_nothing_are_refused(arguments, message):
@@ -112,6 +113,19 @@ def test_options_that_would_change_nothing_are_refused(arguments, message):
 def test_a_folder_of_documents_that_does_not_exist(chat, tmp_path, judge):
     with pytest.raises(InputError, match="does not exist; expected a folder of documents"):
         call("--from-documents", tmp_path / "x", "--model", "x", "--endpoint", chat.address, "--judge", judge)
+
+
+def test_passages_too_short_to_ask_about_are_counted(chat, tmp_path, judge):
+    folder = tmp_path / "short"
+    folder.mkdir()
+    (folder / "a.txt").write_text("Tea needs boiling water.", encoding="utf-8")
+    options = ("--from-documents", folder, "--model", "x", "--endpoint", chat.address, "--judge", judge, "--top", 100)
+    with pytest.raises(InputError, match="no passage has 60 letters"):
+        call(*options, "--out", tmp_path / "out")
+    (folder / "b.txt").write_text("Coffee is ground, and brewed with water of ninety-three degrees or so." * 2)
+    shown = call(*options, "--languages", "en", "--out", tmp_path / "out")
+    assert "2 files, 2 passages, 1 of them too short to ask about" in shown.stderr
+    assert len(chat.bodies) == 1
 
 
 RECIPE = """

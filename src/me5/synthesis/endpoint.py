@@ -11,7 +11,7 @@ import httpx2
 from openai import APIConnectionError, APIStatusError, AsyncOpenAI
 
 from me5.client.exchange import Outcome, describe
-from me5.errors import Me5Warning, ServiceError
+from me5.errors import InputError, Me5Warning, ServiceError
 from me5.synthesis.forms import schema_of
 from me5.synthesis.requests import ChatModel, ChatRequest
 
@@ -49,6 +49,7 @@ class ChatEndpoint:
     """Sends requests to a server, and learns which parameters it refuses. Connected within an `async with` block.
 
     The key is a bearer token. `said` is called with each change of how requests are written, by default a warning.
+    Raises `InputError` for an address that is none.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class ChatEndpoint:
         timeout: float = 300.0,
         said: Callable[[str], None] | None = None,
     ) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise InputError(f"the endpoint must start with http:// or https://, got {url!r}")
         self._model = model
         self._key = key
         self._timeout = timeout

@@ -7,6 +7,7 @@ new, and the answers to the rest are still its own.
 from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate
 from math import ceil
 from random import Random
@@ -84,9 +85,22 @@ class QuestionPlan:
     examples: int | None = None
     seed: int = 0
 
+    @cached_property
+    def worth(self) -> list[Document]:
+        """The passages that have something to ask for."""
+        return [passage for passage in self.passages if len(letters(passage.text)) >= SHORTEST]
+
+    def check(self) -> None:
+        """Raise `InputError` where there is nothing to ask for."""
+        if not self.worth:
+            raise InputError(
+                f"no passage has {SHORTEST} letters, the least to ask questions about, of {len(self.passages):,} that "
+                "were read; give longer documents"
+            )
+
     def chosen(self) -> list[Document]:
         """The passages that are asked about."""
-        worth = [passage for passage in self.passages if len(letters(passage.text)) >= SHORTEST]
+        worth = self.worth
         if self.examples is None or self.examples >= len(worth):
             return worth
         drawn = sorted(worth, key=lambda passage: Random(f"{self.seed} {passage.id}").random())[: self.examples]

@@ -114,6 +114,7 @@ class _Run:
         """The examples of all answers as a dataset. Raises `InputError` where there is none."""
         plan, templates = self._settings.plan, self._settings.templates
         if isinstance(plan, QuestionPlan):
+            plan.check()
             return self._examples(plan, lambda: question_requests(plan, templates))
         self.tasks = self._unique_tasks(plan)
         return self._examples(plan, lambda: example_requests(plan, templates, self.tasks))
@@ -179,7 +180,7 @@ class _Run:
         self.asked = Asked(asked.exhausted, before.failed + asked.failed, asked.reason or before.reason)
 
     def _step(self, plan: Plan | QuestionPlan) -> dict[str, Any]:
-        described = {name: value for name, value in vars(plan).items() if name not in ("weights", "passages")}
+        described = {name: value for name, value in vars(plan).items() if name not in ("weights", "passages", "worth")}
         model = {name: value for name, value in vars(self._settings.model).items() if name != "system"}
         return {
             "step": "synthesize", "model": model, "prompts": self._settings.templates.hashes(),
@@ -193,10 +194,9 @@ class _Run:
         answers, path = sum(count.answers for count in counts), self._workspace.folder / ASIDE
         write_text(path, "".join(f"{line}\n" for line in self.collected.aside))
         if not answers:
-            why = (
-                "the budget ended before the first answer" if self.asked and self.asked.exhausted else "no answer came"
-            )
-            return InputError(f"there are no examples: {why}")
+            asked = self.asked or Asked(exhausted=False, failed=0)
+            why = "the budget ended before the first answer" if asked.exhausted else "no answer came"
+            return InputError(f"there are no examples: {why}{f' ({asked.reason})' if asked.reason else ''}")
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in refused.items())
         return InputError(
             f"none of {answers:,} answers holds a usable example ({reasons or 'no examples'}); see {path}"

@@ -278,9 +278,13 @@ def _question_plan(
     found = read_passages(documents, embedder, show_progress_bar=not quiet)
     for reason in found.bad:
         output.complain("warning", reason)
+    plan = QuestionPlan(tuple(found.documents), _listed(languages), questions, examples, seed)
     if not quiet:
-        typer.echo(f"{found.files:,} files, {len(found.documents):,} passages", err=True)
-    return QuestionPlan(tuple(found.documents), _listed(languages), questions, examples, seed)
+        short = len(plan.passages) - len(plan.worth)
+        less = f", {short:,} of them too short to ask about" if short else ""
+        typer.echo(f"{found.files:,} files, {len(plan.passages):,} passages{less}", err=True)
+    plan.check()
+    return plan
 
 
 def _run(
