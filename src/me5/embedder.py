@@ -8,6 +8,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Sized
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -195,10 +196,12 @@ class Embedder(Loaded, Preprocessor):
         task: str | None = None,
         report: Report | None = None,
         advance: Advance | None = None,
+        seconds: float = inf,
     ) -> Iterator[Float32]:
         """Vectors in input order, a block at a time, in memory that does not grow with the input.
 
-        `advance` is called after every batch with the numbers of texts and tokens that it held.
+        `advance` is called after every batch with the numbers of texts and tokens that it held. Where texts are slow to
+        embed, `seconds` keeps blocks so short that each takes about that long.
         """
         notices = Notices(self.prompts)
 
@@ -206,7 +209,8 @@ class Embedder(Loaded, Preprocessor):
             return self.prepare(window[1], side, task=task, first=window[0])
 
         def prepared_windows() -> Iterator[Prepared]:
-            for (_, window), prepared in ahead(prepare, windows_of(texts_of(texts)), self.engine.lookahead):
+            windows = windows_of(texts_of(texts), seconds=seconds)
+            for (_, window), prepared in ahead(prepare, windows, self.engine.lookahead):
                 notices.add(window, prepared.report)
                 yield prepared
 

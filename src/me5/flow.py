@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
+from math import inf
+from time import monotonic
 from typing import TypeVar
 
 import numpy as np
@@ -24,22 +26,31 @@ R = TypeVar("R")
 # of long texts is cut earlier, so that its tokens stay a few dozen megabytes.
 WINDOW_TEXTS = 4096
 WINDOW_CHARS = 8_000_000
+# Texts that are taken together, and the shortest window.
+_BLOCK = 64
 
 
-def windows_of(texts: Iterable[T]) -> Iterator[tuple[int, list[T]]]:
+def windows_of(texts: Iterable[T], *, seconds: float = inf) -> Iterator[tuple[int, list[T]]]:
     """Cut an iterable of texts, or of pairs, into lists of at most `WINDOW_TEXTS` and about `WINDOW_CHARS` characters.
 
-    Each comes with the number of its first text.
+    Each comes with the number of its first text. With `seconds`, they begin short and grow until the next one is asked
+    for so long after the last, or become shorter again.
     """
     source = iter(texts)
     first = 0
     window: list[T] = []
-    chars = 0
-    while block := list(islice(source, 64)):
+    chars, most = 0, WINDOW_TEXTS if seconds == inf else _BLOCK
+    while block := list(islice(source, _BLOCK)):
         window += block
         chars += sum(map(_chars, block))
-        if len(window) >= WINDOW_TEXTS or chars >= WINDOW_CHARS:
+        if len(window) >= most or chars >= WINDOW_CHARS:
+            given = monotonic()
             yield first, window
+            taken = monotonic() - given
+            if taken > seconds:
+                most = max(most // 2, _BLOCK)
+            elif taken < seconds / 2:
+                most = min(2 * most, WINDOW_TEXTS)
             first += len(window)
             window, chars = [], 0
     if window:

@@ -232,9 +232,9 @@ def task_sentence(task: str) -> str:
     if " " in task.strip() or not task.isascii():  # names are ASCII; many languages write sentences without spaces
         return task
     close = difflib.get_close_matches(task.lower(), {**TASKS, **_BY_NAME}, n=3)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    hint = f"did you mean {' or '.join(close)}? Or " if close else ""
     raise PromptError(
-        f"unknown task {task!r}; {hint}Use a name ({', '.join(TASKS)}), an evaluation task such as NFCorpus, "
+        f"unknown task {task!r}; {hint}use a name ({', '.join(TASKS)}), an evaluation task such as NFCorpus, "
         "or a sentence that describes the task"
     )
 

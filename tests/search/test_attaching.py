@@ -65,6 +65,10 @@ def test_a_lancedb_table_is_taken_in(index, tmp_path, vectors):
         index.attach(tmp_path / "theirs")
     with pytest.raises(InputError, match=r"notes has no column 'text' \(--field\); it has body, embedding, by"):
         index.attach(tmp_path / "theirs", table="notes")
+    with pytest.raises(
+        InputError, match=r"notes has no column 'headline' \(--title-field\); it has body, embedding, by"
+    ):
+        index.attach(tmp_path / "theirs", table="notes", columns=AttachedColumns("body", "embedding", "headline"))
     columns = AttachedColumns("body", "embedding")
     assert index.attach(tmp_path / "theirs", table="notes", columns=columns).passages == 100
     np.testing.assert_allclose(stored_vectors(index), vectors, atol=1e-6)

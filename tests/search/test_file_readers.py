@@ -162,6 +162,9 @@ def test_csv_counts_lines_and_joins_columns(tmp_path, suffix, comma):
     assert complaints[0][1].startswith("a row of 1 columns, the header has 3; quote fields")
     with pytest.raises(InputError, match="no column 'text'; its columns are 'q', 'a', 'by'"):
         read(tmp_path / f"t.{suffix}")
+    with pytest.raises(InputError, match=r"no column 'who'; its columns are .* Name the right one with --title-field"):
+        read(tmp_path / f"t.{suffix}", Columns(("q",), "who"))
+    assert read(tmp_path / f"t.{suffix}", Columns(("q",)), lambda *_: None)[0].title == ""
 
 
 def test_parquet_rows_and_metadata_that_json_can_write(tmp_path):

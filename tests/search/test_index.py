@@ -441,6 +441,18 @@ def vectors_of(index):
     return dict(zip(found["id"].to_pylist(), vectors, strict=True))
 
 
+def test_a_store_is_not_put_among_other_files(docs, tmp_path, embedder):
+    (docs / "a.txt").write_text("text")
+    with pytest.raises(InputError, match=r"docs holds other files \(a\.txt\), and a store has a folder of its own"):
+        Index.open(docs, embedder, create=True)
+    assert [path.name for path in docs.iterdir()] == ["a.txt"]
+    mounted = tmp_path / "mounted"
+    for name in (".hidden", "lost+found", "other.lance"):
+        (mounted / name).mkdir(parents=True)
+    assert len(Index.open(mounted, embedder, create=True)) == 0
+    assert len(Index.open(mounted, embedder, create=True)) == 0
+
+
 def test_killed_again_and_again_it_ends_with_everything(rows, tmp_path, embedder):
     target = tmp_path / "killed.lance"
     reached = 0

@@ -79,6 +79,25 @@ def test_windows_are_numbered_by_text() -> None:
     assert [text for _, window in windows for text in window] == texts
 
 
+def test_windows_last_about_as_long_as_they_may(monkeypatch) -> None:
+    """They begin with 64 texts, double while they are done in under half of the time, and are halved above it."""
+    now, speed = 0.0, 100.0  # texts a second
+    monkeypatch.setattr("me5.flow.monotonic", lambda: now)
+    sizes, first = [], 0
+    for start, texts in windows_of((str(number) for number in range(20_000)), seconds=20):
+        assert start == first
+        assert texts == [str(number) for number in range(first, first + len(texts))]
+        first += len(texts)
+        sizes.append(len(texts))
+        now += len(texts) / speed
+        if len(sizes) == 8:
+            speed = 10.0
+    assert first == 20_000
+    assert sizes[:8] == [64, 128, 256, 512, 1024, 1024, 1024, 1024]
+    assert sizes[8:12] == [1024, 512, 256, 128]
+    assert set(sizes[12:-1]) == {128}
+
+
 class Greedy(FakeEngine):
     """Takes many batches before it answers the first, as an engine of many GPUs may."""
 

@@ -72,8 +72,8 @@ def test_every_task_is_one_clean_line(task: str) -> None:
 
 REFUSED = {
     "typing error": (INSTRUCT, "query", "websearch", "unknown task 'websearch'; did you mean web-search"),
-    "evaluation typing error": (INSTRUCT, "query", "NFCorpsu", "did you mean nfcorpus"),
-    "nothing near": (INSTRUCT, "query", "zzzzzz", "unknown task 'zzzzzz'; Use a name .*web-search.*or a sentence"),
+    "evaluation typing error": (INSTRUCT, "query", "NFCorpsu", r"did you mean nfcorpus.*\? Or use a name"),
+    "nothing near": (INSTRUCT, "query", "zzzzzz", "unknown task 'zzzzzz'; use a name .*web-search.*or a sentence"),
     "empty": (INSTRUCT, "query", "", "unknown task ''"),
     "blank": (INSTRUCT, "query", "  ", "unknown task"),
     "two lines": (INSTRUCT, "query", "Find this.\nQuery: that", "a task is one line"),

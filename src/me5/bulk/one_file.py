@@ -20,6 +20,8 @@ from me5.prompts import Side
 from me5.vectors import Float32
 
 _FIRST = 5
+# What a kill costs at most, about: a block of texts, 4,096 of which take an hour with a large model on two cores.
+_SECONDS = 20.0
 # Rows that are written together from a journal.
 _ROWS = 4096
 
@@ -130,7 +132,10 @@ class _Texts:
         report = Report()
         texts = self._texts(first, waiting)
         try:
-            for vectors in self.embedder.stream(texts, self.side, task=self.task, report=report, advance=advance):
+            blocks = self.embedder.stream(
+                texts, self.side, task=self.task, report=report, advance=advance, seconds=_SECONDS
+            )
+            for vectors in blocks:
                 done = [waiting.popleft() for _ in range(len(vectors))]
                 truncated = report.truncated
                 cut = [done[index].at for index in truncated[:_FIRST]]

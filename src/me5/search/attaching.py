@@ -36,7 +36,7 @@ _KIND = "parquet"  # whatever it was: a table, whose rows are documents
 
 @dataclass(frozen=True)
 class AttachedColumns:
-    """The names of the columns of a table with vectors; a missing title is not an error."""
+    """The names of the columns of a table with vectors; a missing title is no error, unless it is called otherwise."""
 
     text: str = "text"
     vector: str = "vector"
@@ -48,7 +48,8 @@ def attach(store: Store, embedder: Embedder, table: ForeignTable, columns: Attac
 
     Raises `InputError` for missing columns, and for vectors that are not what the store's model makes of the texts.
     """
-    for name, flag in ((columns.text, "--field"), (columns.vector, "--vector-field")):
+    named = ((columns.text, "--field"), (columns.vector, "--vector-field"), (columns.title, "--title-field"))
+    for name, flag in named[: 2 if columns.title == AttachedColumns.title else 3]:
         if name not in table.columns:
             raise InputError(f"{table.name} has no column {name!r} ({flag}); it has {', '.join(table.columns)}")
     summary = Summary()

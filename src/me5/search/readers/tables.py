@@ -26,7 +26,8 @@ _MOST_METADATA = 1 << 16
 class Columns:
     """The names of the columns that hold text, joined in this order by line breaks, and the title.
 
-    A missing title column is not an error. Columns called `language` or `lang` state the language by its code.
+    A missing title column is not an error, unless it is called otherwise; rows of JSON may lack it in any case. Columns
+    called `language` or `lang` state the language by its code.
     """
 
     text: tuple[str, ...] = ("text",)
@@ -36,8 +37,10 @@ class Columns:
 def read(path: Path, columns: Columns, complain: Complain) -> Iterator[Document]:
     """A document per row. Those that cannot be used go to `complain`; a damaged file is an `InputError`."""
     wanted = dict.fromkeys(columns.text, "--field")
-    rows = Records(path, wanted=wanted, refuse=lambda place, reason: complain(place.at, reason))
     try:
+        if columns.title != Columns.title and Records(path).check() != "jsonl":
+            wanted[columns.title] = "--title-field"
+        rows = Records(path, wanted=wanted, refuse=lambda place, reason: complain(place.at, reason))
         for place, row in rows:
             yield from document_of(row, place.at, columns, complain)
     except FileError as error:

@@ -237,6 +237,8 @@ def _question(body: SearchRequest) -> "Question":
 
     if body.language == []:
         raise FieldError("`language` is an empty list; leave it out to search in all", "language")
+    if body.weight is not None and body.by != "both":
+        raise FieldError(f"`weight` weighs vectors against words, and `by` is {body.by!r}; leave one out", "weight")
     languages = any_of("language", body.language) if body.language else None
     source = contains("source", body.source) if body.source else None
     with named("filter"):
