@@ -43,6 +43,11 @@ def calibration_of(index, *, curve=CURVE, cuts=(), **changes):
     return Calibration(vectors, Sides.of(embedder.prompts), curve, 0.1, 0.1, cuts)
 
 
+def test_an_empty_store_says_nothing_of_chance(index):
+    with pytest.raises(InputError, match=r"my\.lance holds no passages; index documents first"):
+        chance.measure(index.store, index.embedder)
+
+
 def test_without_a_calibration_nobody_knows(filled):
     for by in ("both", "vectors", "words"):
         for hit in filled.search(QUESTION, 9, by=by):

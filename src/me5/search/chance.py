@@ -25,6 +25,8 @@ def measure(store: Store, embedder: Embedder, seed: int = 0) -> Background:
     Raises `InputError` for a store whose passages are of too few documents.
     """
     rows = store.sample(PASSAGES, seed, columns=_COLUMNS)
+    if not rows:
+        raise InputError(f"{store.uri} holds no passages; index documents first")
     drawn = np.random.default_rng(seed)
     asked = [rows[at] for at in drawn.permutation(len(rows))[:QUESTIONS]]
     texts = [_sentence(row["text"], drawn) for row in asked]
