@@ -207,3 +207,18 @@ def content_hash(path: str) -> str:
 def text_hash(text: str) -> str:
     """The same of a text in UTF-8."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def check_place(uri: str) -> None:
+    """Raise `InputError` where a new store would lie among files, other than hidden ones and tables of LanceDB."""
+    place = Path(uri)
+    if "://" in uri or not place.exists():
+        return
+    if not place.is_dir():
+        raise InputError(f"{uri} is a file, expected a folder or an object-store URL")
+    for name in sorted(path.name for path in place.iterdir()):
+        if not name.startswith(".") and not name.endswith(".lance") and name != "lost+found":
+            raise InputError(
+                f"{uri} holds other files ({name}), and a store has a folder of its own; choose a new name, such as "
+                f"{uri.rstrip('/')}.lance"
+            )

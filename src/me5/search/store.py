@@ -28,6 +28,7 @@ from lancedb.index import FTS, IvfRq, IvfSq
 from me5.errors import InputError, Me5Error, StoreError
 from me5.search.conditions import quoted
 from me5.search.failures import FAILURES, MEND, reading, reason
+from me5.search.files import check_place
 from me5.search.schema import (
     FILES,
     PASSAGES_KEY,
@@ -118,13 +119,7 @@ class Store:
     @classmethod
     def create(cls, uri: str, settings: StoreSettings, storage_options: Mapping[str, str] | None = None) -> "Store":
         """A new store; where another writer was faster, the store that it made."""
-        if "://" not in uri and Path(uri).exists() and not Path(uri).is_dir():
-            raise InputError(f"{uri} is a file, expected a folder or an object-store URL")
-        if others := _other_files(uri):
-            raise InputError(
-                f"{uri} holds other files ({others[0]}), and a store has a folder of its own; choose a new name, such "
-                f"as {uri.rstrip('/')}.lance"
-            )
+        check_place(uri)
         try:
             connections = _connect(uri, storage_options)
             for name, schema in (("roots", ROOTS), ("files", FILES), ("passages", passages_of(settings))):
@@ -393,14 +388,6 @@ def _connect(uri: str, storage_options: Mapping[str, str] | None) -> _Connection
 
 def _tables(connection: Any) -> set[str]:
     return set(connection.list_tables().tables or ())
-
-
-def _other_files(uri: str) -> list[str]:
-    """What lies in a folder beside hidden files and the tables of LanceDB, which a store may be added to."""
-    if "://" in uri or not Path(uri).is_dir():
-        return []
-    names = sorted(path.name for path in Path(uri).iterdir())
-    return [name for name in names if not name.startswith(".") and not name.endswith(".lance") and name != "lost+found"]
 
 
 def _make(connection: Any, name: str, schema: pa.Schema) -> None:
