@@ -60,12 +60,13 @@ def verify(
     precisions = precisions or precisions_of(device)
     reference = ReferenceEngine(checkpoint)
     bare = Preprocessor(checkpoint, prompts=NONE) if checkpoint.config.head is None else PairPreprocessor(checkpoint)
-    prepared = bare.probes() if isinstance(bare, Preprocessor) else bare.prepare(_pairs(bare.max_tokens))
+    learned = bare.probes()
+    prepared = learned if isinstance(bare, Preprocessor) else bare.prepare(_pairs(bare.max_tokens))
     truth: Float32 | None = None
     for precision in precisions:
         try:
             engine = open_engine(
-                checkpoint, precision=precision, threads=threads, device=device, probes=bare.probes().sequences
+                checkpoint, precision=precision, threads=threads, device=device, probes=learned.sequences
             )
         except EngineError:
             if len(precisions) == 1:

@@ -48,8 +48,10 @@ def attach(store: Store, embedder: Embedder, table: ForeignTable, columns: Attac
 
     Raises `InputError` for missing columns, and for vectors that are not what the store's model makes of the texts.
     """
-    named = ((columns.text, "--field"), (columns.vector, "--vector-field"), (columns.title, "--title-field"))
-    for name, flag in named[: 2 if columns.title == AttachedColumns.title else 3]:
+    wanted = {columns.text: "--field", columns.vector: "--vector-field"}
+    if columns.title != AttachedColumns.title:
+        wanted[columns.title] = "--title-field"
+    for name, flag in wanted.items():
         if name not in table.columns:
             raise InputError(f"{table.name} has no column {name!r} ({flag}); it has {', '.join(table.columns)}")
     summary = Summary()

@@ -14,7 +14,7 @@ from me5.errors import InputError
 from me5.files import parquet
 from me5.files.compression import opened
 from me5.files.place import FileError
-from me5.files.records import Records, listed, no_string
+from me5.files.records import Records, format_of, listed, no_string
 from me5.search.documents import TABLES, Complain, Document
 from me5.search.readers import mail
 
@@ -37,10 +37,10 @@ class Columns:
 def read(path: Path, columns: Columns, complain: Complain) -> Iterator[Document]:
     """A document per row. Those that cannot be used go to `complain`; a damaged file is an `InputError`."""
     wanted = dict.fromkeys(columns.text, "--field")
+    if columns.title != Columns.title and format_of(path) != "jsonl":
+        wanted[columns.title] = "--title-field"
+    rows = Records(path, wanted=wanted, refuse=lambda place, reason: complain(place.at, reason))
     try:
-        if columns.title != Columns.title and Records(path).check() != "jsonl":
-            wanted[columns.title] = "--title-field"
-        rows = Records(path, wanted=wanted, refuse=lambda place, reason: complain(place.at, reason))
         for place, row in rows:
             yield from document_of(row, place.at, columns, complain)
     except FileError as error:
