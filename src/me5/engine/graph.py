@@ -16,8 +16,8 @@ from me5.vectors import Float32
 from me5.weights import Weights
 
 # OpenVINO repacks the layers for its kernels when they first run, and then hardly reads what it was given. With XLM-R-
-# large a process has 785 MB instead of 1,402 once that memory is given back (bf16; int8 535 instead of 840, f32 1,598
-# instead of 2,671). Layers of fewer bytes than this are not worth a file.
+# large a process has 785 MB instead of 1,402 once that memory is given back (bf16; f32 1,598 instead of 2,671).
+# Layers of fewer bytes than this are not worth a file.
 _LARGE_LAYERS = 100_000_000
 # A mask value that is finite in bfloat16 and far below any attention logit.
 _MASKED = -1e9
