@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ _WORDS = {
 _MERGED = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
 # Small vocabularies are built at once by `tokenizers` too. Lengths and the id of unknown pieces are written as a byte.
 _LEAST, _LONGEST = 1000, 100
-# Bytes around the spelling of a piece: its message's and its own size, its score, its kind.
-_FRAME = 11
+# How a vocabulary was trained, to SentencePiece: Unigram, and the id of unknown pieces.
+_TRAINER = b"\x12\x05\x18\x01\xc0\x02%c"
 # From this many characters on, threads share the work; kitoken itself has one.
 _SHARED = 1 << 15
 _THREADS = min(4, cores())
@@ -53,8 +54,7 @@ def serves(terms: Terms) -> bool:
     XLM-RoBERTa's kin is so. Of other vocabularies kitoken was seen to read some otherwise: unknown characters within
     pieces, pieces named <0x41>, scores beyond all reason.
     """
-    pieces = {*terms.pieces, ""}
-    joined = f"{_EDGE}{_EDGE.join(terms.pieces)}"
+    pieces, joined = {*terms.pieces, ""}, terms.joined
     return (
         terms.model == "t5"
         and hashlib.sha256(terms.characters).hexdigest() == _MAP
@@ -142,8 +142,7 @@ class Unigram:
     """The ids of texts, without special tokens around them."""
 
     def __init__(self, terms: Terms) -> None:
-        self._kitoken = _library().from_sentencepiece(_model(terms))
-        self._kitoken.set_config(_settings(terms))
+        self._kitoken = _opened(terms)
         names = sorted((terms.pieces[at] for at in terms.added), key=len, reverse=True)
         self._special = re.compile(f"({'|'.join(map(re.escape, names))})")
         self._ids = {terms.pieces[at]: at for at in terms.added}
@@ -185,28 +184,83 @@ class Unigram:
         return ids
 
 
-def _model(terms: Terms) -> bytes:
-    """The vocabulary as a SentencePiece model (a protocol buffer), which kitoken reads fastest."""
-    spelled, lengths = terms.spelled
-    starts = np.cumsum(lengths + _FRAME) - lengths - _FRAME  # of each piece's message
-    message = np.empty(int(lengths.sum()) + _FRAME * len(lengths), np.uint8)
-    heads: tuple[Any, ...] = (0x0A, lengths + _FRAME - 2, 0x0A, lengths)
-    for at, byte in enumerate(heads):
-        message[starts + at] = byte
-    behind = starts + 4 + lengths
-    text = np.ones(len(message), bool)
-    for edge in (*(starts + at for at in range(4)), *(behind + at for at in range(_FRAME - 4))):
-        text[edge] = False
-    message[text] = spelled
-    kinds = np.full(len(lengths), NORMAL)
+def _opened(terms: Terms) -> Any:
+    """A vocabulary in kitoken.
+
+    In the form that kitoken itself writes, it is read in a third of the time of a SentencePiece model. That form may
+    change with the version: so kitoken writes one of a few pieces, and where they are found in it as `_vocabulary` has
+    them, all are put in their place.
+    """
+    kitoken = _library()
+    plain = {*range(_LEAST // 2)}.difference(terms.added)
+    few = [*terms.added, *sorted(plain, key=terms.scores.__getitem__)]  # in the order that it writes
+    small = replace(
+        terms, pieces=[terms.pieces[at] for at in few], kinds=terms.kinds[few], scores=terms.scores[few],
+        ids={name: few.index(at) for name, at in terms.ids.items()},
+    )  # fmt: skip
+    opened = kitoken.from_sentencepiece(_sentencepiece(small))
+    opened.set_config(_settings(terms))
+    head, found, settings = opened.to_bytes().partition(_vocabulary(small))
+    if found and len(terms.pieces) < 1 << 21:  # three bytes of an id
+        return kitoken(head + _vocabulary(terms) + settings)
+    opened = kitoken.from_sentencepiece(_sentencepiece(terms))
+    opened.set_config(_settings(terms))
+    return opened
+
+
+def _vocabulary(terms: Terms) -> bytes:
+    """The pieces as kitoken 0.11 writes them (postcard): ids and spellings, scores, special tokens."""
+    plain = np.ones(len(terms.pieces), np.bool_)
+    plain[terms.added] = False
+    ids = np.flatnonzero(plain)
+    text, lengths = terms.spelled
+    text, lengths = text[np.repeat(plain, lengths)], lengths[plain]
+    starts = np.cumsum(lengths + 4) - lengths - 4
+    message = np.empty(len(text) + 4 * len(ids), np.uint8)
+    spelled, kept = np.ones(len(message), np.bool_), np.ones(len(message), np.bool_)
+    more = (ids >= 1 << 7, ids >= 1 << 14)  # whether a second and a third byte of the id follow
+    for at, column in enumerate((ids & 127 | more[0] << 7, ids >> 7 & 127 | more[1] << 7, ids >> 14, lengths)):
+        message[starts + at] = column
+        spelled[starts + at] = False
+    message[spelled] = text
+    for at, follows in enumerate(more, 1):
+        kept[starts[~follows] + at] = False
+    return b"".join([
+        _number(len(ids)), message[kept].tobytes(), _number(len(ids)), terms.scores[plain].astype("<f4").tobytes(),
+        _number(len(terms.added)), *_specials(terms),
+    ])  # fmt: skip
+
+
+def _specials(terms: Terms) -> Iterator[bytes]:
+    """Each special token: id, spelling, kind, score, whether it is taken out of words."""
+    unknown = terms.id("unk")
+    for at in [unknown, *(at for at in reversed(terms.added) if at != unknown)]:
+        name, kind = (" ⁇ ", b"\0\1\3unk") if at == unknown else (terms.pieces[at], b"\1\0")
+        score = 1.0 if at == unknown else 1 / (at + 1)
+        yield b"".join(
+            [_number(at), _number(len(name.encode())), name.encode(), kind, struct.pack("<f?", score, False)]
+        )
+
+
+def _number(value: int) -> bytes:
+    """Seven bits a byte, the last ones first."""
+    parts = [value & 127]
+    while value := value >> 7:
+        parts[-1] |= 128
+        parts.append(value & 127)
+    return bytes(parts)
+
+
+def _sentencepiece(terms: Terms) -> bytes:
+    """The vocabulary as a SentencePiece model (a protocol buffer)."""
+    kinds = np.full(len(terms.pieces), NORMAL)
     kinds[terms.added] = CONTROL
     kinds[terms.id("unk")] = UNKNOWN
-    scores = terms.scores.astype("<f4").view(np.uint8).reshape(-1, 4)
-    tails: tuple[Any, ...] = (0x15, *scores.T, 0x18, kinds)
-    for at, byte in enumerate(tails):
-        message[behind + at] = byte
-    unknown = b"\xc0\x02%c" % terms.id("unk")
-    return b"%b\x12%c\x18\x01%b" % (message.tobytes(), 2 + len(unknown), unknown)
+    parts = [_TRAINER % (terms.id("unk"))]
+    for name, score, kind in zip(terms.pieces, terms.scores.tolist(), kinds.tolist(), strict=True):
+        piece = b"\x0a%c%b\x15%b\x18%c" % (len(name.encode()), name.encode(), struct.pack("<f", score), kind)
+        parts.append(b"\x0a%c%b" % (len(piece), piece))
+    return b"".join(parts)
 
 
 def _settings(terms: Terms) -> dict[str, Any]:

@@ -165,6 +165,22 @@ def test_a_vocabulary_of_any_scores(few: gguf.Terms) -> None:
         assert fast in (None, ids), text
 
 
+@pytest.mark.parametrize("size", ["all", "few"])
+def test_the_form_of_kitoken_holds_what_its_reader_of_models_makes(
+    terms: gguf.Terms, few: gguf.Terms, size: str
+) -> None:
+    chosen = {"all": terms, "few": few}[size]
+    slow = unigram._library().from_sentencepiece(unigram._sentencepiece(chosen))
+    slow.set_config(unigram._settings(chosen))
+    assert unigram._opened(chosen).to_bytes() == slow.to_bytes()
+
+
+def test_another_form_of_kitoken_is_left_to_its_reader_of_models(few: gguf.Terms, monkeypatch) -> None:
+    expected = unigram._opened(few).to_bytes()
+    monkeypatch.setattr(unigram, "_vocabulary", lambda _: b"what another version writes")
+    assert unigram._opened(few).to_bytes() == expected
+
+
 FORMS = {
     "another step": lambda content: content["normalizer"]["normalizers"].append({"type": "Lowercase"}),
     "another split": lambda content: content["pre_tokenizer"]["pretokenizers"].pop(0),

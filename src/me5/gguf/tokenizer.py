@@ -61,9 +61,14 @@ class Terms:
         raise CheckpointError(f"{self.source}: {_PREFIX}{_IDS[names[0]]} is missing, the tokenizer needs it")
 
     @cached_property
+    def joined(self) -> str:
+        """All pieces, each behind a NUL: what is asked of them together takes a fifth of the time."""
+        return "\0".join(["", *self.pieces])
+
+    @cached_property
     def spelled(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         """The bytes of all pieces together, and how many each has; none may hold a NUL."""
-        joined = np.frombuffer("\0".join(["", *self.pieces, ""]).encode(), np.uint8)
+        joined = np.frombuffer(f"{self.joined}\0".encode(), np.uint8)
         return joined[joined > 0], np.diff(np.flatnonzero(joined == 0)) - 1
 
     @cached_property
