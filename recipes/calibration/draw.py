@@ -15,6 +15,7 @@ import random
 from collections import defaultdict
 from pathlib import Path
 
+from me5.errors import counted
 from me5.files.atomic import replacing
 from me5.files.records import records
 
@@ -81,7 +82,7 @@ def main() -> None:
     given = parser.parse_args()
     for language, files in sorted(pairs(given.pairs, set(given.kind or ["qa"])).items()):
         enough = write(given.out / f"drawn-{language}", language, files, given.questions, given.passages)
-        print(f"{language}: {sum(map(len, files.values())):,} pairs{'' if enough else ', too few questions'}")
+        print(f"{language}: {counted(sum(map(len, files.values())), 'pair')}{'' if enough else ', too few questions'}")
 
 
 if __name__ == "__main__":

@@ -97,6 +97,11 @@ def caller() -> int:
     return level
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number of things: "1 row", "2,000 rows"."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 def described(value: object) -> str:
     """The type and the beginning of a value, for the text of an error."""
     if value is None:

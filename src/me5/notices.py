@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 
-from me5.errors import PromptWarning, TruncationWarning, caller
+from me5.errors import PromptWarning, TruncationWarning, caller, counted
 from me5.prepared import Report
 from me5.prompts import Prompts
 
@@ -55,7 +55,8 @@ class Notices:
             return ""
         which = self._truncated.of(self._texts)
         least = "at least " if self._unseen.count else ""
-        return f"{self._kind} longer than {max_tokens} tokens were cut: {which}, {least}{self._lost:,} tokens lost"
+        lost = counted(self._lost, "token")
+        return f"{self._kind} longer than {max_tokens} tokens were cut: {which}, {least}{lost} lost"
 
     def uncounted(self) -> str:
         """A sentence about texts whose tokens were not all counted; empty if all were."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from me5.errors import counted
+
 
 @dataclass
 class Report:
@@ -41,9 +43,9 @@ class Report:
         return [index for index, lost in enumerate(self.lost) if lost]
 
     def __str__(self) -> str:
-        summary = f"{self.texts:,} texts, {sum(self.tokens):,} tokens"
+        summary = f"{counted(self.texts, 'text')}, {counted(sum(self.tokens), 'token')}"
         if truncated := self.truncated:
-            summary += f"; {len(truncated):,} truncated, {sum(self.lost):,} tokens lost"
+            summary += f"; {len(truncated):,} truncated, {counted(sum(self.lost), 'token')} lost"
         return summary
 
 

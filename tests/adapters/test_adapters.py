@@ -84,7 +84,7 @@ def test_langchain_store(langchain, embedder, tmp_path):
     assert store.delete([fresh, "a"])
     assert not store.delete(["a"])
     assert len(store.index) == 2
-    with pytest.raises(InputError, match="2 texts, 1 metadatas"):
+    with pytest.raises(InputError, match="2 texts, 1 of metadata"):
         store.add_texts(["x", "y"], [{}])
 
 

@@ -29,7 +29,7 @@ def test_sets_are_drawn_by_language_with_every_passage_of_a_question(tmp_path):
     script = ROOT / "recipes" / "calibration" / "draw.py"
     command = [sys.executable, script, tmp_path / "sets", path, "--questions", "60", "--passages", "150"]
     first = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "de: 1 pairs, too few questions" in first.stdout
+    assert "de: 1 pair, too few questions" in first.stdout
     (task,) = read(tmp_path / "sets")
     assert len(task.documents) == 150
     texts = dict(task.documents)

@@ -1,11 +1,16 @@
 """What commands print."""
 
+import ast
 import json
+import re
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from rich.text import Text
 
 from me5.cli import output
+from me5.errors import counted
 
 
 def test_texts_are_no_markup_and_numbers_keep_their_digits(capsys, monkeypatch):
@@ -48,3 +53,26 @@ def test_complaints_and_spinners_go_to_standard_error(capsys):
     with output.status("loading") as update:
         update("still loading")
     assert capsys.readouterr() == ("", "warning: [not markup] of a model\n")
+
+
+PLURAL = re.compile(r" (more |different )?(?!as|has|is|was|less|of|its|us|this|across|s\b)[a-z]+s\b(?! /)")
+
+
+@pytest.mark.parametrize("path", sorted(Path(output.__file__).parent.rglob("*.py")), ids=lambda path: path.name)
+def test_a_number_of_things_is_worded_by_counted(path):
+    """`1 rows` has stood in many places: a count in an f-string, and behind it what is counted, in the plural."""
+    found = [
+        (before.lineno, after.value)
+        for text in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(text, ast.JoinedStr)
+        for before, after in pairwise(text.values)
+        if isinstance(before, ast.FormattedValue) and isinstance(after, ast.Constant) and PLURAL.match(after.value)
+        if (before.format_spec is not None and ast.unparse(before.format_spec) == "f','")
+        or ast.unparse(before.value).startswith("len(")
+    ]
+    assert found == []
+
+
+def test_one_thing_is_no_plural():
+    assert [counted(0, "row"), counted(1, "row"), counted(2_000, "row")] == ["0 rows", "1 row", "2,000 rows"]
+    assert [counted(1, "query", "queries"), counted(2, "query", "queries")] == ["1 query", "2 queries"]

@@ -204,4 +204,4 @@ def test_score_and_info_of_a_reranker(run, build_reranker):
     code, output, _ = run("score", "--model", folder, "-p", "f32", *texts)
     assert f"{expected[0] * 100:.2f}" in output
     assert "knows neither tasks" in run("score", "--model", folder, "--task", "sts", *texts)[2]
-    assert json.loads(run("info", folder, "--json")[1])["head"] == "1 output(s), scores by sigmoid"
+    assert json.loads(run("info", folder, "--json")[1])["head"] == "1 output, scores by sigmoid"

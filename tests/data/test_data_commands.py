@@ -46,7 +46,7 @@ def test_from_files_to_clean_data(tmp_path, pairs):
     assert (once["counts"]["documents"], once["counts"]["queries"]) == (2, 2)
     (tmp_path / "eval.txt").write_text("Bread?\n")
     last = me5("decontaminate", tmp_path / "once", "-e", tmp_path / "eval.txt", "-o", tmp_path / "clean")
-    assert "removed: 1 documents, equal, 1 queries, equal" in last.stderr
+    assert "removed: documents, equal: 1; queries, equal: 1" in last.stderr
     told = json.loads((tmp_path / "clean" / "dataset.json").read_text("utf-8"))
     assert [step["step"] for step in told["steps"]] == ["read", "deduplicate", "decontaminate"]
     assert list(told["steps"][0]["inputs"]) == [str(pairs)]

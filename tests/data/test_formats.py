@@ -335,7 +335,7 @@ def test_documents_alone_and_datasets_together(tmp_path):
         ("a.jsonl", b'{"query": "a", "pos": ["b"]}\n\xff', r"a.jsonl, line 2: byte 1 \(0xff\) is not valid UTF-8"),
         ("a.jsonl", b"[1]\n", r"a.jsonl, line 1: list \(\[1\]\), expected a JSON object"),
         ("a.jsonl", b"", "a.jsonl is empty"),
-        ("a.csv", b"query,positive\na\n", "a.csv, line 2: a row of 1 columns, the header has 2"),
+        ("a.csv", b"query,positive\na\n", "a.csv, line 2: a row of 1 column, the header has 2"),
         (
             "a.jsonl.gz",
             gzip.compress(b'{"query": "a", "pos": ["b"]}\n' * 9999)[:-9],

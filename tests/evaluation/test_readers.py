@@ -228,7 +228,7 @@ def test_bucc_looks_only_for_what_is_in_the_gold_list(tmp_path: Path) -> None:
         ("sts/en.tsv", "5\ta\tb\nfive\ta\tb\n", "line 2: the score 'five' is not a number"),
         ("sts/en.tsv", "5\ta\tb\na\tb\n", "line 2: 2 columns where the first line has 3"),
         ("topics/en/test.tsv", "war\tbattle\n", "labels that train.tsv lacks: war"),
-        ("tatoeba/deu-eng.tsv", "alone\n", "line 1: 1 columns"),
+        ("tatoeba/deu-eng.tsv", "alone\n", "line 1: 1 column"),
         (
             "pairs/en.jsonl",
             '{"sentence1": "a", "sentence2": "b", "labels": 2}',

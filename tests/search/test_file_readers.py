@@ -159,7 +159,7 @@ def test_csv_counts_lines_and_joins_columns(tmp_path, suffix, comma):
         (2, "two\nlines\nanswer", "Ann"), (5, "x\ny", "z"),
     ]  # fmt: skip
     assert [at for at, _ in complaints] == [4]
-    assert complaints[0][1].startswith("a row of 1 columns, the header has 3; quote fields")
+    assert complaints[0][1].startswith("a row of 1 column, the header has 3; quote fields")
     with pytest.raises(InputError, match="no column 'text'; its columns are 'q', 'a', 'by'"):
         read(tmp_path / f"t.{suffix}")
     with pytest.raises(InputError, match=r"no column 'who'; its columns are .* Name the right one with --title-field"):

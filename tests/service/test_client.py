@@ -439,7 +439,7 @@ def test_a_service_of_another_kind(ask, scripted):
     with pytest.raises(ServiceError, match="'me5'"):
         ask(scripted.url, "encode_query", "5", report=Report())
     scripted.answer = lambda seen: json_reply(seen, me5={"tokens": [1], "lost": [], "chunks": [1]})
-    with pytest.raises(ServiceError, match="1 vectors, 0 numbers of lost"):
+    with pytest.raises(ServiceError, match="1 vector, 0 numbers of lost"):
         ask(scripted.url, "encode_query", "5", report=Report())
     scripted.answer = lambda seen: Reply(200, {"content-type": "text/html"}, b"<html>")
     with pytest.raises(ServiceError, match="not a JSON object"):
@@ -452,7 +452,7 @@ def test_a_missing_vector_is_noticed(ask, scripted):
         return Reply(200, {**reply.headers, "x-me5-shape": f"1,{DIM}"}, reply.body[: 4 * DIM])
 
     scripted.answer = answer
-    with pytest.raises(ServiceError, match="2 texts were sent, 1 vectors came back"):
+    with pytest.raises(ServiceError, match="2 texts sent, 1 vector came back"):
         ask(scripted.url, "encode_query", ["5", "6"])
 
 

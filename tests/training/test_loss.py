@@ -297,7 +297,7 @@ def test_a_loss_that_is_not_finite_is_returned() -> None:
         ({"contrastive": -1.0}, "contrastive\n.*greater than or equal to 0"),
         ({"matryoshka": (0,)}, "matryoshka.0\n.*greater than 0"),
         ({"matryoshka": (8,), "matryoshka_weights": (0.0,)}, "matryoshka_weights.0\n.*greater than 0"),
-        ({"matryoshka": (8, 4), "matryoshka_weights": (1.0,)}, "1 weights for 2 dimensions"),
+        ({"matryoshka": (8, 4), "matryoshka_weights": (1.0,)}, "has 1 weight, matryoshka 2"),
         ({"rows": 0}, "rows\n.*greater than 0"),
     ],
 )

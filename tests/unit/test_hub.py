@@ -301,7 +301,7 @@ def test_models_are_pulled_measured_and_removed(machine: Machine) -> None:
     (stored,) = json.loads(me5("size", "--json").stdout)
     assert (stored["id"], stored["revisions"]) == (OWN, 1)
     assert stored["bytes"] == sum(path.stat().st_size for path in (machine.cache).rglob("blobs/*"))
-    assert "MB in 1 models" in me5("size").stdout
+    assert "MB in 1 model" in me5("size").stdout
     removed = me5("rm", OWN)
     assert removed.stdout == f"{OWN}: {stored['bytes'] / 1e6:,.1f} MB freed\n"
     assert not [*machine.cache.rglob("model.safetensors")]

@@ -6,7 +6,7 @@ from typing import Any
 from me5.adapters.metadata import condition, joined
 from me5.adapters.stored import stored
 from me5.embedder import Embedder
-from me5.errors import InputError, MissingExtraError
+from me5.errors import InputError, MissingExtraError, counted
 from me5.search.conditions import Condition
 from me5.search.documents import Document as Me5Document
 from me5.search.index import Index
@@ -94,7 +94,7 @@ class Me5DocumentStore:
         with self.index:
             summary = self.index.add_documents(documents)
         if summary.bad:
-            raise InputError(f"{len(summary.bad)} documents could not be added; {summary.bad[0]}")
+            raise InputError(f"{counted(len(summary.bad), 'document')} could not be added; {summary.bad[0]}")
 
 
 @component

@@ -9,7 +9,7 @@ import numpy as np
 from me5.adapters.metadata import mongo_filter
 from me5.adapters.stored import metadata_of, stored
 from me5.embedder import Embedder
-from me5.errors import InputError, MissingExtraError
+from me5.errors import InputError, MissingExtraError, counted
 from me5.search.conditions import Condition, all_of, any_of
 from me5.search.documents import Document as Me5Document
 from me5.search.filters import parse
@@ -81,7 +81,8 @@ class Me5VectorStore(VectorStore):
         names = [name or str(uuid4()) for name in (ids if ids is not None else [None] * len(listed))]
         if not len(listed) == len(tables) == len(names):
             raise InputError(
-                f"{len(listed)} texts, {len(tables)} metadatas and {len(names)} ids; expected as many of each"
+                f"{counted(len(listed), 'text')}, {len(tables):,} of metadata and {counted(len(names), 'id')}; "
+                "expected as many of each"
             )
         documents = {
             name: Me5Document(text, metadata=metadata)
@@ -90,7 +91,7 @@ class Me5VectorStore(VectorStore):
         with self.index:
             summary = self.index.add_documents(documents)
             if summary.bad:
-                raise InputError(f"{len(summary.bad)} documents could not be added; {summary.bad[0]}")
+                raise InputError(f"{counted(len(summary.bad), 'document')} could not be added; {summary.bad[0]}")
         return names
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:  # noqa: ARG002

@@ -18,7 +18,7 @@ from me5.bulk.folders import attempt_id
 from me5.bulk.job import Job
 from me5.bulk.plan import Part, Piece
 from me5.bulk.read import Record, entries
-from me5.errors import InputError
+from me5.errors import InputError, counted
 from me5.files.atomic import explained, scratch
 from me5.files.place import FileError
 from me5.flow import ahead
@@ -52,7 +52,9 @@ class Reader:
                 read += 1
             inputs.check_unchanged(piece.file, piece.version)
             if read != piece.records:
-                raise FileError(piece.file, f"has {piece.records - read:,} records fewer than planned; restore it")
+                raise FileError(
+                    piece.file, f"has {counted(piece.records - read, 'record')} fewer than planned; restore it"
+                )
             self._next = piece.file, piece.start.record + piece.records
 
     def _of(self, piece: Piece) -> Iterator[Entry]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from me5.calibration.applied import Calibration
 from me5.calibration.background import ANY, PERCENTILES, Background
+from me5.errors import counted
 from me5.evaluation.report.markup import Node, element
 from me5.evaluation.report.picture import as_file, side_by_side
 
@@ -104,7 +105,7 @@ def _reliability(figures: Mapping[str, Any]) -> list[Node]:
     points = [(one["predicted"], one["observed"]) for one in figures["bins"]]
     parts.append(_line(points, across, up, "curve"))
     for one, (predicted, observed) in zip(figures["bins"], points, strict=True):
-        title = element("title", f"{one['pairs']:,} pairs: {predicted:.3f} predicted, {observed:.3f} relevant")
+        title = element("title", f"{counted(one['pairs'], 'pair')}: {predicted:.3f} predicted, {observed:.3f} relevant")
         parts.append(element("circle", title, cx=across(predicted), cy=up(observed), r=4, class_="dot"))
     error = figures["error"]
     note = f"calibration error {error['value']:.3f} ({error['low']:.3f} to {error['high']:.3f})"

@@ -5,6 +5,7 @@ from typing import Any
 
 from me5.calibration.applied import Calibration
 from me5.calibration.background import ANY, PERCENTILES, Background
+from me5.errors import counted
 
 _SHOWN = (1.0, 50.0, 95.0, 99.0, 99.9, 100.0)
 CUT_HEADINGS = ("risk", "from cosine", "probability there", "precision", "recall", "questions with an answer")
@@ -18,8 +19,8 @@ def as_markdown(figures: Mapping[str, Any], calibration: Calibration | None, ver
     if calibration is not None:
         lines += [_meaning(calibration), "", *_binding(calibration), ""]
     lines += [
-        f"{figures['pairs']:,} pairs of {figures['questions']:,} questions, {figures['relevant']:,} relevant. Figures "
-        "are of questions that the curve has not seen; intervals are 95 % bootstraps over questions.",
+        f"{extent(figures)}. Figures are of questions that the curve has not seen; intervals are "
+        "95 % bootstraps over questions.",
         "",
         "| figure | value | 95 % |",
         "|---|--:|---|",
@@ -44,12 +45,18 @@ def background_markdown(background: Background, title: str) -> str:
     ]
     return "\n".join([
         f"# {title}", "",
-        f"Where {background.made['pairs']:,} random pairs of sentences and passages of this store lie, by the "
+        f"Where {counted(background.made['pairs'], 'random pair')} of sentences and passages of this store lie, by the "
         "languages of both. This is not a probability: it shows what chance brings about, not what is relevant. A "
         "search looks at every passage, so that among N passages one above the percentile 100 - 100 / N is to be "
         "expected where nothing fits.", "",
         "| languages | " + " | ".join(f"{one:g} %" for one in _SHOWN) + " |", "|---|" + "--:|" * len(_SHOWN), *rows, "",
     ])  # fmt: skip
+
+
+def extent(figures: Mapping[str, Any]) -> str:
+    """How many pairs the figures are of."""
+    pairs, questions = counted(figures["pairs"], "pair"), counted(figures["questions"], "question")
+    return f"{pairs} of {questions}, {figures['relevant']:,} relevant"
 
 
 def set_rows(figures: Mapping[str, Any]) -> list[list[str]]:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from me5.calibration.curve import Floats
-from me5.errors import InputError
+from me5.errors import InputError, counted
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -29,14 +29,14 @@ class Scored:
     def __post_init__(self) -> None:
         right = int(self.relevant.sum())
         for name, count, least in (
-            ("relevant pairs", right, LEAST_EACH),
-            ("irrelevant pairs", len(self) - right, LEAST_EACH),
-            ("questions", self.questions, LEAST_QUESTIONS),
+            ("relevant pair", right, LEAST_EACH),
+            ("irrelevant pair", len(self) - right, LEAST_EACH),
+            ("question", self.questions, LEAST_QUESTIONS),
         ):
             if count < least:
                 raise InputError(
-                    f"{count:,} {name} among {len(self):,} labelled pairs are too few to learn from, expected at least "
-                    f"{least}; label more pairs of both kinds"
+                    f"{counted(count, name)} among {counted(len(self), 'labelled pair')}: too few to learn from, "
+                    f"expected at least {least}; label more pairs of both kinds"
                 )
 
     def __len__(self) -> int:

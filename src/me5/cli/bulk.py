@@ -8,7 +8,7 @@ import typer
 
 from me5.cli import embed, options, output
 from me5.cli.register import help_of, register, with_default
-from me5.errors import InputError
+from me5.errors import InputError, counted
 from me5.progress import duration
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def clean(folder: Folder, quiet: options.Quiet = False) -> None:
     job = open_job(folder_of(folder))
     removed = remove_attempts(job, commits(job))
     if not quiet:
-        typer.echo(f"{len(removed):,} files removed", err=True)
+        typer.echo(f"{counted(len(removed), 'file')} removed", err=True)
 
 
 app = typer.Typer(cls=with_default("run", {"--ray": "auto"}), no_args_is_help=True)
@@ -225,15 +225,15 @@ def _end(result: "Result", as_json: bool, quiet: bool) -> None:
     if as_json:
         output.print_json(facts)
     elif not quiet:
-        left = f", {result.left:,} parts left" if result.left else ""
+        left = f", {counted(result.left, 'part')} left" if result.left else ""
         speed = f", {result.tokens / result.seconds:,.0f} tokens/s" if result.tokens else ""
-        lost = f", {result.truncated:,} truncated ({result.lost:,} tokens lost)" if result.truncated else ""
+        lost = f", {result.truncated:,} truncated ({counted(result.lost, 'token')} lost)" if result.truncated else ""
         typer.echo(
-            f"{result.texts:,} texts in {_parts(result.parts)}, {result.tokens:,} tokens{lost}{speed}{left} → "
-            f"{result.job.folder.url}", err=True,
+            f"{counted(result.texts, 'text')} in {counted(result.parts, 'part')}, "
+            f"{counted(result.tokens, 'token')}{lost}{speed}{left} → {result.job.folder.url}", err=True,
         )  # fmt: skip
         if result.refused:
-            rows = "1 row has" if result.refused == 1 else f"{result.refused:,} rows have"
+            rows = counted(result.refused, "row has", "rows have")
             typer.echo(f"{rows} no vector: {result.job.folder.url}/errors says why", err=True)
     for number, reason in sorted(result.failed.items()):
         output.complain("error", f"part {number} was given up: {reason}")
@@ -245,7 +245,9 @@ def _show_plan(job: "Job", as_json: bool, quiet: bool) -> None:
     if as_json:
         output.print_json({"parts": len(job.plan.parts), "texts": job.plan.texts, "files": len(job.plan.files)})
     elif not quiet:
-        typer.echo(f"{job.plan.texts:,} texts in {_parts(len(job.plan.parts))} → {job.folder.url}", err=True)
+        typer.echo(
+            f"{counted(job.plan.texts, 'text')} in {counted(len(job.plan.parts), 'part')} → {job.folder.url}", err=True
+        )
 
 
 def _planned(settings: "Settings", out: str, model: "Model") -> "Job":
@@ -272,7 +274,8 @@ def _show_estimate(found: "Estimate", price: float | None, as_json: bool) -> Non
         return
     output.print_facts({
         "files": f"{found.files:,}", "parts": f"{found.parts:,}", "texts": f"{found.texts:,}",
-        "tokens": f"about {found.tokens:,}, from {found.sampled:,} texts", "vectors": f"{found.bytes / 1e9:,.2f} GB",
+        "tokens": f"about {found.tokens:,}, from {counted(found.sampled, 'text')}",
+        "vectors": f"{found.bytes / 1e9:,.2f} GB",
         "speed": f"{found.tokens_per_second:,.0f} tokens/s", "time": f"about {duration(found.seconds)} on one machine",
         **({} if price is None else {"cost": f"about {found.cost(price):,.2f}"}),
     })  # fmt: skip
@@ -282,10 +285,10 @@ def _status_in_words(found: "Status") -> dict[str, str]:
     facts = {
         "state": "finished" if found.finished else "not finished",
         "parts": f"{found.parts_done:,} of {found.parts:,}",
-        "texts": f"{found.texts_done:,} of {found.texts:,}, {found.unique:,} different ones embedded",
+        "texts": f"{found.texts_done:,} of {found.texts:,}, embedded once each: {found.unique:,}",
         "tokens": f"{found.tokens:,}, {found.tokens_per_second:,.0f} tokens/s",
-        "truncated": f"{found.truncated:,} texts, {found.lost:,} tokens lost",
-        "without vector": f"{found.refused:,} rows, listed in errors/",
+        "truncated": f"{counted(found.truncated, 'text')}, {counted(found.lost, 'token')} lost",
+        "without vector": f"{counted(found.refused, 'row')}, listed in errors/",
         "vectors": f"{found.bytes / 1e9:,.2f} GB",
     }
     if not found.finished:
@@ -295,7 +298,3 @@ def _status_in_words(found: "Status") -> dict[str, str]:
     for number, reason in sorted(found.failed.items()):
         facts[f"part {number} failed"] = reason
     return facts
-
-
-def _parts(count: int) -> str:
-    return f"{count:,} part{'' if count == 1 else 's'}"

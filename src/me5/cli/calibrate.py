@@ -311,7 +311,7 @@ def _write(
 
 
 def _print_figures(figures: "Mapping[str, Any]") -> None:
-    from me5.calibration.report import SET_HEADINGS, set_rows, threshold_rows
+    from me5.calibration.report import SET_HEADINGS, extent, set_rows, threshold_rows
 
     rows = threshold_rows(figures)[1::2]
     heads = ["least probability", "precision", "recall", "questions with an answer"]
@@ -320,7 +320,7 @@ def _print_figures(figures: "Mapping[str, Any]") -> None:
         f"AUC {auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f}), calibration error {error['value']:.3f} "
         f"({error['low']:.3f} to {error['high']:.3f}; {figures['chance'][0]:.3f} by chance alone)"
     )
-    title = f"{figures['pairs']:,} pairs of {figures['questions']:,} questions, {figures['relevant']:,} relevant"
+    title = extent(figures)
     output.print_table([output.Number(head) for head in heads], rows, title=title, caption=caption)
     if len(figures["sets"]) > 1:
         output.print_table([SET_HEADINGS[0], *map(output.Number, SET_HEADINGS[1:])], set_rows(figures))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from me5.cli import options
-from me5.errors import TruncationWarning
+from me5.errors import TruncationWarning, counted
 
 if TYPE_CHECKING:
     from me5.bulk.one_file import Summary
@@ -109,11 +109,11 @@ def embed(
 
 def _in_words(summary: "Summary", source: "Source", target: "Target") -> str:
     """The summary in words: one line, and a second where texts were truncated."""
-    texts = f"{summary.texts:,} text{'' if summary.texts == 1 else 's'}"
-    lost = f", {summary.truncated:,} truncated ({summary.lost:,} tokens lost)" if summary.truncated else ""
+    texts = counted(summary.texts, "text")
+    lost = f", {summary.truncated:,} truncated ({counted(summary.lost, 'token')} lost)" if summary.truncated else ""
     shape = f"{summary.texts:,} × {summary.dim}" + ("" if target.format == "jsonl" else f" {target.dtype}")
     speed = f"{summary.tokens / summary.seconds:,.0f} tokens/s"
-    line = f"{texts}, {summary.tokens:,} tokens{lost}, {speed} → {target.name} ({shape})"
+    line = f"{texts}, {counted(summary.tokens, 'token')}{lost}, {speed} → {target.name} ({shape})"
     if not summary.truncated:
         return line
     places = ", ".join(f"{at:,}" for at in summary.cut) + (", …" if summary.truncated > len(summary.cut) else "")

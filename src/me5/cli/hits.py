@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from me5.cli import output, terminal
+from me5.errors import counted
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -57,7 +58,7 @@ def _meaning(hit: Mapping[str, Any]) -> str:
 def _there(languages: Mapping[str, int]) -> str:
     """The languages of the store, for those whose filter left nothing."""
     named = [f"{code or 'unknown'} {count:,}" for code, count in list(languages.items())[:_LANGUAGES]]
-    more = [f"{len(languages) - _LANGUAGES:,} more languages"] if len(languages) > _LANGUAGES else []
+    more = [counted(len(languages) - _LANGUAGES, "more language")] if len(languages) > _LANGUAGES else []
     return f"; the store has passages in {', '.join(named + more)}" if named else "; the store is empty"
 
 

@@ -9,6 +9,7 @@ import typer
 
 from me5.cli import index_summary, options, output
 from me5.cli.register import help_of, register, with_default
+from me5.errors import counted
 
 if TYPE_CHECKING:
     from me5.embedder import Embedder
@@ -236,7 +237,7 @@ def remove(
     with open_index(store, storage_option, options.ModelOptions(), quiet=quiet) as opened:
         removed = opened.remove(sources)
     if not quiet:
-        typer.echo(f"{index_summary.count(removed, 'passage')} removed, {len(opened):,} left", err=True)
+        typer.echo(f"{counted(removed, 'passage')} removed, {len(opened):,} left", err=True)
 
 
 app = typer.Typer(cls=with_default("add"), no_args_is_help=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from me5.cli import terminal
+from me5.errors import counted
 
 if TYPE_CHECKING:
     from me5.search.index import Index
@@ -14,11 +15,6 @@ if TYPE_CHECKING:
     from me5.search.recall import Recall
 
 _SHOWN = 20
-
-
-def count(number: int, what: str) -> str:
-    """A number of things."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def tell(summary: "Summary", index: "Index", recall: "Recall | None", *, quiet: bool) -> None:
@@ -33,9 +29,9 @@ def _tell_success(summary: "Summary", index: "Index", recall: "Recall | None") -
     rate = f", {summary.tokens / summary.engine_seconds:,.0f} tokens/s in the engine" if summary.tokens else ""
     reused = f" ({summary.reused:,} with the vectors they had)" if summary.reused else ""
     typer.echo(
-        f"{count(summary.indexed, 'file')} indexed, {summary.unchanged:,} unchanged, {summary.removed:,} removed; "
-        f"{count(summary.passages, 'passage')} written{reused} in {summary.seconds:.1f} s{rate}; "
-        f"{index.store.uri} holds {count(len(index), 'passage')}",
+        f"{counted(summary.indexed, 'file')} indexed, {summary.unchanged:,} unchanged, {summary.removed:,} removed; "
+        f"{counted(summary.passages, 'passage')} written{reused} in {summary.seconds:.1f} s{rate}; "
+        f"{index.store.uri} holds {counted(len(index), 'passage')}",
         err=True,
     )
     for moved in summary.moved:
@@ -50,13 +46,14 @@ def tell_migration(done: "Migration", index: "Index") -> None:
     """Print on standard error what a migration has done."""
     kept = f", {done.kept:,} from an earlier run" if done.kept else ""
     typer.echo(
-        f"{count(done.passages, 'passage')} embedded by {done.model} at {done.precision}{kept}, {done.tokens:,} tokens "
-        f"in {done.seconds:.1f} s; {index.store.uri} holds {count(len(index), 'passage')}",
+        f"{counted(done.passages, 'passage')} embedded by {done.model} at {done.precision}{kept}, "
+        f"{counted(done.tokens, 'token')} in {done.seconds:.1f} s; {index.store.uri} holds "
+        f"{counted(len(index), 'passage')}",
         err=True,
     )
     if done.truncated:
         typer.echo(
-            f"{count(done.truncated, 'passage')} longer than the model reads: their ends are found by words only; "
+            f"{counted(done.truncated, 'passage')} longer than the model reads: their ends are found by words only; "
             "index the files into a new store to have them cut for it",
             err=True,
         )
@@ -70,9 +67,9 @@ def _passed_over(summary: "Summary") -> list[str]:
     if summary.excluded:
         parts.append(f"excluded {summary.excluded:,}")
     if summary.links:
-        parts.append(f"{count(summary.links, 'symbolic link')} (--follow-links reads them)")
+        parts.append(f"{counted(summary.links, 'symbolic link')} (--follow-links reads them)")
     if summary.still_textless:
-        parts.append(f"{count(summary.still_textless, 'file')} without text, as before")
+        parts.append(f"{counted(summary.still_textless, 'file')} without text, as before")
     return parts
 
 

@@ -6,6 +6,7 @@ import typer
 
 from me5.catalog import BUNDLED
 from me5.cli import options, output
+from me5.errors import counted
 
 
 def info(
@@ -54,7 +55,7 @@ def describe(model: str) -> dict[str, Any]:
         "vocabulary": config.vocab_size,
         "max_tokens": config.max_tokens,
         "pooling": config.pooling,
-        "head": "none" if head is None else f"{head.outputs} output(s), scores by {head.activation}",
+        "head": "none" if head is None else f"{counted(head.outputs, 'output')}, scores by {head.activation}",
         "weights": f"{', '.join(weights.dtypes)}, {weights.file_bytes / 1e6:,.1f} MB, files: {len(checkpoint.weights)}",
         "prompts": prompts.style if prompts else unknown,
         "query_prompt": prompts.prefix("query") if prompts else unknown,

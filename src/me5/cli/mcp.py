@@ -4,6 +4,7 @@ import typer
 
 from me5.cli import options
 from me5.cli.index import StorageOption, Store, open_index, stored_model
+from me5.errors import counted
 
 
 @stored_model
@@ -18,5 +19,5 @@ def mcp(store: Store, model: options.ModelOptions, storage_option: StorageOption
     from me5.adapters.mcp import server
 
     index = open_index(store, storage_option, model, quiet=True)
-    typer.echo(f"{len(index):,} passages; model {index.embedder.checkpoint.name}", err=True)
+    typer.echo(f"{counted(len(index), 'passage')}; model {index.embedder.checkpoint.name}", err=True)
     server(index).run("stdio")

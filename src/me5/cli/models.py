@@ -7,7 +7,7 @@ import typer
 from me5 import catalog
 from me5.cli import options, output
 from me5.cli.register import help_of, register, with_default
-from me5.errors import InputError
+from me5.errors import InputError, counted
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A hub id, or the last part of a known one.")]
 
@@ -65,7 +65,7 @@ def size(as_json: options.Json = False) -> None:
         )  # fmt: skip
         return
     rows = [[name, f"{one.size / 1e6:,.1f}", str(one.revisions)] for name, one in found]
-    total = f"{sum(one.size for _, one in found) / 1e6:,.1f} MB in {len(found):,} models"
+    total = f"{sum(one.size for _, one in found) / 1e6:,.1f} MB in {counted(len(found), 'model')}"
     output.print_table(("model", output.Number("MB"), output.Number("revisions")), rows, caption=total, framed=False)
 
 

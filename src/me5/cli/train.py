@@ -13,6 +13,7 @@ import typer
 
 from me5.cli import options, output
 from me5.cli.train_progress import shown_steps
+from me5.errors import counted
 from me5.progress import duration, track
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _print_plan(plan: "TrainingPlan") -> None:
     from me5.errors import Me5Warning
 
     work = plan.workload
-    output.print_line(f"{plan.parameters:,} parameters, {plan.trained:,} of them trained, on {plan.device}")
+    output.print_line(f"{counted(plan.parameters, 'parameter')}, {plan.trained:,} of them trained, on {plan.device}")
     total = sum(plan.memory.values())
     memory = [*plan.memory.items(), None, ("together", total)]
     if plan.available is not None:
@@ -151,11 +152,11 @@ def _print_plan(plan: "TrainingPlan") -> None:
     output.print_table(("a step", output.Number("seconds")), [row and (row[0], f"{row[1]:,.2f}") for row in times])
     hours = duration(plan.hours * 3600)
     output.print_line(
-        f"{work.steps:,} steps of {work.tokens:,.0f} tokens: {hours}, evaluations and a teacher's work apart"
+        f"{counted(work.steps, 'step')} of {work.tokens:,.0f} tokens: {hours}, evaluations and a teacher's work apart"
     )
     about = "about " if work.sampled else ""
     output.print_line(
-        f"of {about}{work.texts:,} texts {about}{work.cut:,} are longer than what is read of them, and are cut"
+        f"of {about}{counted(work.texts, 'text')} {about}{work.cut:,} are longer than what is read of them, and are cut"
     )
     if work.sampled:
         output.print_line("lengths are those of the first texts of each dataset: its token ids are not made yet")

@@ -9,6 +9,7 @@ import typer
 
 from me5.cli import options, output
 from me5.cli.export import Kind, Overwrite, Table
+from me5.errors import counted
 
 if TYPE_CHECKING:
     from me5.bulk.source import Source
@@ -140,9 +141,9 @@ def _print(report: dict[str, Any]) -> None:
     if (more := len(report["languages"]) - _ROWS) > 0:
         typer.echo(f"… and {more} more (--json)")
     (pieces, kept), (before, after) = report["pieces"], report["weights_bytes"]
-    typer.echo(f"{kept:,} of {pieces:,} pieces; {after / 1e6:,.1f} MB, before {before / 1e6:,.1f} MB")
-    typer.echo(f"{report['tokens_kept']:.3%} of {report['tokens']:,} tokens stayed whole")
+    typer.echo(f"{kept:,} of {counted(pieces, 'piece')}; {after / 1e6:,.1f} MB, before {before / 1e6:,.1f} MB")
+    typer.echo(f"{report['tokens_kept']:.3%} of {counted(report['tokens'], 'token')} stayed whole")
     typer.echo(
         f"cosine to the model before: mean {report['cosine_mean']:.4f}, least {report['cosine_least']:.4f}; tokens × "
-        f"{report['tokens_after']:.3f} ({report['compared_texts']:,} texts)"
+        f"{report['tokens_after']:.3f} ({counted(report['compared_texts'], 'text')})"
     )

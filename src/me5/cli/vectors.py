@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from me5.cli import options, output, terminal
-from me5.errors import InputError
+from me5.errors import InputError, counted
 
 if TYPE_CHECKING:
     from me5.embedder import Embedder
@@ -100,7 +100,9 @@ def cluster(
     _check_out(out, vectors)
     table = opened(vectors, column, id_column)
     if count is not None and count > len(table):
-        raise InputError(f"{table.name} holds {len(table):,} vectors, which cannot be parted into {count:,} groups")
+        raise InputError(
+            f"{table.name} holds {counted(len(table), 'vector')}, which cannot be parted into {counted(count, 'group')}"
+        )
     if count is not None:
         groups = parts(table.vectors, count)
     else:
@@ -140,7 +142,7 @@ def opened(path: Path, column: str = "vector", id_column: str = "id") -> "Vector
         return _of_store(path)
     table = read_vectors(path, vector=column, identity=id_column)
     if table.missing:
-        output.complain("warning", f"{table.missing:,} rows of {table.name} have no vector, and are left out")
+        output.complain("warning", f"{counted(table.missing, 'row')} of {table.name} without a vector left out")
     return table
 
 
@@ -233,5 +235,5 @@ def _tell(
         if kind == "duplicates":
             for place in group[1:]:
                 output.print_line("     ", _shown(table, place))
-    more = f"; {len(groups) - most:,} more groups" if len(groups) > most else ""
-    output.print_line(f"{len(groups):,} groups of {rows:,} of {len(table):,} rows{more}")
+    more = f"; {counted(len(groups) - most, 'more group')}" if len(groups) > most else ""
+    output.print_line(f"{counted(len(groups), 'group')} of {rows:,} of {counted(len(table), 'row')}{more}")

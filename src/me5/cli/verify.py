@@ -7,6 +7,7 @@ import typer
 
 from me5.catalog import BUNDLED
 from me5.cli import options, output
+from me5.errors import counted
 
 if TYPE_CHECKING:
     from me5.verification import Check
@@ -59,6 +60,6 @@ def _print_checks(checks: "list[Check]", failed: int, *, quiet: bool) -> None:
     if not quiet:
         output.print_table(("precision", "check", "measured", "wanted", ""), rows)
     if failed:
-        output.print_line((f"{failed} of {len(checks)} checks failed", "bold red"))
+        output.print_line((f"{failed} of {counted(len(checks), 'check')} failed", "bold red"))
     else:
-        output.print_line((f"all {len(checks)} checks passed", "green"))
+        output.print_line((f"{counted(len(checks), 'check')} passed", "green"))

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from me5.calibration.applied import Calibration
-from me5.errors import InputError, Me5Error, Me5Warning, ServiceError, TruncationWarning
+from me5.errors import InputError, Me5Error, Me5Warning, ServiceError, TruncationWarning, counted
 from me5.prepared import Report
 from me5.quantization import Form, Rows, check_form, quantized
 from me5.reranker import Ranked
@@ -160,7 +160,9 @@ class EncodeCall:
                 status=reply.status_code,
             ) from error
         if len(vectors) != request.texts:
-            raise ServiceError(f"{reply.url}: {request.texts} texts were sent, {len(vectors)} vectors came back")
+            raise ServiceError(
+                f"{reply.url}: {counted(request.texts, 'text')} sent, {counted(len(vectors), 'vector')} came back"
+            )
         if warning := unquote(reply.headers.get("x-me5-warning", "")):
             self._warnings[warning] = None
         if truncated:
@@ -241,7 +243,7 @@ class Tries:
         elif isinstance(outcome, httpx2.TransportError):
             hint = f"; is {self._service} running there?"
         status = outcome.status_code if isinstance(outcome, httpx2.Response) else None
-        tries = f"{self._done} {'try' if self._done == 1 else 'tries'}"
+        tries = counted(self._done, "try", "tries")
         return ServiceError(f"{self._what}: {describe(outcome)}, after {tries}{hint}", status=status, tries=self._done)
 
     def _refusal(self, reply: httpx2.Response) -> Me5Error:
@@ -296,7 +298,7 @@ def _from_json(reply: httpx2.Response, report: Report) -> Float32:
     notes = fields["me5"]
     for name in ("tokens", "lost", "chunks"):
         if len(notes[name]) != len(vectors):
-            raise ValueError(f"{len(vectors)} vectors, {len(notes[name])} numbers of {name}")
+            raise ValueError(f"{counted(len(vectors), 'vector')}, {counted(len(notes[name]), 'number')} of {name}")
         getattr(report, name).extend(notes[name])
     return np.stack(vectors).astype(np.float32, copy=False)
 

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from me5.errors import InputError, described
+from me5.errors import InputError, counted, described
 from me5.files import parquet
 from me5.files.compression import SUFFIXES, bare_name, is_packed
 from me5.files.csv import CsvError, csv_records
@@ -132,7 +132,7 @@ class Records:
                     yield Record(place, {name: cells[column] for name, column in kept.items()})
                     continue
                 self.refuse(
-                    place, f"a row of {len(cells)} columns, the header has {len(header)}; quote fields "
+                    place, f"a row of {counted(len(cells), 'column')}, the header has {len(header)}; quote fields "
                     f"that hold a {_DELIMITERS[delimiter]} or a line break, or repair the row"
                 )  # fmt: skip
         except CsvError as error:

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Annotated, Any, Literal, ParamSpec, Protocol, TypeVar
 
 from me5._version import __version__
-from me5.errors import Me5Error, MissingExtraError
+from me5.errors import Me5Error, MissingExtraError, counted
 from me5.search.conditions import all_of, any_of, contains
 from me5.search.filters import LONGEST, MOST_VALUES, parse
 from me5.search.hits import Hit
@@ -194,9 +194,9 @@ def _instructions(languages: Mapping[str, int]) -> str:
     named = ", ".join(code or "unknown" for code in list(languages)[:_NAMED])
     more = f" and {len(languages) - _NAMED} more" if len(languages) > _NAMED else ""
     return (
-        f"Search over {sum(languages.values()):,} passages of documents in these languages: {named}{more}. Call "
-        "`search` with a question, `read` with the id of a passage for what stands around it, `sources` for what there "
-        "is. Cite the `place`."
+        f"Search over {counted(sum(languages.values()), 'passage')} of documents in these languages: {named}{more}. "
+        "Call `search` with a question, `read` with the id of a passage for what stands around it, `sources` for what "
+        "there is. Cite the `place`."
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from me5.embedder import Embedder
-from me5.errors import InputError
+from me5.errors import InputError, counted
 from me5.progress import track
 from me5.search import language
 from me5.search.conditions import quoted
@@ -121,9 +121,9 @@ def _compare(passages: Sequence[tuple[Document, Float32]], embedder: Embedder, c
     if middle < _ALIKE:
         raise InputError(
             f"the vectors in {columns.vector!r} are not what {embedder.checkpoint.name} makes of the texts in "
-            f"{columns.text!r}: their cosine is {middle:.2f} in the middle of {len(some)} rows, expected {_ALIKE} or "
-            "more. Name the model that made them (--model; --prompts none where it was given bare texts), or embed the "
-            "texts anew with `me5 index`"
+            f"{columns.text!r}: their cosine is {middle:.2f} in the middle of {counted(len(some), 'row')}, expected "
+            f"{_ALIKE} or more. Name the model that made them (--model; --prompts none where it was given bare texts), "
+            "or embed the texts anew with `me5 index`"
         )
 
 

@@ -9,7 +9,7 @@ from me5._version import __version__
 from me5.calibration.background import LEAST_PAIRS, Background, measured, pair
 from me5.calibration.bound import Sides, Vectors
 from me5.embedder import Embedder
-from me5.errors import InputError
+from me5.errors import InputError, counted
 from me5.search.splitting import sentences
 from me5.search.store import Store
 from me5.vectors import cosines
@@ -35,8 +35,8 @@ def measure(store: Store, embedder: Embedder, seed: int = 0) -> Background:
     others = question[:, None] != documents[None, :]
     if others.sum() < LEAST_PAIRS:
         raise InputError(
-            f"{store.uri} has {int(others.sum()):,} pairs of passages of different documents among those drawn, "
-            f"expected {LEAST_PAIRS:,}: index more documents"
+            f"{store.uri} has {counted(int(others.sum()), 'pair')} of passages of different documents among those "
+            f"drawn, expected {LEAST_PAIRS:,}: index more documents"
         )
     made = {"me5": __version__, "questions": len(asked), "passages": len(rows), "pairs": int(others.sum())}
     vectors = Vectors.of(embedder.checkpoint, embedder.precision, embedder.dim)

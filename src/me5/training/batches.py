@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from me5.data.vectors import Vectors
-from me5.errors import InputError
+from me5.errors import InputError, counted
 from me5.prompts import Prompts
 from me5.training import distributed
 from me5.training.recipe import Data, Recipe
@@ -147,7 +147,7 @@ class Batches:
             of_part = entry.store.groups[group]
             names.append(f"{of_part.source} {of_part.query_lang}>{of_part.document_lang}")
         if len(pairs) < distributed.world():
-            raise InputError(f"step {step + 1} has {len(pairs)} pairs for {distributed.world()} processes")
+            raise InputError(f"step {step + 1} has {counted(len(pairs), 'pair')} for {distributed.world()} processes")
         groups = tuple(sorted(set(names)))
         if taught:
             return self._learned(pairs, np.random.default_rng((self._recipe.seed, step, len(names))), groups)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from me5.errors import InputError
+from me5.errors import InputError, counted
 
 # Strict: TOML has numbers, and "100" or true in their place is a slip.
 Count = Annotated[int, Field(ge=0, strict=True)]
@@ -182,9 +182,8 @@ class LossSettings(_Settings):
         if self.contrastive == 0 and self.distillation == 0:
             raise ValueError("contrastive and distillation are both 0: there is nothing to learn")
         if self.matryoshka_weights and len(self.matryoshka_weights) != len(self.matryoshka):
-            raise ValueError(
-                f"matryoshka_weights has {len(self.matryoshka_weights)} weights for {len(self.matryoshka)} dimensions"
-            )
+            weights = counted(len(self.matryoshka_weights), "weight")
+            raise ValueError(f"matryoshka_weights has {weights}, matryoshka {len(self.matryoshka)}")
         return self
 
     @property

@@ -7,6 +7,7 @@ import typer
 
 from me5.cli import options
 from me5.cli.data import shared
+from me5.errors import counted
 
 
 def decontaminate(
@@ -49,6 +50,8 @@ def decontaminate(
     shared.print_summary(written, as_json=as_json, quiet=quiet)
     if not quiet and not as_json:
         step = written.steps[-1]
-        removed = ", ".join(f"{count:,} {what}" for what, count in step["removed"].items() if count) or "nothing"
-        typer.echo(f"compared with {step['evaluation_texts']:,} evaluation texts; removed: {removed}", err=True)
+        removed = "; ".join(f"{what}: {count:,}" for what, count in step["removed"].items() if count) or "nothing"
+        typer.echo(
+            f"compared with {counted(step['evaluation_texts'], 'evaluation text')}; removed: {removed}", err=True
+        )
         typer.echo(f"every one is listed in {written.folder / LIST}", err=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from me5.cli import output
+from me5.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,8 @@ def summary(counts: "Mapping[str, int]") -> str:
     """Counts in one line."""
     kinds = ", ".join(f"{counts[kind]:,} {kind}" for kind in ("positive", "negative", "ignore") if counts[kind])
     return (
-        f"{counts['documents']:,} documents, {counts['queries']:,} queries, {counts['relations']:,} relations"
+        f"{counted(counts['documents'], 'document')}, {counted(counts['queries'], 'query', 'queries')}, "
+        f"{counted(counts['relations'], 'relation')}"
         f"{f' ({kinds})' if kinds else ''}"
     )
 

@@ -9,7 +9,7 @@ import typer
 
 from me5.cli import options, output
 from me5.cli.data import shared, work
-from me5.errors import InputError
+from me5.errors import InputError, counted
 
 if TYPE_CHECKING:
     from me5.data.jobs import Workspace
@@ -282,7 +282,7 @@ def _question_plan(
     if not quiet:
         short = len(plan.passages) - len(plan.worth)
         less = f", {short:,} of them too short to ask about" if short else ""
-        typer.echo(f"{found.files:,} files, {len(plan.passages):,} passages{less}", err=True)
+        typer.echo(f"{counted(found.files, 'file')}, {counted(len(plan.passages), 'passage')}{less}", err=True)
     plan.check()
     return plan
 
@@ -328,7 +328,9 @@ def _print(result: "Result", job: Path, *, as_json: bool, quiet: bool) -> None:
         listed = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
         typer.echo(f"refused: {listed}", err=True)
     if asked is not None and asked.failed:
-        typer.echo(f"{asked.failed:,} requests got no answer ({asked.reason}); the same command asks again", err=True)
+        typer.echo(
+            f"{counted(asked.failed, 'request')} got no answer ({asked.reason}); the same command asks again", err=True
+        )
     if asked is not None and asked.exhausted:
         typer.echo("the budget is spent; with a larger one the same command asks for the rest", err=True)
     shared.print_summary(result.dataset, as_json=False, quiet=False)

@@ -7,6 +7,7 @@ import typer
 
 from me5.cli import options
 from me5.cli.data import shared
+from me5.errors import counted
 
 if TYPE_CHECKING:
     from me5.data.vocabulary import Drawn
@@ -93,10 +94,10 @@ def _prompts(style: Literal["instruct", "prefix", "none"]) -> list[str]:
 
 
 def _print_summary(drawn: "Drawn", pieces: int, wanted: int, covered: float) -> None:
-    total = sum(drawn.found.values())
-    typer.echo(f"{len(drawn.lines):,} of {total:,} texts in {len(drawn.found):,} languages; {pieces:,} pieces")
+    total, languages = counted(sum(drawn.found.values()), "text"), counted(len(drawn.found), "language")
+    typer.echo(f"{len(drawn.lines):,} of {total} in {languages}; {counted(pieces, 'piece')}")
     if pieces < wanted:
-        typer.echo(f"the sample has no {wanted:,} pieces: give it more text (--lines), or set --pieces lower")
+        typer.echo(f"the sample has fewer pieces than {wanted:,}: give it more text (--lines), or set --pieces lower")
     typer.echo(f"the alphabet covers {covered:.3%} of the sample")
     for lang in sorted(drawn.found, key=lambda lang: -drawn.drawn[lang])[:10]:
         typer.echo(f"  {lang or 'unknown':10} {drawn.drawn[lang]:>10,} of {drawn.found[lang]:>12,}")

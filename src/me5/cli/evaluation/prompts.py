@@ -6,6 +6,7 @@ import typer
 
 from me5.cli import options, output
 from me5.cli.evaluation import shared
+from me5.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +72,6 @@ def _print(found: "Sequence[Spread]", model: str) -> None:
         output.print_table(["phrasing", *map(output.Number, [*shown, "mean"])], rows, title=title)
         if len(spread.prompted) > 1:
             output.print_line(
-                f"spread of {len(spread.prompted)} phrasings: {100 * spread.range:.2f} between best and worst, "
-                f"standard deviation {100 * spread.deviation:.2f}"
+                f"spread of {counted(len(spread.prompted), 'phrasing')}: {100 * spread.range:.2f} between best and "
+                f"worst, standard deviation {100 * spread.deviation:.2f}"
             )

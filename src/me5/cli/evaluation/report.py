@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from me5.errors import counted
+
 
 def report(
     paths: Annotated[list[Path], typer.Argument(metavar="RESULTS…", help="What --out of `me5 eval run` wrote.")],
@@ -33,4 +35,4 @@ def report(
     results = [result for path in paths for result in read(path)]
     text = as_html(results, title) if out.suffix == ".html" else as_markdown(results, title)
     write_text(out, text)
-    typer.echo(f"{out}: {len(results)} results", err=True)
+    typer.echo(f"{out}: {counted(len(results), 'result')}", err=True)

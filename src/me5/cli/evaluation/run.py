@@ -7,6 +7,7 @@ import typer
 
 from me5.cli import options, output
 from me5.cli.evaluation import shared
+from me5.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,4 +108,4 @@ def _print(tasks: "Sequence[Task]", results: "Sequence[Result]") -> None:
     for prompt in {f"{prompt.side}: {prompt.text!r}": None for result in results for prompt in result.prompts}:
         output.print_line(f"prompt of {prompt}")
     if unjudged := sum(getattr(task, "unjudged", 0) for task in tasks):
-        output.print_line(f"{unjudged:,} queries without judgements were left out")
+        output.print_line(f"{counted(unjudged, 'query', 'queries')} without judgements left out")

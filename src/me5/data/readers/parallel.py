@@ -10,7 +10,7 @@ from pathlib import Path
 
 from me5.data.readers.reading import Reading
 from me5.data.writing import Item
-from me5.errors import InputError
+from me5.errors import InputError, counted
 from me5.files.compression import bare_name
 
 NAME = "parallel"
@@ -27,7 +27,9 @@ def read(paths: Sequence[Path], reading: Reading) -> Iterator[Item]:
     """The examples of some files: .tsv each by itself, others in twos."""
     lone = [path for path in paths if not is_tabular(path)]
     if len(lone) % 2:
-        raise InputError(f"{len(lone)} files of lines; they belong together in twos: {', '.join(map(str, lone[:4]))}")
+        raise InputError(
+            f"{counted(len(lone), 'file')} of lines; they belong together in twos: {', '.join(map(str, lone[:4]))}"
+        )
     for path in paths:
         if is_tabular(path):
             pair = _PAIR.fullmatch(Path(bare_name(path)).stem)

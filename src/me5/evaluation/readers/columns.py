@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from me5.errors import InputError
+from me5.errors import InputError, counted
 from me5.evaluation.languages import of_pair
 from me5.evaluation.task import Bitext, Classification, Label, Similarity, Subset
 from me5.files.compression import bare_name
@@ -46,8 +46,8 @@ def _table(path: Path, widths: tuple[int, ...], expected: str) -> tuple[list[int
     for (number, line), row in zip(numbered, rows, strict=True):
         if len(row) != width or width not in widths:
             raise InputError(
-                f"{path}, line {number}: {len(row)} columns where the first line has {width}; expected {expected} "
-                f"throughout, got {line[:60]!r}"
+                f"{path}, line {number}: {counted(len(row), 'column')} where the first line has {width}; expected "
+                f"{expected} throughout, got {line[:60]!r}"
             )
     return [number for number, _ in numbered], rows
 

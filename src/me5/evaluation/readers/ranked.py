@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from me5.errors import InputError, Me5Warning
+from me5.errors import InputError, Me5Warning, counted
 from me5.evaluation.task import Corpus, Reranking, Retrieval, Subset
 from me5.files.place import FileError, Place
 from me5.files.records import records
@@ -128,7 +128,7 @@ class _Judgements:
             )
         for what, times in self._odd.items():
             warnings.warn(
-                f"{self._source}: {times:,} judgement{'s' * (times > 1)} {what}, as in mteb (the first: "
+                f"{self._source}: {counted(times, 'judgement')} {what}, as in mteb (the first: "
                 f"{self._first[what]})", Me5Warning, stacklevel=2,
             )  # fmt: skip
 

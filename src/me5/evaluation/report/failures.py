@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from me5.errors import counted
 from me5.evaluation.bm25 import NAME as BM25
 from me5.evaluation.report.markup import Node, element, text
 from me5.evaluation.results import Result, by_model
@@ -21,9 +22,8 @@ def of_task(results: Sequence[Result]) -> Node | None:
         chosen = sorted(failing, key=lambda result: result.outcome.score)[:SETS]
         blocks += [_set(model, result, EACH if len(chosen) > MANY else None) for result in chosen]
         if len(failing) > len(chosen):
-            blocks.append(
-                element("p", f"{model}: {len(failing) - len(chosen)} more sets have theirs in the result files.")
-            )
+            more = counted(len(failing) - len(chosen), "more set has", "more sets have")
+            blocks.append(element("p", f"{model}: {more} theirs in the result files."))
     if not blocks:
         return None
     return element("div", element("h3", "Failures to read"), *blocks)

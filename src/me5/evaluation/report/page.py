@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from me5._version import __version__
+from me5.errors import counted
 from me5.evaluation.bm25 import NAME as BM25
 from me5.evaluation.means import Mean, by_subset, by_task, means
 from me5.evaluation.published import Published, published
@@ -83,7 +84,7 @@ def as_html(results: Sequence[Result], title: str) -> str:
     """The whole page."""
     models, tasks = Models.of(results), by_task(results)
     about = (
-        f"{_count(len(models.colours), 'model')}, {_count(len(results), 'result')}. Figures × 100, higher is better; "
+        f"{counted(len(models.colours), 'model')}, {counted(len(results), 'result')}. Figures × 100, higher is better; "
         f"bars and small numbers are 95 % bootstrap intervals over the examples. Made with me5 {__version__}."
     )
     body = element(
@@ -105,10 +106,6 @@ def as_html(results: Sequence[Result], title: str) -> str:
     return "<!doctype html>\n" + html(element("html", head, body, lang="en")) + "\n"
 
 
-def _count(number: int, name: str) -> str:
-    return f"{number:,} {name}{'' if number == 1 else 's'}"
-
-
 def _anchor(name: str) -> str:
     return "task-" + "".join(letter if letter.isalnum() else "-" for letter in name)
 
@@ -119,7 +116,7 @@ def _summary(rows: Sequence[Mean], models: Models) -> Node:
         grouped.setdefault((mean.task, mean.type, mean.main), {})[mean.model] = mean
     lines = []
     for (task, kind, main), of_model in grouped.items():
-        sets = _count(max(mean.sets for mean in of_model.values()), "set")
+        sets = counted(max(mean.sets for mean in of_model.values()), "set")
         label = element(
             "td",
             element("a", task, href=f"#{_anchor(task)}"),
@@ -148,7 +145,7 @@ def _task(name: str, results: Sequence[Result], models: Models) -> Node:
     return element(
         "section",
         element("h2", name, id=_anchor(name)),
-        element("p", f"{results[0].type}; {figure}; {_count(len(sets), 'set')}."),
+        element("p", f"{results[0].type}; {figure}; {counted(len(sets), 'set')}."),
         models.legend(drawn),
         models.table(lines, "set"),
         _abstention(results),

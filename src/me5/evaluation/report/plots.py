@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from sklearn.metrics import precision_recall_curve
 
+from me5.errors import counted
 from me5.evaluation.means import by_subset
 from me5.evaluation.metrics import DEPTHS
 from me5.evaluation.report.markup import Node, element
@@ -46,7 +47,7 @@ def _by_depth(results: Sequence[Result], colours: Mapping[str, str]) -> Node:
             for name in ("recall", "precision")
         )
         lines.append(Curve(list(zip(recall, precision, strict=True)), colours[model], model))
-    note = f"at {', '.join(map(str, DEPTHS))} documents, mean of {len(by_subset(results))} sets"
+    note = f"at {', '.join(map(str, DEPTHS))} documents, mean of {counted(len(by_subset(results)), 'set')}"
     return _figure("Precision and recall", note, curves(lines, x="recall", y="precision", label="precision by recall"))
 
 

@@ -6,6 +6,7 @@ Colours are classes (`c0` … `c5`, `ref`), which the page's style sheet sets fo
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from me5.errors import counted
 from me5.evaluation.report.markup import Node, element
 
 Point = tuple[float, float]
@@ -119,7 +120,8 @@ def density(points: Sequence[Point], *, x: str, y: str, ends: tuple[str, str], l
     top = max(counts.values(), default=1)
     size = 100 / cells
     parts = [
-        element("rect", element("title", f"{count} pairs"), x=f"{across * size:.2f}", y=f"{100 - (up + 1) * size:.2f}",
+        element("rect", element("title", counted(count, "pair")), x=f"{across * size:.2f}",
+                y=f"{100 - (up + 1) * size:.2f}",
                 width=f"{size:.2f}", height=f"{size:.2f}", class_="bar right",
                 fill_opacity=f"{0.15 + 0.85 * count / top:.2f}")
         for (across, up), count in sorted(counts.items())
