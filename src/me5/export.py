@@ -1,5 +1,6 @@
 """A checkpoint in another form: a folder of the published layout, or one GGUF file."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,13 +8,18 @@ import numpy as np
 
 from me5.checkpoint import Checkpoint, is_gguf
 from me5.errors import InputError
-from me5.files.atomic import check_free, new_folder
+from me5.files.atomic import check_file, check_free, new_folder
 from me5.layout import write_layout
 from me5.progress import Advance
 from me5.weights import Weights, file_names, save_safetensors
 
 # How a folder can store numbers, by the names of GGUF's types.
 FOLDER_TYPES: Mapping[str, "np.dtype[np.floating]"] = {"f32": np.dtype(np.float32), "f16": np.dtype(np.float16)}
+# Forms of a model that are files; a folder of such a name is a mistake. Names such as e5-v1.5 are none.
+_FILES = re.compile(
+    r"\.(onnx|safetensors|bin|pth?|ckpt|h5|pb|ot|xml|tflite|mlmodel|engine|pkl|joblib|np[yz]|ggml|model|json|txt|zip"
+    r"|tar|t?gz)"
+)
 
 
 def export(
@@ -33,12 +39,25 @@ def export(
     are the checkpoint's own unless given (see `trimming`). `advance` is called with (1, 0) after each tensor. Raises
     `InputError` where the target exists, or cannot be written so.
     """
-    check_free(target, overwrite=overwrite)
+    check_target(target, overwrite=overwrite)
     weights = weights or Weights(checkpoint.weights, checkpoint.config)
     if is_gguf(target):
         _export_file(checkpoint, weights, target, matrices or "q8_0", words, advance)
     else:
         _export_folder(checkpoint, weights, target, matrices or "f32", words, advance, overwrite=overwrite)
+
+
+def check_target(target: Path, *, overwrite: bool = False) -> None:
+    """Raise `InputError`, before any work, where `export` could not write: it makes `.gguf` files, and folders."""
+    if is_gguf(target):
+        check_file(target, overwrite=overwrite)
+        return
+    if _FILES.fullmatch(target.suffix.lower()) and not target.is_dir():
+        raise InputError(
+            f"{target} has the name of a file, and me5 writes no {target.suffix}: expected a file that ends in .gguf, "
+            "or a folder (with model.safetensors in it)"
+        )
+    check_free(target, overwrite=overwrite)
 
 
 def _export_file(

@@ -92,7 +92,7 @@ def test_what_is_missing_is_named(chat, tmp_path):
     call("--write-prompts", tmp_path / "prompts")
     assert (tmp_path / "prompts" / "bitext.example.txt").exists()
     (tmp_path / "taken").mkdir()
-    with pytest.raises(InputError, match="allow overwriting"):
+    with pytest.raises(InputError, match="exists; replace it"):
         call("--model", "x", "--endpoint", chat.address, "--no-judge", "--out", tmp_path / "taken")
     assert not chat.asked
 

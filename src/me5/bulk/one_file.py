@@ -14,6 +14,7 @@ from me5.bulk.source import Source
 from me5.bulk.write import Target, writing
 from me5.embedder import Embedder
 from me5.errors import InputError
+from me5.files.atomic import check_file
 from me5.prepared import Report
 from me5.progress import Advance
 from me5.prompts import Side
@@ -59,8 +60,8 @@ def check_pair(source: Source, target: Target) -> None:
     if taken := sorted({*target.keep} & {"id", "text", "vector"}):
         raise InputError(f"the column {taken[0]!r} cannot be kept, for the result has one of that name; see --id-field")
     came, goes = source.path, target.path
-    if isinstance(came, Path) and goes is not None and goes.exists() and came.samefile(goes):
-        raise InputError(f"{target.name} is also the input, and would be replaced; write elsewhere")
+    if isinstance(came, Path) and goes is not None:
+        check_file(goes, came)
 
 
 def embed_file(

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from me5.bulk.read import Record
 from me5.bulk.table import column, inferred, parquet_writer, vector_columns
 from me5.errors import InputError
-from me5.files.atomic import explained, replacing
+from me5.files.atomic import check_file, explained, replacing
 
 Dtype = Literal["float32", "float16"]
 Write = Callable[[Sequence[Record], npt.NDArray[np.float32]], None]
@@ -68,7 +68,7 @@ def target_of(
     if dtype != "float32" and target.format == "jsonl":
         raise InputError(f"{target.name} holds decimal numbers, which have no dtype; write .npy or .parquet instead")
     if path is not None:
-        _check_writable(path, overwrite)
+        check_file(path, overwrite=overwrite)
     return target
 
 
@@ -179,17 +179,6 @@ _SUFFIXES: Mapping[str, Literal["npy", "parquet", "jsonl"]] = {
     ".npy": "npy", ".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl",
 }  # fmt: skip
 _SINKS: Mapping[str, Callable[[IO[bytes], Target, int], _Sink]] = {"npy": _Npy, "parquet": _Parquet, "jsonl": _Jsonl}
-
-
-def _check_writable(path: Path, overwrite: bool) -> None:
-    if not path.parent.is_dir():
-        raise InputError(f"the folder of {path} does not exist; create it, or write elsewhere")
-    if not path.exists():
-        return
-    if not path.is_file():
-        raise InputError(f"{path} is not a plain file; write elsewhere, or to standard output with -o -")
-    if not overwrite:
-        raise InputError(f"{path} exists; replace it with --overwrite, or write elsewhere")
 
 
 @contextmanager

@@ -129,6 +129,7 @@ def calibrate(
     """
     results = _Results(out, as_json, quiet)
     chosen = _PairOptions(tuple(pairs or ()), task, symmetric, relevant_from, depth, cache)
+    output.check_files(out, *(pairs or ()), *([] if judge is None else [judge]))
     index = _store(target, storage_option, model, quiet=results.silent)
     if not pairs:
         if index is None:
@@ -228,8 +229,12 @@ def _judge(path: Path, embedder: "Embedder", chosen: _PairOptions, results: _Res
 
 
 def _check_own(embedder: "Embedder") -> None:
-    """Raise `InputError`, before any work, for the bundled model: its calibration is everybody's, and a part of me5."""
-    from me5.calibration.stored import is_general
+    """Raise `InputError`, before any work, where no calibration can be kept beside the model.
+
+    That of the bundled model is everybody's, and a part of me5.
+    """
+    from me5.calibration.stored import is_general, path_of
+    from me5.files.atomic import check_file
 
     name = embedder.checkpoint.name
     if is_general(embedder.checkpoint):
@@ -238,6 +243,7 @@ def _check_own(embedder: "Embedder") -> None:
             f"PAIRS`), write the calibration elsewhere (--no-keep --out NAME), or calibrate a copy of the model "
             f"(`me5 export {name} --to FOLDER`)"
         )
+    check_file(path_of(embedder.checkpoint))
 
 
 def _kept(calibration: "Calibration", embedder: "Embedder", index: "Index | None") -> str:

@@ -39,11 +39,13 @@ def export(
     me5 export downloaded.gguf --to folder --type f16
     """
     from me5.checkpoint import resolve
+    from me5.export import check_target
     from me5.export import export as write
     from me5.progress import track
     from me5.weights import tensor_table
 
     options.show_warnings(quiet=quiet)
+    check_target(to, overwrite=overwrite)
     checkpoint = resolve(model)
     with track(len(tensor_table(checkpoint.config)), show=not quiet, unit="tensors") as advance:
         write(checkpoint, to, matrices=kind, words=table, overwrite=overwrite, advance=advance)

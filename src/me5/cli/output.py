@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _UNLIMITED = 1 << 16
+_REPORT = (".json", ".md", ".svg")
 
 
 class Number(str):
@@ -88,11 +89,19 @@ def print_facts(facts: "Mapping[str, str]") -> None:
         print_line((name.ljust(width), "bold"), value)
 
 
+def check_files(name: str | Path | None, *inputs: Path) -> None:
+    """Raise `InputError`, before any work, where `write_files` could not write, or would replace an input."""
+    from me5.files.atomic import check_file
+
+    for suffix in _REPORT if name is not None else ():
+        check_file(Path(f"{name}{suffix}"), *inputs)
+
+
 def write_files(name: str | Path, content: str, markdown: str, picture: str) -> None:
     """Write the figures of a report as NAME.json, its text as NAME.md and its picture as NAME.svg."""
     from me5.files.atomic import write_text
 
-    for suffix, text in ((".json", content), (".md", markdown), (".svg", picture)):
+    for suffix, text in zip(_REPORT, (content, markdown, picture), strict=True):
         write_text(Path(f"{name}{suffix}"), text)
 
 

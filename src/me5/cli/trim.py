@@ -65,14 +65,13 @@ def trim(
     """
     from me5.bulk.source import source_of
     from me5.checkpoint import resolve
-    from me5.export import export
-    from me5.files.atomic import check_free
+    from me5.export import check_target, export
     from me5.progress import track
     from me5.trimming import choose, count, trimmed
     from me5.weights import tensor_table
 
     options.show_warnings(quiet=quiet)
-    check_free(out, overwrite=overwrite)
+    check_target(out, overwrite=overwrite)
     checkpoint = resolve(model)
     sources = [source_of(name, fields=field or (), id_field=language_field) for name in texts]
     with track(None, show=not quiet, description="Counting") as advance:

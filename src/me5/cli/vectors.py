@@ -205,15 +205,14 @@ def _print_scores(table: "VectorTable", found: Sequence[tuple[int, float]]) -> N
 
 
 def _check_out(out: Path | None, vectors: Path) -> None:
-    """Raise `InputError`, before any work, where groups cannot be written, or would take the place of their vectors."""
+    """Raise `InputError`, before any work, where groups cannot be written."""
+    from me5.files.atomic import check_file
+
     if out is None:
         return
     if out.suffix.lower() not in (".jsonl", ".ndjson"):
         raise InputError(f"groups are written as JSON lines: expected a name that ends in .jsonl, got {out}")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"the folder of {out} does not exist; create it, or write elsewhere")
-    if out.exists() and vectors.exists() and out.samefile(vectors):
-        raise InputError(f"{out} is also the input, and would be replaced; write elsewhere")
+    check_file(out, vectors)
 
 
 def _tell(

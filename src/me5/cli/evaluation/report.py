@@ -28,10 +28,11 @@ def report(
     from me5.errors import InputError
     from me5.evaluation.report import as_html, as_markdown
     from me5.evaluation.results import read
-    from me5.files.atomic import write_text
+    from me5.files.atomic import check_file, write_text
 
     if out.suffix not in (".html", ".md"):
         raise InputError(f"{out} is neither .html nor .md, which are what a report can be written as")
+    check_file(out)
     results = [result for path in paths for result in read(path)]
     text = as_html(results, title) if out.suffix == ".html" else as_markdown(results, title)
     write_text(out, text)

@@ -60,6 +60,7 @@ def speed(
     from me5.evaluation.speed import points, rates
     from me5.progress import track
 
+    output.check_files(out)
     tasks = shared.read_tasks(paths, quiet=quiet or as_json)
     encoders = _encoders(model, precisions, quiet=quiet or as_json)
     speeds = rates(encoders, tasks, texts=texts)
