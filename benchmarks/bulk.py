@@ -1,13 +1,13 @@
 """`me5 bulk` measured: the engine's share of the time, Ray's overhead, memory, resuming, and a job of 10⁹ texts.
 
-    python benchmarks/bulk.py FOLDER… --field positive --out benchmarks/results
+    python benchmarks/bulk.py FOLDER… --field positive
     python benchmarks/bulk.py FOLDER… --stages memory,jobs
 
 FOLDER holds Parquet files with a field of texts. `share` and `ray` run the bundled model on --passages of them; the
 others have an engine that computes nothing, since what they measure is everything else: `memory` the peak of jobs of a
 fifth of --texts and of all, `jobs` what parts cost beside their texts, up to a job of 10⁹ texts (files that repeat one
 text), of which some parts are really embedded and the others only committed. Every figure of memory is of a process of
-its own.
+its own. The figures are written to benchmarks/results/bulk_MACHINE_DATE.json after every stage.
 """
 
 import argparse
@@ -20,7 +20,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import date
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -33,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).parent))
-from harness import machine
+from harness import machine, results
 
 from me5 import Embedder
 from me5.bulk import resume, run, worker
@@ -288,9 +287,9 @@ def main() -> None:
     parser.add_argument("--stages", default=",".join(STAGES))
     parser.add_argument("--keep", metavar="DIR", help="leave the job of `share` here, with its texts")
     parser.add_argument("--work", help="write the jobs here; a temporary folder otherwise")
-    parser.add_argument("--out", help="write the figures here, as JSON")
+    parser.add_argument("--out", type=Path, default=results.RESULTS)
     options = parser.parse_args()
-    figures: dict[str, Any] = {"machine": machine.describe(), "date": str(date.today()), "load": os.getloadavg()}
+    figures = results.begin("bulk")
     with tempfile.TemporaryDirectory(prefix="me5-bulk-", dir=options.work) as folder:
         work = Path(folder)
         wanted = max(options.passages, options.ray_passages, options.texts)
@@ -300,10 +299,7 @@ def main() -> None:
         for name in options.stages.split(","):
             figures[name] = stages[name](work, options)
             print(name, json.dumps(figures[name]), flush=True)
-            figures["load_at_end"] = os.getloadavg()
-            if options.out:
-                path = Path(options.out) / f"bulk_{machine.slug()}_{figures['date']}.json"
-                path.write_text(json.dumps(figures, indent=1) + "\n")
+            results.save(figures, options.out)
             for left in work.iterdir():
                 if left.is_dir():
                     shutil.rmtree(left)

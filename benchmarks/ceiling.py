@@ -5,19 +5,20 @@
 Prints the operations per second of each, and the tokens/s that they would give at 606 MFLOP per token (24 layers of
 12.6 M weights, 2 operations each): float32 and bfloat16 through torch's oneDNN, int8 through OpenVINO's, which alone
 has products of bytes with scales fused. `int8` is one after another, as in a layer, with levels that are fixed;
-`int8 group` has a scale per token and group of 128 activations, as OpenVINO chooses them by itself. All in turns. One
-JSON line last.
+`int8 group` has a scale per token and group of 128 activations, as OpenVINO chooses them by itself. All in turns. The
+last line is the JSON that is written to benchmarks/results/ceiling_MACHINE_DATE.json.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
+from harness import results
 
 TOKENS, HIDDEN, INNER = 1152, 1024, 4096
 SHAPES = [(HIDDEN, HIDDEN)] * 4 + [(INNER, HIDDEN), (HIDDEN, INNER)]
@@ -60,7 +61,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--out", type=Path, default=results.RESULTS)
     options = parser.parse_args()
+    run = results.begin("ceiling") | {"threads": options.threads, "repeats": options.repeats}
     torch.set_num_threads(options.threads)
     ways = {
         "f32": by_torch(torch.float32),
@@ -70,9 +73,9 @@ def main() -> None:
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for round_ in range(options.repeats + 1):
-        for name, run in ways.items():
+        for name, compute in ways.items():
             started = time.perf_counter()
-            run()
+            compute()
             if round_:
                 seconds[name].append(time.perf_counter() - started)
     result = {name: round(OPERATIONS / statistics.median(taken) / 1e9) for name, taken in seconds.items()}
@@ -81,7 +84,7 @@ def main() -> None:
             f"{name:10} {speed:6.0f} GFLOP/s = {speed * 1e9 / FLOP_PER_TOKEN:6.0f} tokens/s at most, "
             f"{speed / result['bf16']:.2f} x bf16"
         )
-    print(json.dumps({"benchmark": "ceiling", "threads": options.threads, "gflops": result}))
+    print(results.save(run | {"gflops": result}, options.out))
 
 
 if __name__ == "__main__":

@@ -9,14 +9,11 @@ engine that cannot be had is listed with the reason. README.md beside this file 
     python benchmarks/encode.py --models minilm --workloads mixed,query --engines me5-bf16,st-f32,ov-bf16 --quick
     python benchmarks/encode.py --large /tmp/me5-random-large --python st-onnx=envs/onnx/bin/python
 
-Writes benchmarks/results/encode_MACHINE_DATE.md, .svg and .json; the last line on the screen is the JSON.
+Writes benchmarks/results/encode_MODEL_MACHINE_DATE.json for every model; the last line on the screen is the JSON.
 """
 
 import argparse
-import datetime
 import importlib.util
-import json
-import math
 import signal
 import sys
 import tempfile
@@ -25,15 +22,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import machine, report
+from harness import machine, report, results
 from harness.catalogue import ENGINES, MODELS, ONLY, WORKLOADS
 from harness.drivers import PASSAGE
 from harness.figures import summarize
 from harness.measure import Plan, measure_model
-from harness.picture import draw
 from harness.workloads import build
-
-RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def names(known: tuple[str, ...]):
@@ -74,7 +68,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a fifth of the texts, one round: only to try it out")
     parser.add_argument("--python", type=interpreter, action="append", default=[], metavar="ENGINE=PYTHON")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "me5-benchmark-exports")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the report")
+    parser.add_argument("--out", type=Path, default=results.RESULTS, help="folder for the JSON files")
     parser.add_argument(
         "--reserve-gb", type=float, help="memory to keep free while engines stay loaded (default: 45 %%)"
     )
@@ -99,24 +93,10 @@ def model_folder(name: str, args: argparse.Namespace) -> tuple[Path | None, str]
     return None, f"no model folder: {hint}"
 
 
-def shown_command(args: argparse.Namespace) -> str:
-    """The command of this run without the paths of this machine."""
-    parts = ["python benchmarks/encode.py", f"--models {','.join(args.models)}"]
-    if len(args.workloads) < len(WORKLOADS):
-        parts.append(f"--workloads {','.join(args.workloads)}")
-    if len(args.engines) < len(ENGINES):
-        parts.append(f"--engines {','.join(args.engines)}")
-    parts += [f"--repeats {args.repeats}", f"--threads {args.threads}", f"--batch {args.batch}"]
-    parts += ["--quick"] if args.quick else []
-    parts += [f"--{name} FOLDER" for name in ("large", "small") if name in args.models]
-    parts += [f"--python {engine}=PYTHON" for engine, _ in args.python]
-    return " ".join(parts)
-
-
-def run_models(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure every chosen model; a model without a folder is reported as missing."""
+def plan_of(args: argparse.Namespace) -> Plan:
+    """What is the same for every model."""
     reserve = args.reserve_gb * 1e9 if args.reserve_gb is not None else 0.45 * machine.memory("MemTotal")
-    plan = Plan(
+    return Plan(
         engines=tuple(engine for engine in ENGINES if engine.name in args.engines),
         repeats=1 if args.quick else args.repeats,
         cpus=machine.cpus()[: args.threads],
@@ -127,60 +107,37 @@ def run_models(args: argparse.Namespace) -> dict[str, Any]:
         reserve=int(reserve),
         tell=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    models = {}
-    for name in args.models:
-        folder, missing = model_folder(name, args)
-        workloads = [workload for workload in MODELS[name][1] if workload in args.workloads]
-        if folder is None or not workloads:
-            models[name] = {"missing": missing or "none of the chosen workloads is for this model"}
-            continue
-        plan.tell(f"{name}:")
-        texts = build(workloads, folder, args.quick, prefix=PASSAGE if name == "small" else "")
-        engines = tuple(engine for engine in plan.engines if ONLY.get(engine.name, name) == name)
-        models[name] = summarize(texts, measure_model(replace(plan, engines=engines), folder, texts))
-    return models
 
 
-def rounded(data: Any) -> Any:
-    """The same data with six digits per figure: more say nothing, and the line is for people too."""
-    if isinstance(data, dict):
-        return {key: rounded(value) for key, value in data.items()}
-    if isinstance(data, list):
-        return [rounded(value) for value in data]
-    if isinstance(data, float):
-        return float(f"{data:.6g}") if math.isfinite(data) else None  # JSON has no NaN
-    return data
+def measure(name: str, args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
+    """The figures of one model, or why it is missing."""
+    folder, missing = model_folder(name, args)
+    workloads = [workload for workload in MODELS[name][1] if workload in args.workloads]
+    if folder is None or not workloads:
+        return {"missing": missing or "none of the chosen workloads is for this model"}
+    plan.tell(f"{name}:")
+    texts = build(workloads, folder, args.quick, prefix=PASSAGE if name == "small" else "")
+    engines = tuple(engine for engine in plan.engines if ONLY.get(engine.name, name) == name)
+    return summarize(texts, measure_model(replace(plan, engines=engines), folder, texts))
 
 
 def main() -> None:
     args = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that the engines' processes are ended too
-    started = time.time()
-    run: dict[str, Any] = {
-        "benchmark": "encode",
-        "date": datetime.date.today().isoformat(),
-        "machine": machine.describe(),
-        "threads": args.threads,
-        "repeats": 1 if args.quick else args.repeats,
-        "batch": args.batch,
-        "quick": args.quick,
-        "load_average": machine.load_average(),
-        "command": shown_command(args),
-    }
-    run["models"] = run_models(args)
-    run["minutes"] = round((time.time() - started) / 60, 1)
-    args.out.mkdir(parents=True, exist_ok=True)
-    stem = args.out / f"encode_{machine.slug()}_{run['date']}"
-    line = report.without_paths(json.dumps(rounded(run), ensure_ascii=False))
-    stem.with_suffix(".json").write_text(line + "\n", encoding="utf-8")
-    text = report.markdown(run)
-    stem.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(text)
-    try:
-        draw(run, stem.with_suffix(".svg"))
-    except ImportError as error:
-        print(f"no picture: {error}", file=sys.stderr)
-    print(line)
+    plan = plan_of(args)
+    for name in args.models:
+        started = time.time()
+        run = results.begin("encode") | {
+            "threads": args.threads,
+            "repeats": plan.repeats,
+            "batch": args.batch,
+            "quick": args.quick,
+        }
+        run["models"] = {name: measure(name, args, plan)}
+        run["minutes"] = round((time.time() - started) / 60, 1)
+        print(report.markdown(run))
+        if "missing" not in run["models"][name]:
+            print(results.save(run, args.out, name), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 The vectors are made up (384 dimensions), so that the figures are those of reading, checking and searching alone.
 
     python benchmarks/evaluation_memory.py --documents 30000 300000
+
+The last line is the JSON that is written to benchmarks/results/evaluation_memory_MACHINE_DATE.json.
 """
 
 import argparse
@@ -11,9 +13,11 @@ import multiprocessing
 import resource
 import tempfile
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
+from harness import results
 
 from me5.evaluation.encoders.base import Prompt
 from me5.evaluation.protocols import evaluate
@@ -37,8 +41,8 @@ class MadeUp:
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def measure(documents: int) -> None:
-    """Write a corpus, judge it, print one line."""
+def measure(documents: int, answer: Connection) -> None:
+    """Write a corpus, judge it, print one line and send the figures."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "generated" / "set"
         (folder / "qrels").mkdir(parents=True)
@@ -58,17 +62,30 @@ def measure(documents: int) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
         f"{documents:>9,} documents, {size / 2**20:>5,.0f} MiB of corpus: peak {peak / 1024:,.0f} MiB, of which "
-        f"{(peak - before) / 1024:,.0f} MiB by the evaluation; nDCG@10 {outcome.score:.3f}; {seconds:,.0f} s"
+        f"{(peak - before) / 1024:,.0f} MiB by the evaluation; nDCG@10 {outcome.score:.3f}; {seconds:,.0f} s",
+        flush=True,
     )
+    answer.send({
+        "documents": documents, "corpus_mib": size / 2**20, "peak_mib": peak / 1024,
+        "evaluation_mib": (peak - before) / 1024, "ndcg_at_10": outcome.score, "seconds": seconds,
+    })  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, nargs="+", default=[30_000, 300_000])
-    for documents in parser.parse_args().documents:
-        process = multiprocessing.get_context("spawn").Process(target=measure, args=(documents,))
+    parser.add_argument("--out", type=Path, default=results.RESULTS)
+    options = parser.parse_args()
+    run = results.begin("evaluation_memory") | {"rows": []}
+    context = multiprocessing.get_context("spawn")
+    for documents in options.documents:
+        here, there = context.Pipe()
+        process = context.Process(target=measure, args=(documents, there))
         process.start()
+        there.close()  # so that the end of a process that fails is an end of the answer too
+        run["rows"].append(here.recv())
         process.join()
+    print(results.save(run, options.out))
 
 
 if __name__ == "__main__":

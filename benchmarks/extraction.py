@@ -6,8 +6,8 @@ The folders hold Markdown, such as the `docs` of projects; files of 1 to 40 KB a
 (MkDocs, with a theme's navigation, search and footer) and a PDF (WeasyPrint, every second in two columns, all with
 running headers); what the Markdown itself renders to is what has to be found. Prints the means of precision, recall and
 F1 over words, of F1 over pairs of neighbouring words (which a wrong order or torn words cost), the worst F1, and the
-processor time, and one JSON line last. Needs mkdocs, weasyprint, trafilatura, lxml_html_clean, markitdown[pdf] and
-pypdf beside me5[search].
+processor time, and last the JSON that it writes to benchmarks/results/extraction_MACHINE_DATE.json. Needs mkdocs,
+weasyprint, trafilatura, lxml_html_clean, markitdown[pdf] and pypdf beside me5[search].
 """
 
 import argparse
@@ -32,6 +32,7 @@ import pypdf
 import pypdfium2
 import trafilatura
 import weasyprint
+from harness import results as files
 from markitdown import MarkItDown
 
 from me5.search.readers import html as me5_html
@@ -148,7 +149,9 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--pages", type=int, default=50, help="at most so many files")
     parser.add_argument("--theme", default="readthedocs")
+    parser.add_argument("--out", type=Path, default=files.RESULTS)
     options = parser.parse_args()
+    run = files.begin("extraction")
     for name in ("weasyprint", "fontTools", "trafilatura", "pdfminer"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     found = [
@@ -187,9 +190,8 @@ def main() -> None:
         print(f"\n{form}, {len(sources)} documents: precision, recall, F1, F1 of pairs, worst F1; ms of processor time")
         for name, row in named.items():
             print(f"  {name:36}" + "".join(f"{value:8.2f}" for value in row.values()))
-    print(
-        json.dumps({"benchmark": "extraction", "documents": len(sources), "theme": options.theme, "results": results})
-    )
+    run |= {"documents": len(sources), "theme": options.theme, "results": results}
+    print(files.save(run, options.out))
 
 
 if __name__ == "__main__":

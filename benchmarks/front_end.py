@@ -3,12 +3,11 @@
     python benchmarks/front_end.py FILE… [--repeats 5]
 
 FILE are texts, one a line; their ids are compared first. Prints tokens a second of processor time on one thread, the
-processor time of opening a vocabulary and of dropping it, the memory that each takes in a fresh process, and one JSON
-line last.
+processor time of opening a vocabulary and of dropping it, the memory that each takes in a fresh process, and last the
+JSON that it writes to benchmarks/results/front_end_MACHINE_DATE.json.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -16,6 +15,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from harness import results
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
@@ -55,7 +56,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=results.RESULTS)
     given = parser.parse_args()
+    run = results.begin("front_end")
     unigram._THREADS = 1
     texts = [line for file in given.files for line in file.read_text(encoding="utf-8").splitlines() if line]
     batches = [texts[at : at + _BATCH] for at in range(0, len(texts), _BATCH)]
@@ -97,8 +100,8 @@ def main() -> None:
         print(f"{name:10}  " + "  ".join(f"{key} {value:,}" for key, value in figures.items()))
     ratio = statistics.median(a / b for a, b in zip(rates["kitoken"], rates["tokenizers"], strict=True))
     print(f"kitoken is {ratio:.2f} times as fast")
-    print(json.dumps({"benchmark": "front_end", "texts": len(texts), "tokens": tokens, "differ": differing,
-                      "left": left, "ratio": round(ratio, 2), **found}))  # fmt: skip
+    run |= {"texts": len(texts), "tokens": tokens, "differ": differing, "left": left, "ratio": ratio, **found}
+    print(results.save(run, given.out))
 
 
 if __name__ == "__main__":

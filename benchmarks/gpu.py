@@ -8,13 +8,11 @@ engine in a process of its own on lengths 16, 128, 512, mixed, and single querie
     python benchmarks/gpu.py --device cuda:1 --model /tmp/me5-random-large --repeats 5
     python benchmarks/gpu.py --device torch-cpu --layers 2 --hidden 64 --quick --out /tmp/trial   # does it run at all?
 
-Writes benchmarks/results/gpu_DEVICE_DATE.md, .svg and .json; the last line on the screen is the JSON.
+Writes benchmarks/results/gpu_DEVICE_DATE.json; the last line on the screen is the JSON.
 """
 
 import argparse
-import datetime
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -22,14 +20,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from encode import RESULTS, names, rounded
-from harness import machine
+from encode import names
+from harness import machine, results
 from harness.catalogue import GPU_ENGINES
 from harness.figures import summarize
-from harness.gpu_report import TITLES, draw, markdown
+from harness.gpu_report import TITLES, markdown
 from harness.measure import Plan, measure_model
 from harness.processes import environment
-from harness.report import without_paths
 from harness.workloads import build, bundled_folder
 
 HERE = Path(__file__).resolve().parent
@@ -49,7 +46,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3, help="rounds (default 3)")
     parser.add_argument("--batch", type=int, default=128, help="texts per batch of the peers (default 128)")
     parser.add_argument("--quick", action="store_true", help="a few texts, one round: only to try it out")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the report")
+    parser.add_argument("--out", type=Path, default=results.RESULTS, help="folder for the JSON file")
     return parser.parse_args()
 
 
@@ -90,33 +87,16 @@ def measure_device(args: argparse.Namespace, shape: dict[str, Any]) -> dict[str,
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def shown_command(args: argparse.Namespace) -> str:
-    """The command of this run without the paths of this machine."""
-    parts = ["python benchmarks/gpu.py", f"--device {args.device}"]
-    parts += [f"--repeats {args.repeats} --batch {args.batch}"] + (["--quick"] if args.quick else [])
-    parts += ["--model FOLDER"] if args.model else [f"--layers {args.layers} --hidden {args.hidden}"]
-    if len(args.engines) < len(GPU_ENGINES):
-        parts.append(f"--engines {','.join(args.engines)}")
-    if len(args.workloads) < len(TITLES):
-        parts.append(f"--workloads {','.join(args.workloads)}")
-    return " ".join(parts)
-
-
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Everything that the report tells."""
     folder = model_folder(args)
     shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     on_gpu = args.device.startswith("cuda")
-    run: dict[str, Any] = {
-        "benchmark": "gpu",
-        "date": datetime.date.today().isoformat(),
-        "machine": machine.describe(),
+    run = results.begin("gpu") | {
         "model": f"XLM-RoBERTa shape, {shape['num_hidden_layers']} layers of {shape['hidden_size']}, "
         f"{shape['vocab_size']:,} words, random weights",
         "trial": ("few texts, one round" if args.quick else "") if on_gpu else "CPU tensors in the place of a GPU",
         "repeats": 1 if args.quick else args.repeats,
-        "load_average": machine.load_average(),
-        "command": shown_command(args),
         "device": measure_device(args, shape),
     }
     plan = Plan(
@@ -141,19 +121,8 @@ def main() -> None:
     args = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that the engines' processes are ended too
     run = measure(args)
-    slug = re.sub(r"[^a-z0-9]+", "-", run["device"]["name"].lower()).strip("-")
-    args.out.mkdir(parents=True, exist_ok=True)
-    stem = args.out / f"gpu_{slug}_{run['date']}"
-    line = without_paths(json.dumps(rounded(run), ensure_ascii=False))
-    stem.with_suffix(".json").write_text(line + "\n", encoding="utf-8")
-    text = markdown(run)
-    stem.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(text)
-    try:
-        draw(run, stem.with_suffix(".svg"))
-    except ImportError as error:
-        tell(f"no picture: {error}")
-    print(line)
+    print(markdown(run))
+    print(results.save(run, args.out, place=run["device"]["name"]))
 
 
 if __name__ == "__main__":

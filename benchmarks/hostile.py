@@ -5,7 +5,8 @@
 
 Starts a service of the bundled model (or asks the one at --url), sends every route bodies that are as large, as deep,
 as many or as wrong as they come, and asks /health all the while. A client hangs up after --patience seconds, as hostile
-ones do. Prints counts by status, percentiles of /health, and the memory of both processes before, at most, and after.
+ones do. Prints counts by status, percentiles of /health, and the memory of both processes before, at most, and after,
+and writes them to benchmarks/results/hostile_NAME_MACHINE_DATE.json.
 Ends with status 1 where a reply was a 500, the worker was restarted, or the service is gone. tests/service/test_cost.py
 holds the worst bodies against limits.
 """
@@ -25,8 +26,9 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from harness import machine
+from harness import results
 from harness.bodies import MIB, RERANK, ROUTES, SEARCH, random_request
 
 GAVE_UP = "gave up"
@@ -179,8 +181,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--skew", type=float, default=1.0, help="above 1, large bodies are rarer")
     parser.add_argument("--url", help="a running service; without it, one is started")
+    parser.add_argument("--name", default="me5-small", help="the model's name in the file name")
+    parser.add_argument("--out", type=Path, default=results.RESULTS)
     asked = parser.parse_args()
-    began, start = machine.load_average(), time.monotonic()
+    run, start = results.begin("hostile"), time.monotonic()
     process, url = (None, asked.url) if asked.url else started()
     try:
         post(url, "/tokenize", b'{"inputs": "a"}')  # loads what is loaded once: no growth under traffic
@@ -193,9 +197,8 @@ def main() -> int:
         if process is not None:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
-    result = {
-        "machine": machine.describe(),
-        "load_average": [round(began, 1), round(machine.load_average(), 1)],
+    run |= {
+        "model": asked.name,
         "requests": asked.requests,
         "skew": asked.skew,
         "seconds": round(time.monotonic() - start),
@@ -209,7 +212,8 @@ def main() -> int:
         },
         "worker_restarts": restarts,
     }
-    print(json.dumps(result, indent=1))
+    results.save(run, asked.out, asked.name)
+    print(json.dumps(run, indent=1))
     bad = restarts or watch.failures or any(map(failed, counts))
     return 1 if bad else 0
 

@@ -12,7 +12,7 @@
 
 The material is the toy of recipes/toy. Every command is killed one to three times at random moments, then completed;
 what is lost, left behind (files, processes) or differs from a run without a kill is counted, in any bit but those that
-tell times. Ends with status 1 where there is any such thing.
+tell times, and written to benchmarks/results/kills_MACHINE_DATE.json. Ends with status 1 where there is any such thing.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from harness import results
 from harness.killed_commands import Task, kill_command
 from harness.killed_index import kill_index
 from harness.killed_worker import kill_worker
@@ -119,13 +120,17 @@ def main() -> int:
     options.add_argument("--files", type=int, default=12, help="to index")
     options.add_argument("--rows", type=int, default=400, help="of each file to index")
     options.add_argument("--precision", default="auto", help="of indexing")
+    options.add_argument("--out", type=Path, default=results.RESULTS)
     asked = options.parse_args()
     damaged = False
+    run = results.begin("kills") | {"cases": []}
     with tempfile.TemporaryDirectory(prefix="me5-kills-") as place:
         for name in asked.cases.split(","):
             for line in case(name, Path(place, "toy"), asked):
                 print(line, flush=True)
-                damaged |= any(json.loads(line).get(kind) for kind in DAMAGE)
+                run["cases"].append(json.loads(line))
+                damaged |= any(run["cases"][-1].get(kind) for kind in DAMAGE)
+                results.save(run, asked.out)
     return int(damaged)
 
 

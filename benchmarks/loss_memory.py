@@ -5,18 +5,22 @@ Plain autograd holds several (queries × documents) matrices, so it is measured 
 time at the largest are extrapolated with the square of the batch.
 
     python benchmarks/loss_memory.py
+
+The last line is the JSON that is written to benchmarks/results/loss_memory_MACHINE_DATE.json.
 """
 
 import argparse
 import multiprocessing
 import resource
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from harness import machine
+from harness import machine, results
 
 from me5.training.loss import contrastive_loss
 from me5.training.recipe import LossSettings
@@ -82,7 +86,8 @@ def measure(way: str, count: int, threads: int) -> Figures:
     return figures
 
 
-def report(way: str, count: int, figures: Figures, note: str) -> None:
+def report(run: dict[str, Any], way: str, count: int, figures: Figures, note: str) -> None:
+    run["rows"].append({"way": way, "texts": count, **asdict(figures), "note": note})
     print(
         f"{way:<8} {count:>6,} × {count:<6,} peak {figures.mebibytes:>8,.0f} MiB  {figures.wall:>7,.1f} s  "
         f"{figures.cpu:>7,.1f} s of processors  {note}",
@@ -95,18 +100,21 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=32_768)
     parser.add_argument("--plain", type=int, nargs="+", default=[4096, 8192])
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=results.RESULTS)
     options = parser.parse_args()
+    run = results.begin("loss_memory") | {"threads": options.threads, "dim": DIM, "rows": []}
     print(f"{machine.describe()}; {DIM} dimensions, float32, {options.threads} thread(s), query → document")
     for count in options.plain:
         for way in ("plain", "me5"):
             figures = measure(way, count, options.threads)
-            report(way, count, figures, f"loss {figures.loss:.5f}")
+            report(run, way, count, figures, f"loss {figures.loss:.5f}")
             if way == "plain":
                 plain = figures
-    report("plain", options.largest, plain.times((options.largest / count) ** 2), f"extrapolated from {count:,}")
+    report(run, "plain", options.largest, plain.times((options.largest / count) ** 2), f"extrapolated from {count:,}")
     figures = measure("me5", options.largest, options.threads)
-    report("me5", options.largest, figures, f"loss {figures.loss:.5f}")
+    report(run, "me5", options.largest, figures, f"loss {figures.loss:.5f}")
     print(f"other work on the machine: load average {machine.load_average():.1f}")
+    print(results.save(run, options.out))
 
 
 if __name__ == "__main__":

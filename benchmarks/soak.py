@@ -6,15 +6,13 @@
 
 Three loads run at a time: requests of all sizes and lengths (single queries, bulk requests, texts longer than the model
 reads, malformed bodies), searches of a store, and the faulty clients of `harness/faulty.py`. Writes
-benchmarks/results/soak_NAME_MACHINE_DATE.csv (seconds, bytes of the server and of its worker, mapped files not counted,
-requests so far) and .svg; the last line on the screen is the JSON with how far memory strays from its median after the
-first sixth.
+benchmarks/results/soak_NAME_MACHINE_DATE.json: samples (seconds, bytes of the server and of its worker, mapped files
+not counted, requests so far), and how far memory strays from its median after the first sixth; the last line on the
+screen is the JSON without the samples.
 """
 
 import argparse
 import contextlib
-import csv
-import datetime
 import json
 import random
 import subprocess
@@ -26,11 +24,10 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from harness import machine, traffic
+from harness import machine, results, traffic
 from harness.servers import ME5, Server, family, memory
 from harness.workloads import bundled_folder, make_texts, mixed_lengths, open_tokenizer, token_limit
 
-RESULTS = Path(__file__).resolve().parent / "results"
 COLUMNS = ("seconds", "server_bytes", "worker_bytes", "requests")
 WORDS = ("mountain", "river", "bread", "stone", "winter", "Sommer", "village", "langue", "papel", "Brücke", "富士山")
 
@@ -93,7 +90,7 @@ def make_store(model: Path, scratch: Path) -> Path:
 
 
 def sample(server: Server, began: float) -> tuple[float, int, int, int]:
-    """One line of the CSV."""
+    """One row of `COLUMNS`."""
     parent, *children = family(server.process.pid)
     requests = int(server.metric("me5_requests_total"))
     return round(time.monotonic() - began, 1), memory(parent), sum(map(memory, children)), requests
@@ -121,28 +118,6 @@ def flatness(samples: list[tuple]) -> dict[str, dict[str, float]]:
         result[name] = {"median_mb": round(median / 1e6, 1)}
         result[name] |= {f"{key}_percent": round(100 * float(share) / median, 1) for key, share in shares.items()}
     return result
-
-
-def draw(samples: list[tuple], title: str, path: Path) -> None:
-    """The two curves. Needs matplotlib."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "me5"
-    mpl.rcParams["svg.fonttype"] = "none"
-    from matplotlib import pyplot
-
-    values = np.array(samples, np.float64)
-    figure, axis = pyplot.subplots(figsize=(8, 3.2))
-    for at, label, colour in ((2, "engine worker", "#2a78b5"), (1, "HTTP process", "#d9822b")):
-        axis.plot(values[:, 0] / 60, values[:, at] / 1e6, label=label, color=colour, linewidth=1)
-    axis.set(xlabel="minutes", ylabel="MB", title=title)
-    axis.set_ylim(bottom=0)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
 
 
 def soak(args: argparse.Namespace, scratch: Path) -> tuple[list[tuple], dict[str, traffic.Outcome], float]:
@@ -182,26 +157,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(machine.cpus()), help="of the engine, and processors")
     parser.add_argument("--clients", type=int, default=8, help="that send what is right, and as many faulty ones")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds between two requests of a client")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=results.RESULTS)
     args = parser.parse_args()
-    stem = args.out / f"soak_{args.name}_{machine.slug()}_{datetime.date.today().isoformat()}"
-    args.out.mkdir(parents=True, exist_ok=True)
+    run = results.begin("soak") | {"model": args.name, "minutes": args.minutes}
     with tempfile.TemporaryDirectory(prefix="me5-soak-") as scratch:
         samples, outcomes, restarts = soak(args, Path(scratch))
-    with stem.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *samples])
-    title = f"{args.name}: {samples[-1][-1]:,} requests in {args.minutes:.0f} minutes"
-    draw(samples, title, stem.with_suffix(".svg"))
-    result = {
-        "benchmark": "soak",
-        "machine": machine.describe(),
-        "minutes": args.minutes,
+    run |= {
         "requests": samples[-1][-1],
         "statuses": {name: outcome.statuses for name, outcome in outcomes.items()},
         "worker_restarts": restarts,
         "memory": flatness(samples),
     }
-    print(json.dumps(result))
+    results.save(run | {"samples": dict(zip(COLUMNS, zip(*samples, strict=True), strict=True))}, args.out, args.name)
+    print(json.dumps(run))
 
 
 if __name__ == "__main__":

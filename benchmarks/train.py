@@ -8,11 +8,10 @@ memory is its own; they take turns over several rounds; figures are medians.
     python benchmarks/train.py --data pairs.parquet --batch 128 --steps 10 --repeats 5
     python benchmarks/train.py --device cuda --batch 1024 --peak-tflops 989
 
-Writes benchmarks/results/train_MACHINE_DATE.md and .json; the last line on the screen is the JSON.
+Writes benchmarks/results/train_MACHINE_DATE.json, or train_GPU_DATE.json; the last line on the screen is the JSON.
 """
 
 import argparse
-import datetime
 import importlib.util
 import json
 import os
@@ -27,7 +26,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from harness import machine
+from harness import machine, results
 from harness.trainers import TRAINERS, UNTIMED
 from harness.workloads import SEED, count_tokens, make_texts, mixed_lengths, open_tokenizer, token_limit
 
@@ -35,7 +34,6 @@ from me5.checkpoint import ModelConfig, resolve
 from me5.data.contract import Document, Example, Query
 from me5.data.writing import write_dataset
 
-RESULTS = Path(__file__).resolve().parent / "results"
 TITLES = {
     "me5": "me5, plain", "me5-cached": "me5, GradCache",
     "st": "sentence-transformers, MultipleNegativesRankingLoss",
@@ -67,7 +65,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--peak-tflops", type=float, help="what the device can do, for the share that is made use of (MFU)"
     )
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=results.RESULTS)
     args = parser.parse_args()
     if unknown := set(args.trainers.split(",")) - set(TRAINERS):
         parser.error(f"unknown trainers {', '.join(unknown)}; known: {', '.join(TRAINERS)}")
@@ -170,7 +168,7 @@ def markdown(run: dict[str, Any]) -> str:
     lengths = run["lengths"]
     lines = [
         "# Training beside sentence-transformers", "",
-        f"{run['machine']}; {run['date']}; {run['threads']} threads; load before: {run['load_average']:.1f}.", "",
+        f"{run['machine']}; {run['date']}; {run['threads']} threads; load before: {run['load_average'][0]:.1f}.", "",
         f"{run['model']}; {run['batch']} pairs a step; {run['steps']} timed steps, {run['repeats']} rounds in turns; "
         f"medians. Tokens of queries: {told(lengths['query'])}; of documents: {told(lengths['positive'])}. GradCache: "
         f"{run['chunk_texts']} texts at a time there, {run['chunk_tokens']} tokens here. bf16 is autocast in both. "
@@ -217,7 +215,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         lengths = make_pairs(args, folder, limit, work)
-        load = machine.load_average()
+        run = results.begin("train")
         runs: dict[tuple[str, str], list[dict[str, Any]]] = {(p, t): [] for p in precisions for t in trainers}
         for round_ in range(args.repeats):
             # Each round begins with another one.
@@ -230,27 +228,18 @@ def main() -> None:
     # What a batch multiplies, at its mean length: half of its texts are queries.
     sides = [side["mean"] for side in lengths.values()]
     mean = sum(side**2 for side in sides) / sum(sides)
-    result = {
-        "benchmark": "train", "date": datetime.date.today().isoformat(), "machine": machine.describe(),
+    run |= {
         "model": "all-MiniLM-L6-v2" if args.model is None else folder.name,
-        "threads": args.threads, "load_average": load, "batch": args.batch, "steps": args.steps,
+        "threads": args.threads, "batch": args.batch, "steps": args.steps,
         "repeats": args.repeats,
         "chunk_texts": args.chunk_texts, "chunk_tokens": args.chunk_tokens, "lengths": lengths, "device": args.device,
         "libraries": {name: version(name) for name in LIBRARIES}, "peak_tflops": args.peak_tflops,
         "operations_per_token": operations(config, 1, mean),
         "figures": {p: {t: summarise(runs[p, t]) for t in trainers} for p in precisions},
-        "command": "python benchmarks/train.py " + " ".join(
-            f"--{name} {getattr(args, name.replace('-', '_'))}"
-            for name in ("device", "batch", "chunk-texts", "chunk-tokens", "steps", "repeats", "threads")
-        ) + (" --data FILE" if args.data else ""),
     }  # fmt: skip
-    args.out.mkdir(parents=True, exist_ok=True)
-    stem = args.out / f"train_{machine.slug() if args.device == 'cpu' else 'cuda'}_{result['date']}"
-    line = json.dumps(result, ensure_ascii=False)
-    stem.with_suffix(".json").write_text(line + "\n", encoding="utf-8")
-    stem.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
-    print(markdown(result))
-    print(line)
+    gpu = next((row["device"] for rows in run["figures"].values() for row in rows.values() if "device" in row), "")
+    print(markdown(run))
+    print(results.save(run, args.out, place=gpu))
 
 
 if __name__ == "__main__":

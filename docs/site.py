@@ -4,7 +4,8 @@
 
 In the repository a link is relative to its own file, so that readers there can follow it. On the site, links to other
 pages become links between pages, called by their titles, and links to other files of the repository become plain text.
-A link that leads nowhere is an error; anchors are checked by the builder.
+Pictures beside a page from outside docs/ are copied with it. A link that leads nowhere is an error; anchors are checked
+by the builder.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ def page(source: str) -> tuple[str, list[str]]:
         file = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
         if not (ROOT / file).exists():
             broken.append(f"{source} links to {target}, which does not exist")
+        if match.string[: match.start()].endswith("!") and "/" not in target:  # a picture beside the page
+            return match[0]
         if file not in OUTSIDE and not file.startswith("docs/"):
             return match["label"]
         label = title(file) if match["label"].endswith(".md") else match["label"]
@@ -73,6 +76,9 @@ def main() -> None:
     for source, name in {**inside, **OUTSIDE}.items():
         text, wrong = page(source)
         (target / name).write_text(text, encoding="utf-8")
+        if source in OUTSIDE and "/" in source:
+            for picture in (ROOT / source).parent.glob("*.svg"):
+                shutil.copy(picture, target)
         broken += wrong
     if broken:
         raise SystemExit("\n".join(broken))

@@ -1,9 +1,9 @@
-"""The report of gpu.py: what was reached of what was aimed at, tables per workload, and the picture."""
+"""The report of gpu.py: what was reached of what was aimed at, and tables per workload."""
 
-from pathlib import Path
 from typing import Any
 
-from harness.report import number, table, versions, without_paths
+from harness.report import number, table, versions
+from harness.results import without_paths
 
 TITLES = {
     "mixed": "many short texts and a few long ones: 8 tokens to the model's limit, log-normal, median 67",
@@ -12,9 +12,6 @@ TITLES = {
     "512": "texts of 512 tokens, or of the model's limit",
     "query": "texts of 16 tokens, one at a time",
 }
-COLOURS = {"f32": "#7a869a", "f16": "#b08968", "bf16": "#2a78b5", "fp8": "#d9822b"}
-LIGHT = 0.45  # opacity of the other libraries' bars
-
 METHOD = """\
 Text in, unit vectors out. tokens/s counts the real tokens of the texts, specials included, never padding. **from ids**:
 the same texts, tokenized before the clock starts. **ceiling**: the share that these tokens/s make of the measured speed
@@ -128,7 +125,7 @@ def markdown(run: dict[str, Any]) -> str:
     lines += [
         f"- device: {run['device']['name']}; host: {run['machine']}",
         f"- model: {run['model']}",
-        f"- date: {run['date']}; {run['repeats']} rounds; load average at the start {run['load_average']:.1f}",
+        f"- date: {run['date']}; {run['repeats']} rounds; load average at the start {run['load_average'][0]:.1f}",
         f"- matrix ceilings, TFLOP/s: {ceilings}",
         f"- versions: {versions({'model': run['data']})}",
         f"- command: `{run['command']}`",
@@ -149,42 +146,3 @@ def markdown(run: dict[str, Any]) -> str:
         lines += ["", "Skipped:", ""]
         lines += [f"- {engine}: {without_paths(reason)}" for engine, reason in run["data"]["skipped"].items()]
     return "\n".join(lines) + "\n"
-
-
-def draw(run: dict[str, Any], path: Path) -> None:
-    """tokens/s per workload, one panel each; colour is precision, ours are solid. Needs matplotlib."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "me5"  # the same figures give the same file
-    mpl.rcParams["svg.fonttype"] = "none"  # text stays text: a tenth of the size
-    from matplotlib import pyplot
-    from matplotlib.patches import Patch
-
-    engines = run["data"]["engines"]
-    names = [name for name in run["data"]["workloads"] if name != "query"]
-    figure, axes = pyplot.subplots(
-        1, len(names), figsize=(2 + 3.6 * len(names), 1.6 + 0.34 * len(engines)), squeeze=False, sharey=True
-    )
-    for axis, name in zip(axes[0], names, strict=True):
-        rates = run["data"]["workloads"][name]["engines"]
-        order = [engine for engine in reversed(engines) if engine in rates]
-        bars = axis.barh(
-            [engines[engine]["title"] for engine in order], [rates[engine]["tokens_per_s"] / 1000 for engine in order]
-        )
-        for bar, engine in zip(bars, order, strict=True):
-            bar.set_color(COLOURS.get(engines[engine]["precision"], "#999999"))
-            bar.set_alpha(1 if engine.startswith("me5") else LIGHT)
-        axis.bar_label(bars, fmt="{:,.3g}", padding=3, fontsize=8)
-        axis.margins(x=0.2)
-        axis.set_title(name if name == "mixed" else f"{name} tokens")
-        axis.set_xlabel("thousand tokens/s")
-        axis.spines[["top", "right"]].set_visible(False)
-    used = {facts["precision"] for facts in engines.values()}
-    legend = [Patch(color=colour, label=precision) for precision, colour in COLOURS.items() if precision in used]
-    axes[0][-1].legend(handles=legend, loc="lower right", frameon=False)
-    trial = f" — a trial: {run['trial']}" if run["trial"] else ""
-    figure.suptitle(f"{run['device']['name']}{trial}", fontsize=9)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)

@@ -1,10 +1,10 @@
-"""The report as Markdown: the same text on the screen and in benchmarks/results."""
+"""What encode.py tells, as Markdown, and the tables that report.py takes from it."""
 
 import math
-import re
 from typing import Any
 
 from harness.catalogue import MODELS, WORKLOADS
+from harness.results import without_paths
 
 METHOD = """\
 Text in, unit vectors out: tokenizing, batching and pooling are part of every figure. tokens/s counts the real tokens of
@@ -14,11 +14,6 @@ to the first vector, libraries imported and files in the page cache. **peak**: t
 mapped files included. **cosine**: to the float32 vectors of sentence-transformers for the same texts; "different texts"
 is the mean cosine between two texts of the workload, to read it against. "× best peer": speed over that of the fastest
 other library that computes in the same precision."""
-
-
-def without_paths(text: str) -> str:
-    """Error messages quote files; the report keeps their names and drops where they lay."""
-    return re.sub(r"(?:/[\w.+@-]+)+/([\w.+@-]+)", r"\1", text)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -101,8 +96,8 @@ def markdown(run: dict[str, Any]) -> str:
     lines = ["# Encoding: text in, vectors out", ""]
     if run["quick"]:
         lines += ["**A quick trial with few texts: not for figures.**", ""]
-    if run["load_average"] > 0.5:
-        lines += [f"**Other work was running (load average {run['load_average']:.1f} at the start): noisy.**", ""]
+    if run["load_average"][0] > 0.5:
+        lines += [f"**Other work was running (load average {run['load_average'][0]:.1f} at the start): noisy.**", ""]
     lines += [
         f"- machine: {run['machine']}; {run['threads']} threads for every engine",
         f"- date: {run['date']}; {run['repeats']} rounds",

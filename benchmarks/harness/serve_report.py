@@ -18,8 +18,8 @@ def render(run: dict[str, Any]) -> str:
     lines = [f"# Service: {run['title']}", ""]
     if run["quick"]:
         lines += ["**A quick trial with few texts: not for figures.**", ""]
-    if run["load_average"] > 0.5:
-        lines += [f"**Other work was running (load average {run['load_average']:.1f} at the start): noisy.**", ""]
+    if run["load_average"][0] > 0.5:
+        lines += [f"**Other work was running (load average {run['load_average'][0]:.1f} at the start): noisy.**", ""]
     lines += [
         f"- machine: {run['machine']}; {run['threads']} threads for every engine",
         f"- date: {run['date']}; {run['rounds']} rounds",

@@ -31,11 +31,11 @@ def test_links_become_links_of_the_site(tmp_path, monkeypatch):
         (tmp_path / name).write_text("# Title\n")
     (tmp_path / "docs" / "python.md").write_text(
         "[a](../README.md#t) [README.md](../benchmarks/README.md) [c](../examples/search.py) [d](http://e.o) [g](#h)\n"
-        "[i](gone.md) `[code](gone.md)`\n\n```python no-run\nx[0](gone.md)\n```\n"
+        "[i](gone.md) `[code](gone.md)` ![j](python.md)\n\n```python no-run\nx[0](gone.md)\n```\n"
     )
     text, broken = site.page("docs/python.md")
     assert text.splitlines() == [
         "[a](index.md#t) [Title](benchmarks.md) c [d](http://e.o) [g](#h)",
-        "[i](gone.md) `[code](gone.md)`", "", "```python", "x[0](gone.md)", "```",
+        "[i](gone.md) `[code](gone.md)` ![j](python.md)", "", "```python", "x[0](gone.md)", "```",
     ]  # fmt: skip
     assert broken == ["docs/python.md links to gone.md, which does not exist"]
