@@ -16,7 +16,7 @@ from vectors import ENGINES, FAST_ENGINES, cosines, load
 
 from me5 import Embedder, EngineError, InputError
 from me5.checkpoint import resolve
-from me5.engine import graph, openvino
+from me5.engine import graph, open_engine, openvino
 from me5.engine.openvino import OpenVinoEngine
 
 TEXTS = [*SENTENCES[:12], *passages(3), ""]
@@ -124,6 +124,15 @@ def test_states_equal_those_of_the_reference(xlmr: Path, engine: str) -> None:
             np.testing.assert_allclose(found, expected, atol=1e-4)
         # Token by token no figure averages out: int8 leaves cosines of 0.99.
         assert cosines(found, expected).min() > {"f32": 0.99999, "torch": 0.99999, "bf16": 0.999, "int8": 0.97}[engine]
+
+
+@pytest.mark.parametrize("device", ["cpu", "torch-cpu"])
+def test_what_is_to_be_done_meanwhile_is_done_once_and_may_fail(xlmr: Path, device: str) -> None:
+    calls: list[int] = []
+    open_engine(resolve(xlmr), device=device, precision="f32", meanwhile=lambda: calls.append(1))
+    assert calls == [1]
+    with pytest.raises(KeyError):
+        open_engine(resolve(xlmr), device=device, precision="f32", meanwhile=lambda: {}["nothing"])
 
 
 def test_int8_without_texts_to_learn_from_is_refused(xlmr: Path) -> None:

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from me5.checkpoint import Checkpoint
@@ -71,12 +71,14 @@ def open_engine(
     threads: int | None = None,
     device: str = "cpu",
     probes: Sequence[TokenIds] = (),
+    meanwhile: Callable[[], object] = bool,
 ) -> Engine:
     """Build the engine that runs a checkpoint here.
 
     `threads` None leaves the number to the engine's library, on the CPU within what a container may use. `probes` are
     token sequences of real texts: fp8 is measured on them before it is used, and int8 learns its levels from them, so
-    that they decide its vectors. Raises `MissingExtraError` where a device needs torch and it is not installed.
+    that they decide its vectors. `meanwhile` is called once, while a graph is compiled if there is one. Raises
+    `MissingExtraError` where a device needs torch and it is not installed.
     """
     _check(device, precision)
     if threads is not None and threads < 1:
@@ -85,10 +87,11 @@ def open_engine(
     if device == "cpu":
         from me5.engine.openvino import OpenVinoEngine
 
-        return OpenVinoEngine(checkpoint, precision=precision, threads=threads, probes=probes)
+        return OpenVinoEngine(checkpoint, precision=precision, threads=threads, probes=probes, meanwhile=meanwhile)
     import me5.model  # noqa: F401  where torch is missing, this says how to install it
     from me5.engine.torch import TorchEngine, devices_of, use_threads
 
     if threads is not None:
         use_threads(device, threads)
+    meanwhile()
     return TorchEngine(checkpoint, devices_of(device), precision=precision, probes=probes)

@@ -21,7 +21,8 @@ changes no sum, provided that a sequence's own cells are added in the same group
 import ctypes
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -139,13 +140,20 @@ if hasattr(os, "register_at_fork"):
 class OpenVinoEngine(Engine):
     """An encoder on the CPU. One inference runs at a time; calls from other threads wait.
 
-    `probes` are token sequences of real texts, from which int8 learns how far activations reach.
+    `probes` are token sequences of real texts, from which int8 learns how far activations reach; `meanwhile` is called
+    while the graph is compiled, for which no Python runs.
     """
 
     batch_tokens = 1152
 
     def __init__(
-        self, checkpoint: Checkpoint, *, precision: str, threads: int | None, probes: Sequence[TokenIds] = ()
+        self,
+        checkpoint: Checkpoint,
+        *,
+        precision: str,
+        threads: int | None,
+        probes: Sequence[TokenIds] = (),
+        meanwhile: Callable[[], object] = bool,
     ) -> None:
         global _started_in
         _refuse_after_fork()
@@ -177,7 +185,11 @@ class OpenVinoEngine(Engine):
             )
         else:
             graph = Graph(checkpoint.config, self._weights, self.precision, attention)
-        self._request = self._compile(graph.model())
+        model = graph.model()
+        with ThreadPoolExecutor(1, "me5-compile") as pool:
+            compiling = pool.submit(self._compile, model)
+            meanwhile()
+            self._request = compiling.result()
         self._graph, self._fresh = graph, True
         self._lock = threading.Lock()
         _engines.add(self)
