@@ -267,7 +267,7 @@ def _duration(seconds: float) -> str:
     return f"{minutes:.0f}m{rest:g}s" if minutes else f"{rest:.3g}s"
 
 
-def _call(request: Request) -> Call:
+async def _call(request: Request) -> Call:  # a plain function would get a thread
     call: Call = request.state.call
     return call
 
