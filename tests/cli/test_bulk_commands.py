@@ -117,6 +117,19 @@ def test_what_was_cut_and_what_has_no_vector_is_told_at_the_end(run, tmp_path, x
     assert {"texts": 4, "refused": 2, "truncated": 1, "lost": lost, "finished": True}.items() <= told.items()
 
 
+def test_kept_values_that_became_null_are_told_at_the_end(run, tmp_path, xlmr, monkeypatch):
+    monkeypatch.setattr("me5.bulk.job._SAMPLE", 1)
+    lines = [{"text": "one", "n": 1}, {"text": "two", "n": "no"}, {"text": "three", "n": "neither"}]
+    (tmp_path / "t.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    start = ("t.jsonl", "-m", str(xlmr), *MODEL, "--keep", "n")
+    code, _, errors = run(*start, "--out", "out")
+    assert code == 0
+    assert errors.splitlines()[1:] == [f"2 values became null: {tmp_path}/out/errors says which"]
+    assert json.loads(run("status", "out", "--json")[1])["nulled"] == 2
+    assert "2 values, listed in errors/" in run("status", "out")[1]
+    assert json.loads(run(*start, "--out", "out2", "--json")[1])["nulled"] == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "address"),
     [

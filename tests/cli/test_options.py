@@ -92,3 +92,12 @@ def test_a_command_loads_no_other():
     ended = subprocess.run([sys.executable, "-c", code, "models"], capture_output=True, text=True, check=True)
     assert "'me5.cli.models'" in ended.stderr
     assert not any(f"'me5.{name}'" in ended.stderr for name in ("cli.train", "bulk", "service"))
+
+
+@pytest.mark.parametrize("command", ["score -p foo -q a -d b", "serve --log-format foo", "eval speed sets -p foo"])
+def test_a_choice_that_is_none_is_told_in_plain_words(command, run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    code, _, errors = run(*command.split())
+    assert code == 2
+    assert ": 'foo' is not one of '" in errors
+    assert "Value error" not in errors

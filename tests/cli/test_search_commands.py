@@ -117,8 +117,8 @@ def test_nothing_found_tells_the_languages_there_are(run):
         (["  "], "error: the question is empty ('  '): ask something"),
         (["tea", "--filter", "language = 'de'; AND kind = 'pdf'"], "at character 16, got ';', which has no meaning"),
         (["tea", "--filter", ""], "at character 1, expected a column, got the end"),
-        (["tea", "--words", "--weight", "0.3"], "it weighs vectors against words; search by both"),
-        (["tea", "--vectors", "--weight", "0"], "it weighs vectors against words; search by both"),
+        (["tea", "--words", "--weight", "0.3"], "weighs vectors against words, and the search is by words alone"),
+        (["tea", "--vectors", "--weight", "0"], "weighs vectors against words, and the search is by vectors alone"),
         (["tea", "--k", "99999999999"], "k must be from 1 to 100,000, got 99999999999"),
     ],
 )
@@ -134,6 +134,18 @@ def test_one_passage_is_removed(run):
     run("index", "docs", "--into", "my.lance")
     _, _, errors = run("index", "remove", "my.lance", "docs/bread.md")
     assert errors == "1 passage removed, 1 left\n"
+
+
+def test_what_is_not_there_cannot_be_removed(run):
+    run("index", "docs", "--into", "my.lance")
+    code, _, errors = run("index", "remove", "my.lance", "docs/gone", "docs/bread.md", "docs/\x1b[2J")
+    assert code == 1
+    assert errors.splitlines() == [
+        "1 passage removed, 1 left",
+        "error: docs/gone: nothing in my.lance was indexed from it",
+        "error: docs/\ufffd[2J: nothing in my.lance was indexed from it",
+    ]
+    assert run("index", "remove", "my.lance", "gone", "--quiet")[0] == 1
 
 
 def test_bad_files_come_last_and_make_the_code_1(run, tmp_path):

@@ -9,11 +9,14 @@ import struct
 import subprocess
 import sys
 import termios
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from me5.cli import streams
 
+SOURCE = Path(streams.__file__).parents[2]
 ME5 = f"{sys.executable} -m me5"
 
 
@@ -57,6 +60,33 @@ def test_in_any_encoding_json_stays_json_and_tables_are_printed(tmp_path):
     shown = shell(f"{ME5} tokens 南瓜", tmp_path, PYTHONIOENCODING="ascii")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert r"\u5357\u74dc" in shown.stdout
+
+
+def test_all_is_utf8_where_the_locale_is_ascii(tmp_path):
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0"}
+    shown = shell(f"{ME5} score --json -q 日本 -d Zürich", tmp_path, **ascii_only)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert json.loads(shown.stdout)["queries"] == ["日本"]
+    (tmp_path / "Zürich.txt").write_text("日本\n", "utf-8")
+    made = shell(f"{ME5} embed Zürich.txt --keep-text -o 東京.jsonl", tmp_path, **ascii_only)
+    assert "東京.jsonl" in made.stderr
+    assert json.loads((tmp_path / "東京.jsonl").read_text("utf-8"))["text"] == "日本"
+
+
+@pytest.mark.parametrize(
+    "start", ["-m me5", "-c 'import sys; from me5.__main__ import main; sys.exit(main())'"], ids=["m", "script"]
+)
+@pytest.mark.parametrize("imported", ["typer", "numpy"])
+def test_ctrl_c_while_modules_are_imported_says_nothing(tmp_path, start, imported):
+    """A module that takes the place of another one presses the keys, at a moment of which there is no doubt."""
+    (tmp_path / f"{imported}.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n1 / 0\n")
+    ended = shell(f"{sys.executable} {start} embed t.txt -o v.npy", tmp_path, PYTHONPATH=f"{tmp_path}:{SOURCE}")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_the_command_of_the_package_is_that_of_the_module():
+    scripts = tomllib.loads((SOURCE.parent / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+    assert scripts == {"me5": "me5.__main__:main"}
 
 
 def test_off_a_terminal_every_row_is_one_line_whatever_the_width(tmp_path):

@@ -99,6 +99,12 @@ def test_hybrid_finds_words_of_titles(filled):
     assert filled.search("Weather", 1)[0].title == "K2: Weather"
 
 
+@pytest.mark.parametrize("by", ["vectors", "words"])
+def test_a_weight_needs_both_sides(filled, by):
+    with pytest.raises(InputError, match=f"weighs vectors against words, and the search is by {by} alone"):
+        filled.search("bread", by=by, weight=0.4)
+
+
 @pytest.mark.parametrize("weight", [-0.1, 1.5, float("nan")])
 def test_hybrid_with_a_weight_outside_of_zero_to_one(filled, weight):
     with pytest.raises(InputError, match="the weight of the vectors must be from 0 to 1"):

@@ -100,7 +100,7 @@ def test_what_is_stored(searching):
         ({"query": "x", "k": 0}, "k", "greater than or equal to 1"),
         ({"query": "x", "k": 101}, "k", "less than or equal to 100"),
         ({"query": "x", "language": []}, "language", "empty list"),
-        ({"query": "x", "by": "words", "weight": 0.5}, "weight", "`by` is 'words'; leave one out"),
+        ({"query": "x", "by": "words", "weight": 0.5}, "weight", "the search is by words alone; leave one out"),
         ({"query": "x", "filter": "nothing = 3"}, "filter", "the filter 'nothing = 3' cannot be used"),
         ({"query": "x", "model": "other"}, "model", "there is no model"),
         ({}, "query", "missing"),

@@ -133,6 +133,7 @@ FORBIDDEN = {
 }
 DOORS = (
     "__init__.py",
+    "__main__.py",
     "cli/",
     "engine/__init__.py",
     "embedder.py",  # to calibration, which few calls need

@@ -15,7 +15,8 @@ COMMITS, FAILURES = "commits", "failures"
 class Commit:
     """A finished part: its files, and what it took. `texts` counts rows, `unique` the different texts among them.
 
-    `memory` is the largest size of the process so far, in bytes; `fragment` describes the file to Lance.
+    `nulled` values became null; `memory` is the largest size of the process so far, in bytes; `fragment` describes the
+    file to Lance.
     """
 
     part: int
@@ -34,6 +35,7 @@ class Commit:
     host: str
     memory: int
     fragment: Any = None
+    nulled: int = 0
 
 
 def commit(job: Job, done: Commit) -> bool:

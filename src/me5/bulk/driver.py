@@ -43,7 +43,8 @@ class Shard:
 class Result:
     """What a run did. `failed` parts are those that it gave up, with the reason; `left` is still to be done.
 
-    Of `truncated` texts `lost` tokens were not read; `refused` rows have no vector, and are in the job's errors.
+    Of `truncated` texts `lost` tokens were not read; `refused` rows have no vector, `nulled` values became null: the
+    job's errors list both.
     """
 
     job: Job
@@ -53,6 +54,7 @@ class Result:
     truncated: int = 0
     lost: int = 0
     refused: int = 0
+    nulled: int = 0
     seconds: float = 0.0
     left: int = 0
     finished: bool = False
@@ -61,7 +63,7 @@ class Result:
     def add(self, outcome: Outcome) -> None:
         """Count a part that is done."""
         self.parts += 1
-        for name in ("texts", "tokens", "truncated", "lost", "refused"):
+        for name in ("texts", "tokens", "truncated", "lost", "refused", "nulled"):
             setattr(self, name, getattr(self, name) + getattr(outcome, name))
 
 

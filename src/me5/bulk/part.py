@@ -79,7 +79,7 @@ def attempt(job: Job, part: Part, reader: Reader, embedder: TextEmbedder, advanc
         _write_errors(job, errors, part, writer.errors)
     done = Commit(
         part=part.number, data=data, errors=errors if writer.errors else None, fragment=fragment,
-        texts=writer.rows, refused=writer.refused, bytes=_checked_size(job, data, part.rows),
+        texts=writer.rows, refused=writer.refused, nulled=writer.nulled, bytes=_checked_size(job, data, part.rows),
         started=started, ended=time.time(), seconds=time.perf_counter() - clock, host=socket.gethostname(),
         memory=peak_memory(), **asdict(tally),
     )  # fmt: skip
@@ -100,7 +100,7 @@ class _Writer:
     def __init__(self, job: Job) -> None:
         self._settings = job.settings
         self.schema = job.manifest.arrow_schema()
-        self.rows = self.refused = 0
+        self.rows = self.refused = self.nulled = 0
         # file, row, id, reason
         self.errors: list[tuple[str, int, str | None, str]] = []
 
@@ -117,6 +117,7 @@ class _Writer:
             if field.name not in columns:
                 values = [None if record is None else self._value(record, field.name) for record in records]
                 columns[field.name], wrong = table.column(values, field.type)
+                self.nulled += len(wrong)
                 for place, what in wrong.items():
                     reasons.setdefault(place, []).append(f"the value of {field.name!r} is {what}, and became null")
         for place, several in sorted(reasons.items()):

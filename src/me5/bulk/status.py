@@ -15,8 +15,8 @@ _RECENT = 100
 class Status:
     """A job's progress. `tokens_per_second` and `seconds_left` are those of the last commits, 0 before the first.
 
-    `refused` rows have no vector; `failed` are parts that were given up, with the reason; `seconds_ago` is the age of
-    the last commit.
+    `refused` rows have no vector, `nulled` values became null; `failed` are parts that were given up, with the reason;
+    `seconds_ago` is the age of the last commit.
     """
 
     parts: int
@@ -28,6 +28,7 @@ class Status:
     lost: int
     truncated: int
     refused: int
+    nulled: int
     bytes: int
     tokens_per_second: float
     seconds_left: float
@@ -46,7 +47,7 @@ def status(job: Job) -> Status:
     return Status(
         parts=len(job.plan.parts), parts_done=len(done), texts=job.plan.texts, texts_done=texts,
         **{name: sum(getattr(each, name) for each in done)
-           for name in ("unique", "tokens", "lost", "truncated", "refused", "bytes")},
+           for name in ("unique", "tokens", "lost", "truncated", "refused", "nulled", "bytes")},
         tokens_per_second=_rate(recent, sum(each.tokens for each in recent)),
         seconds_left=(job.plan.texts - texts) / rate if rate else 0,
         seconds_ago=time.time() - recent[-1].ended if recent else 0,

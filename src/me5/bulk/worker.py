@@ -21,7 +21,7 @@ _LEAST_TOKENS = 64
 class Outcome:
     """What became of an attempt. `error` None: the part is done. `fatal`: no other part would fare better.
 
-    Of `truncated` texts `lost` tokens were not read; `refused` rows have no vector.
+    Of `truncated` texts `lost` tokens were not read; `refused` rows have no vector, `nulled` values became null.
     """
 
     part: int
@@ -31,6 +31,7 @@ class Outcome:
     truncated: int = 0
     lost: int = 0
     refused: int = 0
+    nulled: int = 0
     error: str | None = None
     fatal: bool = False
 
@@ -55,7 +56,9 @@ class Worker:
             return Outcome(number) if is_committed(self._job, number) else Outcome(number, error=str(error), fatal=True)
         except (InputError, EngineError, MemoryError) as error:
             return Outcome(number, error=str(error) or "out of memory")
-        return Outcome(number, done.texts, done.tokens, done.memory, done.truncated, done.lost, done.refused)
+        return Outcome(
+            number, done.texts, done.tokens, done.memory, done.truncated, done.lost, done.refused, done.nulled
+        )
 
     def _within_memory(self, number: int, advance: Advance | None) -> Any:
         """An attempt, again with half the tokens in a batch as long as the engine runs out of memory."""

@@ -18,7 +18,7 @@ import typer
 
 from me5._version import __version__
 from me5.cli import options, output, streams
-from me5.cli.register import register
+from me5.cli.register import Commands, register
 from me5.errors import Me5Error, Me5Warning
 
 # In the order of `me5 --help`: functions and their modules, then groups of commands and theirs.
@@ -34,6 +34,7 @@ def application(only: str | None = None) -> typer.Typer:
     """The command line, of all commands or of one: importing and declaring all of them takes a quarter of a second."""
     made = typer.Typer(
         name="me5",
+        cls=Commands,
         help="Multilingual E5 text embeddings: texts in, vectors out.",
         epilog="Start with: me5 demo",
         no_args_is_help=True,
@@ -85,12 +86,17 @@ def main() -> None:
             signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         try:
-            application(_named(sys.argv[1:]))()
+            run = application(_named(sys.argv[1:]))
+            if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            run()
         finally:
             streams.flush()
     except Me5Error as error:
         output.complain("error", str(error))
         code = options.exit_status(error)
+    except KeyboardInterrupt:
+        code = 130
     except BrokenPipeError:
         code = 1  # whoever read the output has left, and needs no explanation
     except OSError as error:

@@ -235,6 +235,9 @@ def _end(result: "Result", as_json: bool, quiet: bool) -> None:
         if result.refused:
             rows = counted(result.refused, "row has", "rows have")
             typer.echo(f"{rows} no vector: {result.job.folder.url}/errors says why", err=True)
+        if result.nulled:
+            values = counted(result.nulled, "value")
+            typer.echo(f"{values} became null: {result.job.folder.url}/errors says which", err=True)
     for number, reason in sorted(result.failed.items()):
         output.complain("error", f"part {number} was given up: {reason}")
     if result.failed:
@@ -289,6 +292,7 @@ def _status_in_words(found: "Status") -> dict[str, str]:
         "tokens": f"{found.tokens:,}, {found.tokens_per_second:,.0f} tokens/s",
         "truncated": f"{counted(found.truncated, 'text')}, {counted(found.lost, 'token')} lost",
         "without vector": f"{counted(found.refused, 'row')}, listed in errors/",
+        "became null": f"{counted(found.nulled, 'value')}, listed in errors/",
         "vectors": f"{found.bytes / 1e9:,.2f} GB",
     }
     if not found.finished:

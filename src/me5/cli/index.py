@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from me5.cli import index_summary, options, output
+from me5.cli import index_summary, options, output, terminal
 from me5.cli.register import help_of, register, with_default
 from me5.errors import counted
 
@@ -231,13 +231,20 @@ def remove(
 ) -> None:
     """Remove what was indexed from files or folders, also from those that no longer exist.
 
+    Exits with 1 where the store has nothing of one of the names; the others are removed.
+
     \b
     me5 index remove my.lance docs/old report.pdf
     """
     with open_index(store, storage_option, options.ModelOptions(), quiet=quiet) as opened:
+        absent = [name for name, found in opened.named(sources).items() if not found]
         removed = opened.remove(sources)
     if not quiet:
         typer.echo(f"{counted(removed, 'passage')} removed, {len(opened):,} left", err=True)
+    for name in absent:
+        output.complain("error", f"{terminal.line(name)}: nothing in {store} was indexed from it")
+    if absent:
+        raise typer.Exit(1)
 
 
 app = typer.Typer(cls=with_default("add"), no_args_is_help=True)

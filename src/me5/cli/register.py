@@ -9,6 +9,18 @@ import typer
 from typer.core import TyperGroup
 
 
+class Commands(TyperGroup):
+    """All commands: what they refuse is told in our words."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Leave out what pydantic, by which Typer reads values, puts in front of every reason."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
+
 def register(app: typer.Typer, **commands: Callable[..., Any]) -> None:
     """Add functions to a command line by the names of their commands."""
     for name, function in commands.items():

@@ -111,7 +111,7 @@ def search(
     me5 search http://127.0.0.1:8080 "how tall is K2?"
     me5 search vectors.parquet "how tall is K2?" --model intfloat/multilingual-e5-small
     """
-    by = _by(weight, vectors=vectors, words=words)
+    by = _by(vectors=vectors, words=words)
     asking: dict[str, Any] = {"task": task, "by": by, "group": group, "fold": fold, "highlight": True}
     chosen = {"weight": weight, "min_probability": min_probability, "max_risk": max_risk}
     asking |= {name: value for name, value in chosen.items() if value is not None}
@@ -145,12 +145,10 @@ def search(
         _answer(question, ask, languages, as_json=as_json, strict=strict)
 
 
-def _by(weight: float | None, *, vectors: bool, words: bool) -> str:
+def _by(*, vectors: bool, words: bool) -> str:
     """What ranks. Raises `BadParameter` for options that contradict each other."""
     if vectors and words:
         raise typer.BadParameter("one of them, or neither for both together", param_hint="--vectors, --words")
-    if weight is not None and (vectors or words):
-        raise typer.BadParameter("it weighs vectors against words; search by both", param_hint="--weight")
     return "vectors" if vectors else "words" if words else "both"
 
 

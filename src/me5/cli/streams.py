@@ -18,6 +18,8 @@ def prepare() -> None:
     codecs.register_error("me5", _escaped)
     with suppress(AttributeError):  # what tests put in its place
         sys.stdout.reconfigure(errors="me5")  # type: ignore[union-attr]
+        if not sys.stdin.isatty():  # a file is UTF-8, whatever the terminal speaks
+            sys.stdin.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
 
 
 def flush() -> None:

@@ -20,7 +20,6 @@ from me5.search.files import Stamp
 from me5.search.filters import parse
 from me5.search.folding import Group
 from me5.search.foreign import opened
-from me5.search.fusion import WEIGHT
 from me5.search.hits import Hit
 from me5.search.indexing import Indexing
 from me5.search.migration import Migration
@@ -239,17 +238,22 @@ class Index:
 
     def remove(self, sources: Iterable[str | Path] | str | Path) -> int:
         """Drop sources, and everything under folders, by their names or paths, and tell how many passages that were."""
+        self._unfinished = True
+        return self.store.remove(sorted(set().union(*self.named(sources).values())))
+
+    def named(self, sources: Iterable[str | Path] | str | Path) -> dict[str, set[str]]:
+        """What the store has of each of these names or paths: a source, or all under a folder."""
         there = {*self.store.known_files(), *self.store.versions()}
         named = Sources(self.store.roots())
         paths = {source: path for source in there if (path := named.path(source)) is not None}
-        dropped: set[str] = set()
+        found: dict[str, set[str]] = {}
         for one in files.listed(sources):
             place = Path(one).expanduser().absolute()
             under = {source for source, path in paths.items() if Path(path).is_relative_to(place)}
             name = str(one).rstrip("/")
-            dropped |= under or {source for source in there if source == name or source.startswith(f"{name}/")}
-        self._unfinished = True
-        return self.store.remove(sorted(dropped))
+            of_name = {source for source in there if source == name or source.startswith(f"{name}/")}
+            found[str(one)] = under or of_name
+        return found
 
     def search(
         self,
@@ -261,7 +265,7 @@ class Index:
         by: By = "both",
         highlight: bool = False,
         exact: bool = False,
-        weight: float = WEIGHT,
+        weight: float | None = None,
         group: Group | None = None,
         fold: bool = True,
         min_probability: float | None = None,

@@ -40,7 +40,7 @@ class Question:
     where: Condition | None = None
     by: By = "both"
     exact: bool = False
-    weight: float = WEIGHT
+    weight: float | None = None
     group: Group | None = None
     fold: bool = True
     fit: Fit = ANYTHING
@@ -59,8 +59,7 @@ class Question:
             )
         if not 1 <= self.k <= MOST_HITS:
             raise InputError(f"k must be from 1 to {MOST_HITS:,}, got {self.k}")
-        if not 0 <= self.weight <= 1:
-            raise InputError(f"the weight of the vectors must be from 0 to 1, got {self.weight}")
+        check_weight(self.weight, self.by)
         if self.by == "words" and self.fit.asked:
             raise InputError(
                 "a search by words alone looks at no vectors, which probabilities are made of; search by both, or by "
@@ -68,6 +67,21 @@ class Question:
             )
         if self.group not in (None, "document"):
             raise InputError(f"group must be 'document' or None, got {self.group!r}")
+
+    @property
+    def share(self) -> float:
+        """The weight of the vectors, the measured one unless another is given."""
+        return WEIGHT if self.weight is None else self.weight
+
+
+def check_weight(weight: float | None, by: str) -> None:
+    """Raise `InputError` for a weight that is none, or that has nothing to weigh; None is for the measured one."""
+    if weight is None:
+        return
+    if not 0 <= weight <= 1:
+        raise InputError(f"the weight of the vectors must be from 0 to 1, got {weight}")
+    if by != "both":
+        raise InputError(f"a weight weighs vectors against words, and the search is by {by} alone; leave one out")
 
 
 def find(
@@ -157,11 +171,11 @@ def _by_both(
     cosines = {row["_rowid"]: _cosine(row) for row in near}
     words = {row["_rowid"]: float(row["_score"]) for row in matching}
     nearest, best = list(cosines)[:COMPARED], list(words)[:COMPARED]
-    rows = snapshot.take([*nearest, *best, *list(fused(cosines, words, question.weight))[:count]])
+    rows = snapshot.take([*nearest, *best, *list(fused(cosines, words, question.share))[:count]])
     scores = fused(
         cosines,
         words,
-        question.weight,
+        question.share,
         coverage=covered(question.text, (f"{rows[at]['title']} {rows[at]['text']}" for at in best)),
         foreign=is_foreign(question.text, [rows[at] for at in nearest]),
     )

@@ -231,23 +231,21 @@ def _question(body: SearchRequest) -> "Question":
     """What the fields ask together; each of them always holds."""
     from me5.search.conditions import all_of, any_of, contains
     from me5.search.filters import parse
-    from me5.search.fusion import WEIGHT
     from me5.search.scale import Fit
-    from me5.search.searching import Question
+    from me5.search.searching import Question, check_weight
 
     if body.language == []:
         raise FieldError("`language` is an empty list; leave it out to search in all", "language")
-    if body.weight is not None and body.by != "both":
-        raise FieldError(f"`weight` weighs vectors against words, and `by` is {body.by!r}; leave one out", "weight")
+    with named("weight"):
+        check_weight(body.weight, body.by)
     languages = any_of("language", body.language) if body.language else None
     source = contains("source", body.source) if body.source else None
     with named("filter"):
         chosen = parse(body.filter) if body.filter else None
     with named("query"):
         where = all_of(languages, source, chosen)
-        weight = WEIGHT if body.weight is None else body.weight
         return Question(
-            body.query, body.k, where, body.by, weight=weight, group=body.group, fold=body.fold,
+            body.query, body.k, where, body.by, weight=body.weight, group=body.group, fold=body.fold,
             fit=Fit(body.min_probability, body.max_risk),
         )  # fmt: skip
 
