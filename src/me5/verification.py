@@ -20,6 +20,7 @@ from me5.preprocessor import Preprocessor
 from me5.probes import probes
 from me5.prompts import NONE
 from me5.vectors import Float32
+from me5.weights import Weights
 
 # The smallest cosine to the float32 reference that passes. int8 loses by design, and its loss is printed. fp8 is only
 # used where it keeps 0.999.
@@ -36,13 +37,13 @@ GOLDEN_TOLERANCE = {"f32": _GOLDEN, "bf16": _GOLDEN, "f16": _GOLDEN, "int8": 0.0
 
 @dataclass(frozen=True)
 class Check:
-    """One measurement: what, at which precision, the figure, the threshold, and whether it passed."""
+    """One measurement: what, at which precision, the figure, the threshold, and whether it passed; None: not made."""
 
     name: str
     precision: str
     measured: str
     wanted: str
-    passed: bool
+    passed: bool | None
 
 
 def verify(
@@ -137,6 +138,9 @@ def _by_length(lengths: Sequence[int]) -> tuple[list[int], list[int]]:
 
 def _against_published(embedder: Embedder) -> Iterator[Check]:
     known, precision = embedder.checkpoint.known, embedder.precision
+    if known is not None and (other := _unlike(embedder.checkpoint, known)):
+        yield Check("published scores", precision, f"not compared: {other}", "", None)
+        return
     if known is not None and known.golden:
         query = embedder.encode_query([known.golden_query_prefix + catalog.GOLDEN_QUERY])
         scores = embedder.similarity(query, embedder.encode_document(catalog.GOLDEN_DOCUMENTS))[0]
@@ -147,6 +151,17 @@ def _against_published(embedder: Embedder) -> Iterator[Check]:
         scores = embedder.similarity(queries, embedder.encode_document(catalog.CARD_DOCUMENTS)) * 100
         card = [value for row in known.card_scores for value in row]
         yield _difference("the card's scores × 100", precision, scores.ravel(), card, CARD_TOLERANCE[precision])
+
+
+def _unlike(checkpoint: Checkpoint, known: catalog.KnownModel) -> str:
+    """How a checkpoint of a known name differs in size, as a trimmed one does; empty where it does not.
+
+    A pooler, which no vector depends on, is counted in published sizes and not in ours.
+    """
+    parameters = Weights(checkpoint.weights, checkpoint.config).parameters
+    if known.parameters - parameters in (0, known.dim * (known.dim + 1)):
+        return ""
+    return f"it has {parameters:,} parameters, {known.id} {known.parameters:,}, as where a vocabulary was trimmed"
 
 
 def _difference(name: str, precision: str, scores: Float32, wanted: Sequence[float], tolerance: float) -> Check:

@@ -1,6 +1,7 @@
 """The commands, as a person types them."""
 
 import json
+import shutil
 import subprocess
 import sys
 import warnings
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from me5 import catalog
+from me5.checkpoint import resolve
 from me5.cli import main
 
 COMMANDS = ("demo", "embed", "score", "tokens", "models", "info", "verify", "index", "search", "data")
@@ -79,6 +81,11 @@ def test_tokens_tells_what_is_read_and_lost(me5):
     assert looked["sequences"][0]["pieces"][0] == "<s>"
 
 
+def test_tokens_are_apart_without_colours(me5):
+    (line,) = (line for line in me5("tokens", "-s", "document", "K2 rises").stdout.splitlines() if "tokens " in line)
+    assert line == "tokens   <s> ▁K 2 ▁ris es </s>"
+
+
 def test_models_lists_the_catalogue(me5):
     listed = json.loads(me5("models", "--json").stdout)
     assert [model["id"] for model in listed] == [model.id for model in catalog.KNOWN_MODELS]
@@ -100,6 +107,18 @@ def test_verify_tells_what_it_measured(xlmr, me5):  # of the bundled model: test
     assert result.returncode == 0, result.stdout
     told = json.loads(result.stdout)
     assert told["passed"] is True
+
+
+def test_a_model_of_a_known_name_and_another_size_is_not_compared_with_what_is_published(xlmr, tmp_path, me5):
+    """As after `me5 trim`: a GGUF file keeps the name of its model, a folder may have it."""
+    folder = shutil.copytree(xlmr, tmp_path / "all-MiniLM-L6-v2")
+    assert resolve(folder).known is not None
+    result = me5("verify", str(folder), "--precision", "f32")
+    assert result.returncode == 0, result.stdout
+    assert "2 checks passed" in result.stdout
+    assert "22,713,216, as where a vocabulary was trimmed" in result.stdout
+    told = json.loads(me5("verify", str(folder), "--precision", "f32", "--json").stdout)
+    assert [check["passed"] for check in told["checks"]] == [True, True, None]
 
 
 def test_quiet_verify_says_one_line(xlmr, me5):

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from rich.text import Text
 
 from me5.cli import output
@@ -31,6 +32,21 @@ def test_off_a_terminal_a_row_is_a_line(capsys, framed):
     lines = capsys.readouterr().out.splitlines()
     assert sum("long long" in line for line in lines) == 1
     assert len(lines) == (6 if framed else 4)
+
+
+@pytest.mark.parametrize("width", [80, 60, 40, 20])
+@pytest.mark.parametrize("framed", [True, False])
+def test_on_a_narrow_terminal_every_cell_can_be_read(capsys, monkeypatch, width, framed):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(width))
+    heads = ("set of texts", "model", output.Number("mean probability"), output.Number("95 %"), "")
+    rows = [["NFCorpus/test (en)", "南瓜 的家常做法", "1,234,567.0", "29.1 – 33.3", Text("FAIL", "red")], None]
+    output.print_table(heads, rows, title="a title", caption="a caption", framed=framed)
+    shown = Text.from_ansi(capsys.readouterr().out).plain
+    words = [word for cell in (*heads, *rows[0]) for word in str(cell).split()]
+    assert [word for word in [*words, "1,234,567.0", "title", "caption"] if word not in shown] == []
+    if width > 20:
+        assert max(map(cell_len, shown.splitlines())) <= width
 
 
 def test_facts_and_lines(capsys):

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from me5 import Reranker
@@ -146,6 +148,33 @@ def test_what_is_not_there_cannot_be_removed(run):
         "error: docs/\ufffd[2J: nothing in my.lance was indexed from it",
     ]
     assert run("index", "remove", "my.lance", "gone", "--quiet")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("attach rows.parquet --field body", "rows.parquet has no column 'body' (--field)"),
+        ("attach rows.parquet --table notes", "rows.parquet is a file, and has no tables"),
+        (
+            "attach rows.parquet --vector-field short",
+            "has no row that can be used; rows.parquet:0: its 'short' is",
+        ),
+        ("attach rows.parquet", "the vectors in 'vector' are not what me5-small makes of the texts"),
+        ("attach empty.parquet", "empty.parquet has no row that can be used"),
+        ("attach docs", "docs: name one of its tables: there are none"),
+        ("docs --exclude !", "--exclude: "),
+        ("docs gone", "gone does not exist"),
+    ],
+)
+def test_what_is_refused_makes_no_store(run, command, said):
+    vector = [1.0, *[0.0] * 383]
+    rows = {"text": ["bread", "stone"], "vector": [vector] * 2, "short": [[1.0, 2.0]] * 2}
+    pq.write_table(pa.table(rows), "rows.parquet")
+    pq.write_table(pa.table(rows).slice(0, 0), "empty.parquet")
+    code, output, errors = run("index", *command.split(), "--into", "my.lance")
+    assert (code, output) == (2, "")
+    assert said in errors
+    assert not Path("my.lance").exists()
 
 
 def test_bad_files_come_last_and_make_the_code_1(run, tmp_path):

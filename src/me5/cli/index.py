@@ -94,11 +94,11 @@ def add(
     me5 index add docs/ --exclude drafts/ --exclude '*.log' --into my.lance
     me5 index add site/ --into s3://bucket/my.lance --storage-option region=eu-central-1
     """
-    from me5.search.files import roots_of
+    from me5.search.files import check as check_paths
     from me5.search.index import Index
     from me5.search.readers.tables import Columns
 
-    roots_of(paths)  # a name that is wrong makes no store
+    check_paths(paths, exclude or ())  # a name that is wrong makes no store
     # A store opens its own model, unless another one is given, which it may refuse.
     given = model.name is not None or model.prompts is not None or model.precision != "auto"
     with Index.open(
@@ -168,13 +168,19 @@ def attach(
     me5 index attach lancedb/ --table notes --field body --vector-field embedding --into my.lance
     """
     from me5.search.attaching import AttachedColumns
+    from me5.search.attaching import check as check_table
+    from me5.search.foreign import opened as opened_table
     from me5.search.index import Index
 
     given = model.name is not None or model.prompts is not None or model.precision != "auto"
     load = model.open(quiet=quiet) if given else partial(_load, model, quiet=quiet)
     options_of_store = storage_options(storage_option)
-    with Index.open(into, load, create=True, storage_options=options_of_store) as opened:
-        columns = AttachedColumns(field, vector_field, title_field)
+    columns = AttachedColumns(field, vector_field, title_field)
+
+    def before(embedder: "Embedder") -> None:  # what is refused makes no store
+        check_table(embedder, opened_table(source, table, options_of_store), columns)
+
+    with Index.open(into, load, create=True, storage_options=options_of_store, before=before) as opened:
         summary = opened.attach(
             source, table=table, columns=columns, storage_options=options_of_store, show_progress_bar=not quiet
         )

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from me5.cli import terminal
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _UNLIMITED = 1 << 16
+# Of a word in a table, so many characters stay together.
+_WORD = 16
 _REPORT = (".json", ".md", ".svg")
 
 
@@ -31,6 +33,12 @@ def console() -> "Console":
     from rich.console import Console
 
     return Console(highlight=False, width=None if sys.stdout.isatty() else _UNLIMITED)
+
+
+def has_colours() -> bool:
+    """Whether colours and their borders can be seen on standard output."""
+    shown = console()
+    return shown.color_system is not None and not shown.no_color
 
 
 def errors() -> "Console":
@@ -60,7 +68,10 @@ def print_table(
     caption: str | None = None,
     framed: bool = True,
 ) -> None:
-    """Print rows under their heads; None in place of a row draws a line. Strings are never read as markup."""
+    """Print rows under their heads; None in place of a row draws a line. Strings are never read as markup.
+
+    On a terminal that is too narrow for that each cell has a line, behind its head.
+    """
     from rich.box import HEAVY_HEAD, SIMPLE_HEAD
     from rich.table import Table
 
@@ -68,18 +79,61 @@ def print_table(
     table = Table(box=box, show_edge=framed, pad_edge=framed, caption_justify="left")
     table.title, table.caption = title and _text(title), caption and _text(caption)
     listed = list(rows)
-    for place, head in enumerate(heads):
-        if isinstance(head, Number):
-            longest = max(len(one) for one in (*head.split(), *(row[place] for row in listed if row is not None)))
-            table.add_column(_text(head), justify="right", min_width=longest)
-        else:
-            table.add_column(_text(head), overflow="fold")
+    room = console().width - (3 * len(heads) + 1 if framed else 3 * len(heads) - 3)
+    columns = [[head, *(row[at] for row in listed if row is not None)] for at, head in enumerate(heads)]
+    widths = _widths(columns, room)
+    if sum(widths) > room:
+        _print_list(heads, listed, title, caption)
+        return
+    for head, width in zip(heads, widths, strict=True):
+        justify: Literal["left", "right"] = "right" if isinstance(head, Number) else "left"
+        table.add_column(_text(head), justify=justify, overflow="fold", width=width)
     for row in listed:
         if row is None:
             table.add_section()
         else:
             table.add_row(*map(_text, row))
     console().print(table)
+
+
+def _widths(columns: "Sequence[Sequence[str | Text]]", room: int) -> list[int]:
+    """The width of each column, its head first: what it takes on one line, or where there is less room, on several.
+
+    Numbers stand whole, and of texts and heads every word that is not long; the sum may be more than there is room for.
+    """
+    from rich.cells import cell_len
+
+    def longest(parts: Iterable[str]) -> int:
+        return max(map(cell_len, parts), default=0)
+
+    full = [longest(line for cell in column for line in str(cell).splitlines()) for column in columns]
+    if sum(full) <= room:
+        return full
+    widths = []
+    for head, *cells in columns:
+        words = (word for cell in cells for word in str(cell).split())
+        least = longest(map(str, cells)) if isinstance(head, Number) else min(longest(words), _WORD)
+        widths.append(max(longest(str(head).split()), least))
+    while sum(widths) < room:  # the narrowest first
+        at = min((at for at, width in enumerate(widths) if width < full[at]), key=widths.__getitem__)
+        widths[at] += 1
+    return widths
+
+
+def _print_list(
+    heads: Sequence[str], rows: "Iterable[Sequence[str | Text] | None]", title: str | None, caption: str | None
+) -> None:
+    """Rows one below the other, a line for each cell."""
+    width = max(map(len, heads)) + 2
+    for text in (title, *rows, caption):
+        if text is None:
+            continue
+        if isinstance(text, str):
+            print_line((text, "italic"))
+            continue
+        for head, cell in zip(heads, text, strict=True):
+            print_line((head.ljust(width), "bold"), *_text(cell).split())
+        print_line("")
 
 
 def print_facts(facts: "Mapping[str, str]") -> None:

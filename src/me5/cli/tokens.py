@@ -45,7 +45,9 @@ def tokens(
                 (piece, "black on bright_cyan" if at % 2 else "black on bright_white")
                 for at, piece in enumerate(sequence["pieces"])
             ]
-            output.print_line(("tokens   ", "bold"), *pieces)
+            # No piece holds a space, which stands between them where their colours do not show.
+            shown = pieces if output.has_colours() else [" ".join(sequence["pieces"])]
+            output.print_line(("tokens   ", "bold"), *shown)
         lost = f", {one['lost']:,} lost ({one['truncation']})" if one["lost"] else ""
         output.print_line(("count    ", "bold"), f"{one['tokens']:,} of {one['max_tokens']:,}{lost}")
 

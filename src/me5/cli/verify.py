@@ -40,7 +40,7 @@ def verify(
     precisions = () if precision == "all" else (precision,)
     with options.loading(f"and measuring {model}", quiet=quiet or as_json):
         checks = list(verification.verify(resolve(model), precisions, threads=threads, device=device))
-    failed = sum(not check.passed for check in checks)
+    failed = sum(check.passed is False for check in checks)
     if as_json:
         result = {"model": model, "passed": not failed, "checks": [asdict(check) for check in checks]}
         output.print_json(result)
@@ -53,13 +53,11 @@ def verify(
 def _print_checks(checks: "list[Check]", failed: int, *, quiet: bool) -> None:
     from rich.text import Text
 
-    verdicts = {True: Text("pass", "green"), False: Text("FAIL", "bold red")}
+    verdicts = {True: Text("pass", "green"), False: Text("FAIL", "bold red"), None: Text("–")}
     rows: list[list[str | Text]] = [
         [check.precision, check.name, check.measured, check.wanted, verdicts[check.passed]] for check in checks
     ]  # fmt: skip
     if not quiet:
         output.print_table(("precision", "check", "measured", "wanted", ""), rows)
-    if failed:
-        output.print_line((f"{failed} of {counted(len(checks), 'check')} failed", "bold red"))
-    else:
-        output.print_line((f"{counted(len(checks), 'check')} passed", "green"))
+    made = counted(sum(check.passed is not None for check in checks), "check")
+    output.print_line((f"{failed} of {made} failed", "bold red") if failed else (f"{made} passed", "green"))

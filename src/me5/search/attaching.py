@@ -48,12 +48,7 @@ def attach(store: Store, embedder: Embedder, table: ForeignTable, columns: Attac
 
     Raises `InputError` for missing columns, and for vectors that are not what the store's model makes of the texts.
     """
-    wanted = {columns.text: "--field", columns.vector: "--vector-field"}
-    if columns.title != AttachedColumns.title:
-        wanted[columns.title] = "--title-field"
-    for name, flag in wanted.items():
-        if name not in table.columns:
-            raise InputError(f"{table.name} has no column {name!r} ({flag}); it has {', '.join(table.columns)}")
+    _check_columns(table, columns)
     summary = Summary()
     version = text_hash(f"{table.version} {columns} {VERSION}")
     known = store.known_files().get(table.name)
@@ -80,6 +75,27 @@ def attach(store: Store, embedder: Embedder, table: ForeignTable, columns: Attac
     store.finish([IndexedFile(table.name, table.stamp, version, count, problems)], {table.name: version})
     summary.indexed, summary.bad = int(count > 0), bad_files(table.name, problems)
     return summary
+
+
+def check(embedder: Embedder, table: ForeignTable, columns: AttachedColumns) -> None:
+    """Raise `InputError` for a table that `attach` would refuse at its first rows, or take nothing of; reads those."""
+    _check_columns(table, columns)
+    work, numbered = Work(table.name, _KIND, "", table.stamp, ()), enumerate(table.rows)
+    while batch := list(islice(numbered, _BATCH)):
+        if passages := list(_passages(batch, work, columns, embedder.dim)):
+            _compare(passages, embedder, columns)
+            return
+    first = bad_files(table.name, work.problems[:1])
+    raise InputError(f"{table.name} has no row that can be used{f'; {first[0]}' if first else ''}")
+
+
+def _check_columns(table: ForeignTable, columns: AttachedColumns) -> None:
+    wanted = {columns.text: "--field", columns.vector: "--vector-field"}
+    if columns.title != AttachedColumns.title:
+        wanted[columns.title] = "--title-field"
+    for name, flag in wanted.items():
+        if name not in table.columns:
+            raise InputError(f"{table.name} has no column {name!r} ({flag}); it has {', '.join(table.columns)}")
 
 
 def _passages(

@@ -104,6 +104,12 @@ def roots_of(paths: Iterable[Path | str] | Path | str) -> list[Path]:
     return roots
 
 
+def check(paths: Iterable[Path | str] | Path | str, exclude: Sequence[str] = ()) -> None:
+    """Raise `InputError` for what `find` would refuse, without looking for files."""
+    roots_of(paths)
+    _spec(exclude, "--exclude")
+
+
 def listed(paths: Iterable[Path | str] | Path | str) -> list[Path | str]:
     """The paths; a single one is one path, and not its letters."""
     return [paths] if isinstance(paths, str | Path) else list(paths)

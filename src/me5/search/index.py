@@ -83,6 +83,7 @@ class Index:
         passage_tokens: int | None = None,
         storage_options: Mapping[str, str] | None = None,
         freshness: float = 0.0,
+        before: Callable[[Embedder], None] | None = None,
     ) -> "Index":
         """Open the store in a folder or at an object-store URL; with `create`, make one where there is none.
 
@@ -91,8 +92,9 @@ class Index:
         that it was made with when it first needs it, if that is the bundled one, a local folder or one that me5 knows
         (a store must not decide what is downloaded). `passage_tokens` (256, or what the model reads) is fixed when a
         store is made. `storage_options` are those of the object store, as LanceDB takes them. Searches see what other
-        processes wrote more than `freshness` seconds ago; looking at each search costs a read of the store. Raises
-        `InputError` where there is no store, or one that was made otherwise.
+        processes wrote more than `freshness` seconds ago; looking at each search costs a read of the store. `before` is
+        called with the model before a store is made; what it raises keeps it from being made. Raises `InputError` where
+        there is no store, or one that was made otherwise.
         """
         load = _loader(model)
         embedder = model if isinstance(model, Embedder) else None
@@ -102,6 +104,8 @@ class Index:
                 store.settings.check(embedder, embedder.precision)
         elif create:
             embedder = load(None)
+            if before is not None:
+                before(embedder)
             tokens = min(PASSAGE_TOKENS, embedder.max_seq_length) if passage_tokens is None else passage_tokens
             Splitter(embedder, tokens)  # refuses a length that the model does not read, before there is a store
             settings = StoreSettings.of(embedder, embedder.precision, passage_tokens=tokens)

@@ -68,7 +68,7 @@ def _print(found: "Sequence[Spread]", model: str) -> None:
             [one.sentence, *(shared.hundred(one.scores[name]) for name in shown), shared.hundred(one.mean)]
             for one in sorted(spread.phrasings, key=lambda phrasing: -phrasing.mean)
         ]
-        title = f"{model}: {len(sets)} set{'s' * (len(sets) > 1)}, prompt of {spread.side} texts, × 100"
+        title = f"{model}: {counted(len(sets), 'set')}, prompt of {spread.side} texts, × 100"
         output.print_table(["phrasing", *map(output.Number, [*shown, "mean"])], rows, title=title)
         if len(spread.prompted) > 1:
             output.print_line(
