@@ -92,6 +92,7 @@ def origin(stem: str, run: dict[str, Any], usual: str, last: date) -> str:
     told = [run["date"]]
     age = (last - date.fromisoformat(run["date"])).days
     told += [f"**{age} days older than the newest results here**"] if age > 1 else []
+    told += ["**a quick trial, not for figures**"] if run.get("quick") else []
     told += [f"on **{run['machine']}**"] if run["machine"] != usual else []
     if load := run.get("load_average"):
         loads = zip(load, ("before", "after"), strict=False)  # of some old runs the second is not known

@@ -142,7 +142,7 @@ def search(run: Run) -> Section:
     found = {name: run[name] for name in ("chroma", "usearch", "sqlite-vec", "tantivy") if name in run}
     if found:
         body += _others(run, found)
-        panels.append(Panel("beside others, each in turns with me5: p50 – p99", [
+        panels.append(Panel("beside others, each in turns with me5: milliseconds, p50 – p99", [
             Bar(label, told["ways"][way]["p50_ms"], OURS if way == "me5" else OTHERS, tail=told["ways"][way]["p99_ms"])
             for name, told in found.items()
             for way, label in (("other", f"{name} {told['version']}"), ("me5", f"me5, beside {name}"))
