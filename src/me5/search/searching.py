@@ -177,7 +177,8 @@ def _by_both(
         words,
         question.share,
         coverage=covered(question.text, (f"{rows[at]['title']} {rows[at]['text']}" for at in best)),
-        foreign=is_foreign(question.text, [rows[at] for at in nearest]),
+        # Where no words match it changes nothing, and its first time takes half a second.
+        foreign=bool(words) and is_foreign(question.text, [rows[at] for at in nearest]),
     )
     first = list(scores)[:count]
     # What was found by its words alone is not among the nearest: its cosine is still to be computed.

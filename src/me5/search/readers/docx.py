@@ -9,31 +9,34 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import docx
-from docx.opc.constants import RELATIONSHIP_TYPE
-from docx.opc.exceptions import PackageNotFoundError
-from docx.opc.oxml import parse_xml
-from docx.oxml.ns import qn
-
 from me5.errors import InputError
 from me5.search.documents import Document
 from me5.search.readers import archives
 from me5.search.readers.outline import Outline
 
+
+def _w(name: str) -> str:
+    """A name of WordprocessingML as lxml has it."""
+    return f"{{http://schemas.openxmlformats.org/wordprocessingml/2006/main}}{name}"
+
+
 _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
 _BODY_LEVEL = 9  # what Word calls "body text" in an outline
 _LONGEST_CHAIN = 10  # styles that are based on each other
-_MARKS = {qn("w:tab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakHyphen"): "-"}
-_GONE = {qn(name) for name in ("w:del", "w:moveFrom", "w:instrText", "w:delText", "w:pPr", "w:rPr", "w:sectPr")} | {
+_MARKS = {_w("tab"): "\t", _w("br"): "\n", _w("cr"): "\n", _w("noBreakHyphen"): "-"}
+_GONE = {_w(name) for name in ("del", "moveFrom", "instrText", "delText", "pPr", "rPr", "sectPr")} | {
     "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"  # the same once more, for older programs
 }
-_P, _T, _ROW, _CELL = (qn(name) for name in ("w:p", "w:t", "w:tr", "w:tc"))
+_P, _T, _ROW, _CELL = (_w(name) for name in ("p", "t", "tr", "tc"))
 # What stands beside the body: before it, and after it.
 _BEFORE, _AFTER = ("HEADER",), ("FOOTNOTES", "ENDNOTES", "COMMENTS", "FOOTER")
 
 
 def read(path: Path) -> Iterator[Document]:
     """The file as one document. Offsets count characters of its paragraphs, joined by line feeds."""
+    import docx  # 60 ms, which searches do without
+    from docx.opc.exceptions import PackageNotFoundError
+
     try:
         with archives.opened(path, "DOCX"):  # it is locked, damaged or too large: told before python-docx unpacks it
             file = docx.Document(str(path))
@@ -51,30 +54,33 @@ def read(path: Path) -> Iterator[Document]:
 
 def _levels(file: Any) -> dict[str, tuple[int, str]]:
     """The level (0 for none) and the name of each paragraph style, by its id."""
-    styles = {style.get(qn("w:styleId")): style for style in file.styles.element.iter(qn("w:style"))}
-    return {name: (_level(style, styles), _value(style, "w:name")) for name, style in styles.items()}
+    styles = {style.get(_w("styleId")): style for style in file.styles.element.iter(_w("style"))}
+    return {name: (_level(style, styles), _value(style, "name")) for name, style in styles.items()}
 
 
 def _level(style: Any, styles: dict[str, Any]) -> int:
     """By name, by outline level, or as the style that it is based on."""
     for _ in range(_LONGEST_CHAIN):
-        if (named := _HEADING.match(_value(style, "w:name"))) is not None:
+        if (named := _HEADING.match(_value(style, "name"))) is not None:
             return int(named[1])
-        if outline := _value(style.find(qn("w:pPr")), "w:outlineLvl"):
+        if outline := _value(style.find(_w("pPr")), "outlineLvl"):
             return int(outline) + 1 if int(outline) < _BODY_LEVEL else 0
-        style = styles.get(_value(style, "w:basedOn"))
+        style = styles.get(_value(style, "basedOn"))
         if style is None:
             break
     return 0
 
 
 def _value(element: Any, child: str) -> str:
-    found = None if element is None else element.find(qn(child))
-    return "" if found is None else found.get(qn("w:val")) or ""
+    found = None if element is None else element.find(_w(child))
+    return "" if found is None else found.get(_w("val")) or ""
 
 
 def _beside(file: Any, kinds: tuple[str, ...]) -> Iterator[Any]:
     """The roots of the parts of these kinds; headers that repeat each other's text are walked once."""
+    from docx.opc.constants import RELATIONSHIP_TYPE
+    from docx.opc.oxml import parse_xml
+
     seen: set[str] = set()
     for kind in kinds:
         for relationship in file.part.rels.values():
@@ -111,11 +117,11 @@ class _Walk:
     def _paragraph(self, paragraph: Any) -> None:
         boxes: list[Any] = []
         text = "".join(_inline(paragraph, boxes))
-        properties = paragraph.find(qn("w:pPr"))
-        level, style = self._levels.get(_value(properties, "w:pStyle"), (0, ""))
+        properties = paragraph.find(_w("pPr"))
+        level, style = self._levels.get(_value(properties, "pStyle"), (0, ""))
         if style.lower() == "title" and not self.outline.title:
             self.outline.title = " ".join(text.split())
-        outline = _value(properties, "w:outlineLvl")
+        outline = _value(properties, "outlineLvl")
         level = int(outline) + 1 if outline and int(outline) < _BODY_LEVEL else level
         if level:
             self.outline.heading(level, text)
@@ -154,7 +160,7 @@ def _inline(element: Any, boxes: list[Any]) -> Iterator[str]:
             yield child.text or ""
         elif child.tag in _MARKS:
             yield _MARKS[child.tag]
-        elif child.tag == qn("w:txbxContent"):
+        elif child.tag == _w("txbxContent"):
             boxes.append(child)
         else:
             yield from _inline(child, boxes)

@@ -8,16 +8,16 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
-
-import yaml
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
+from typing import TYPE_CHECKING, Any
 
 from me5.search.documents import Document
 from me5.search.readers import directives, html
 from me5.search.readers.plain import decode, load
 from me5.search.readers.tables import plain
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
 
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(?P<yaml>.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 _LONGEST_FRONT_MATTER = 1 << 16
@@ -56,6 +56,8 @@ def read(path: Path) -> Iterator[Document]:
 
 def document(text: str, *, components: bool = False) -> Document:
     """Markdown as a document. `components` reads MDX, which begins with lines of JavaScript."""
+    from markdown_it import MarkdownIt  # 25 ms with yaml, which searches do without
+
     front, body = _front_matter(text)
     lines = directives.without(body.split("\n"), components=components)
     parser = MarkdownIt("commonmark", {"maxNesting": _DEEPEST}).enable(["table", "strikethrough"])
@@ -82,6 +84,8 @@ def fenced(code: str) -> str:
 
 def _front_matter(text: str) -> tuple[Mapping[str, Any], str]:
     """The table at the head of a file and the rest. What only looks like one, between two rules, is text."""
+    import yaml
+
     found = _FRONT_MATTER.match(text, 0, _LONGEST_FRONT_MATTER)
     if found is None or not _KEY.search(found["yaml"]):
         return {}, text
@@ -119,14 +123,14 @@ def _words(value: Any) -> Iterator[str]:
             yield from _words(inner)
 
 
-def _closed(tokens: list[Token]) -> set[str]:
+def _closed(tokens: "list[Token]") -> set[str]:
     """The names of all closing tags."""
     written = [token for outer in tokens for token in (outer, *(outer.children or ()))]
     html_only = (token.content for token in written if token.type in ("html_block", "html_inline"))
     return {tag["name"].lower() for content in html_only for tag in _TAG.finditer(content) if tag["close"]}
 
 
-def _clean(tokens: list[Token], closed: set[str]) -> None:
+def _clean(tokens: "list[Token]", closed: set[str]) -> None:
     """Take out of text tokens what is no text, and make text of tags that are none."""
     for token, after in zip(tokens, [*tokens[1:], None], strict=False):
         if token.type in ("html_block", "html_inline"):
@@ -150,7 +154,7 @@ def _literal(tag: re.Match[str], closed: set[str]) -> str:
     return "" if tag["rest"] else f"&lt;{tag['close']}{tag['name']}&gt;"
 
 
-def _without_badges(children: list[Token]) -> None:
+def _without_badges(children: "list[Token]") -> None:
     """Pictures become their description, but in links, where they are buttons and badges."""
     depth = 0
     for token in children:
@@ -161,7 +165,7 @@ def _without_badges(children: list[Token]) -> None:
             token.children = None
 
 
-def _keep_dunders(children: list[Token]) -> None:
+def _keep_dunders(children: "list[Token]") -> None:
     """`__init__` is a name and not "init" in bold."""
     for opened, inner, closed in zip(children, children[1:], children[2:], strict=False):
         marked = opened.type == "strong_open" and opened.markup == "__" and closed.type == "strong_close"
@@ -170,7 +174,7 @@ def _keep_dunders(children: list[Token]) -> None:
                 token.type, token.tag, token.nesting, token.content = "text", "", 0, "__"
 
 
-def _first_heading(tokens: list[Token], parser: MarkdownIt) -> str:
+def _first_heading(tokens: "list[Token]", parser: "MarkdownIt") -> str:
     """The first heading of level 1 that is no part of a quote or list, as text."""
     for token, inline in pairwise(tokens):
         if token.type == "heading_open" and token.tag == "h1" and token.level == 0:
