@@ -42,7 +42,7 @@ HOMES = {
     "langcodes": ("evaluation/languages.py", "search/language.py"),
     "pathspec": ("search/files.py",),
     "lance": ("bulk/dataset.py",),
-    "lancedb": ("search/store.py", "search/foreign.py", "adapters/lancedb.py"),
+    "lancedb": ("search/connecting.py", "search/store.py", "search/foreign.py", "adapters/lancedb.py"),
     "chromadb": ("adapters/chroma.py",),
     "txtai": ("adapters/txtai.py",),
     "semantic_text_splitter": ("search/splitting.py",),

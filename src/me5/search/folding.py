@@ -23,11 +23,12 @@ _SHORTEST_PART = 40
 # Hashes of pieces; of two texts that are near, the eight smallest have one in common (all but 0.2 ** 8 of the time).
 _MULTIPLIERS = np.random.default_rng(0).integers(1 << 63, size=_PIECE, dtype=np.uint64) * 2 + 1
 _SKETCH = 8
+_NO_PIECES: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
 
 
 @dataclass(frozen=True)
 class _Text:
-    """What two passages are compared by: letters, numbers and, of a long text, the hashes of its pieces in order."""
+    """What two passages are compared by: letters and, of a long text, its numbers and the hashes of its pieces."""
 
     letters: str
     figures: bytes
@@ -37,10 +38,10 @@ class _Text:
     @classmethod
     def of(cls, text: str) -> "_Text":
         reduced = letters(text)
+        if len(reduced) < _SHORTEST:
+            return cls(reduced, b"", _NO_PIECES, frozenset())
         codes = np.frombuffer(reduced.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-        if len(codes) < _SHORTEST:
-            codes = codes[:0]
-        pieces = np.unique(sliding_window_view(codes, _PIECE) @ _MULTIPLIERS) if codes.size else codes
+        pieces = np.unique(sliding_window_view(codes, _PIECE) @ _MULTIPLIERS)
         return cls(reduced, figures(text), pieces, frozenset(pieces[:_SKETCH].tolist()))
 
     def repeats(self, other: "_Text") -> bool:

@@ -83,8 +83,15 @@ FILES = pa.schema(
     ]
 )
 ROOTS = pa.schema([_key("name"), pa.field("path", pa.string())])
-# The terms of title and text, with a space between two: pieces of words repeat their letters, and compress well.
-WORDS = pa.field("words", pa.string(), metadata={"lance-encoding:compression": "zstd"})
+# The terms of title and text, with a space between two. Only a builder of the index reads them, and all in a row, so
+# that they are compressed in large chunks: 34 MB of 83 in 200,000 passages, each by itself 46.
+_CHUNKED = {
+    "compression": "zstd",
+    "compression-level": "9",
+    "structural-encoding": "miniblock",
+    "minichunk-size": "65536",
+}
+WORDS = pa.field("words", pa.string(), metadata={f"lance-encoding:{name}": value for name, value in _CHUNKED.items()})
 WORDS_OF_ID = pa.schema([_key("id"), WORDS])
 # Columns that stores of an older me5 lack.
 _LATER = ("problems", "words")
@@ -124,9 +131,9 @@ def read_settings(uri: str, passages: Any) -> StoreSettings:
     return StoreSettings.from_json(kept.decode("utf-8", "replace"))
 
 
-def named_passages(files: Any) -> str:
-    """Which table has the passages: another one after every migration."""
-    kept = files.schema.field(0).metadata or {}
+def named_passages(files: pa.Schema) -> str:
+    """Which table has the passages, by the schema of the files: another one after every migration."""
+    kept = files.field(0).metadata or {}
     return str(kept.get(PASSAGES_KEY.encode(), b"passages").decode())
 
 

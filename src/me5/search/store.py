@@ -1,4 +1,4 @@
-"""The store: LanceDB tables in a folder or at an object-store URL. The only place that knows LanceDB.
+"""The store: LanceDB tables in a folder or at an object-store URL.
 
     passages   a row per passage: text, source, place, language, metadata, vector; `passages-2`, … after a migration
     files      a row per file that is completely indexed: what it looked like, the version of its passages, its problems
@@ -20,13 +20,13 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
-import lancedb
 import numpy as np
 import pyarrow as pa
 from lancedb.index import FTS, IvfRq, IvfSq
 
 from me5.errors import InputError, Me5Error, StoreError
 from me5.search.conditions import quoted
+from me5.search.connecting import Connections, connected, make, tables_of, wait
 from me5.search.failures import FAILURES, MEND, reading, reason
 from me5.search.files import check_place
 from me5.search.schema import (
@@ -63,8 +63,6 @@ _WORDS = FTS(
     base_tokenizer="whitespace", max_token_length=None, lower_case=False, stem=False, remove_stop_words=False,
     ascii_folding=False,
 )  # fmt: skip
-# A connection whose tables follow what is written, and one whose tables stay as they were opened.
-_Connections = tuple[Any, Any]
 
 
 class Store:
@@ -76,7 +74,7 @@ class Store:
     def __init__(
         self,
         uri: str,
-        connections: _Connections,
+        connections: Connections,
         tables: Iterable[str],
         freshness: float = 0.0,
         *,
@@ -88,7 +86,7 @@ class Store:
         self._snapshot: tuple[Snapshot, float] | None = None
         connection = self._connection
         self.files = connection.open_table("files")
-        self._name = passages or named_passages(self.files)
+        self._name = passages or named_passages(self.files.schema)
         self.passages = connection.open_table(self._name)
         self.settings = read_settings(uri, self.passages)
         check_tables(uri, self.passages, self.files, self.settings)
@@ -107,8 +105,8 @@ class Store:
         if "://" not in uri and not Path(uri).is_dir():
             return None
         try:
-            connections = _connect(uri, storage_options)
-            names = _tables(connections[0])
+            connections = connected(uri, storage_options)
+            names = tables_of(connections[0])
             there = "files" in names and any(map(number_of, names))
             return cls(uri, connections, names, freshness) if there else None
         except Me5Error:
@@ -121,9 +119,9 @@ class Store:
         """A new store; where another writer was faster, the store that it made."""
         check_place(uri)
         try:
-            connections = _connect(uri, storage_options)
+            connections = connected(uri, storage_options)
             for name, schema in (("roots", ROOTS), ("files", FILES), ("passages", passages_of(settings))):
-                _make(connections[0], name, schema)
+                make(connections[0], name, schema)
             made = cls(uri, connections, ("roots",))
             made.index_words()  # an empty index: what is added later is found by its words at once
             return made
@@ -203,7 +201,7 @@ class Store:
     def add_roots(self, roots: Mapping[str, str], *, moved: bool = False) -> None:
         """Remember roots by name. Of two writers with the same new name the first one has it: look which it is."""
         if self._roots is None:
-            self.committed(lambda: _make(self._connection, "roots", ROOTS))
+            self.committed(lambda: make(self._connection, "roots", ROOTS))
             self._roots = self._connection.open_table("roots")
         kept = self._roots
         table = pa.table({"name": list(roots), "path": list(roots.values())}, schema=ROOTS)
@@ -251,7 +249,7 @@ class Store:
         last, now = self._snapshot, monotonic()
         if last is not None and now < last[1] + self._freshness:
             return last[0]
-        newest = Snapshot(self.uri, self._readers.open_table(self._name), self.gone)
+        newest = Snapshot(self.uri, wait(self._readers.open_table(self._name)), self.gone)
         self._snapshot = (newest, now)
         return newest
 
@@ -282,10 +280,11 @@ class Store:
 
     def index_words(self) -> None:
         """Build the index over the words where there is none; `tidy` keeps it up to date."""
-        if not indexed(self.passages, WORDS.name):
+        there = self.passages.list_indices()
+        if not indexed(there, WORDS.name):
             self.committed(partial(self.passages.create_index, WORDS.name, config=_WORDS))
             for column in ("title", "text"):  # as an older me5 indexed them
-                if indexed(self.passages, column):
+                if indexed(there, column):
                     self.committed(partial(self.passages.drop_index, f"{column}_idx"))
 
     @reading
@@ -317,16 +316,20 @@ class Store:
 
     def drop_older(self) -> bool:
         """Drop the passages of earlier models, and tell whether there were any."""
-        last = number_of(named_passages(self._readers.open_table("files")))
-        old = [name for name in _tables(self._connection) if 0 < number_of(name) < last]
+        last = number_of(self._named())
+        old = [name for name in tables_of(self._connection) if 0 < number_of(name) < last]
         for name in old:
             self.committed(partial(self._connection.drop_table, name, ignore_missing=True))
         return bool(old)
 
+    def _named(self) -> str:
+        """Which table has the passages now."""
+        return named_passages(wait(wait(self._readers.open_table("files")).schema()))
+
     def gone(self) -> str | None:
         """That the store has been migrated to another model since it was opened, in words; else None."""
         try:
-            if named_passages(self._readers.open_table("files")) == self._name:
+            if self._named() == self._name:
                 return None
         except FAILURES:  # nothing can be read
             return None
@@ -338,10 +341,10 @@ class Store:
         With `settings` it is made where there is none.
         """
         name = f"passages-{number_of(self._name) + 1}"
-        if name not in _tables(self._connection):
+        if name not in tables_of(self._connection):
             if settings is None:
                 return None
-            self.committed(lambda: _make(self._connection, name, passages_of(settings)))
+            self.committed(lambda: make(self._connection, name, passages_of(settings)))
         return Store(self.uri, (self._connection, self._readers), ("roots",), self._freshness, passages=name)
 
     def take_over(self) -> None:
@@ -374,26 +377,3 @@ class Store:
         return (
             0 if "://" in self.uri else sum(path.stat().st_size for path in Path(self.uri).rglob("*") if path.is_file())
         )
-
-
-def _connect(uri: str, storage_options: Mapping[str, str] | None) -> _Connections:
-    options, session = dict(storage_options) if storage_options else None, lancedb.Session()
-    # 0: every read sees what other processes have written; None: a table stays at the version it was opened at.
-    always, never = (
-        lancedb.connect(uri, read_consistency_interval=interval, storage_options=options, session=session)
-        for interval in (timedelta(0), None)
-    )
-    return always, never
-
-
-def _tables(connection: Any) -> set[str]:
-    return set(connection.list_tables().tables or ())
-
-
-def _make(connection: Any, name: str, schema: pa.Schema) -> None:
-    """Make a table, unless another writer has just made it."""
-    try:
-        connection.create_table(name, schema=schema)
-    except FAILURES:
-        if name not in _tables(connection):
-            raise
