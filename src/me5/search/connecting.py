@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import lancedb
-import pyarrow as pa
 from lancedb.background_loop import LOOP
 
 from me5.search.failures import FAILURES
@@ -35,7 +34,7 @@ def tables_of(connection: Any) -> set[str]:
     return set(connection.list_tables().tables or ())
 
 
-def make(connection: Any, name: str, schema: pa.Schema) -> None:
+def make(connection: Any, name: str, schema: Any) -> None:
     """Make a table, unless another writer has just made it."""
     try:
         connection.create_table(name, schema=schema)

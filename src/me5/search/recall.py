@@ -17,8 +17,8 @@ from me5.vectors import Float32
 # Exact search over 100,000 vectors of 256 took 139 ms on two busy cores, the index 12 ms; building it took 1.2 s.
 PAYS_FROM = 50_000
 # What people ask may be farther from the passages than the sentences that it is tuned on: at 0.984 on those, titles,
-# most in other languages than the passages, had 0.97. Of 200,000 passages 400 sentences and 300 titles both had 0.991 at
-# what reaches 0.99; 0.995 was reached at twice the cost or not, as the 200 questions fell.
+# most in other languages than the passages, had 0.97. Over 200,000 passages 400 sentences and 300 titles both had 0.991
+# at what reaches 0.99; whether 0.995 took twice as many comparisons was chance.
 TARGET = 0.99
 _QUESTIONS = 200
 # What is tried: the share of the partitions that is read, and `Tuning.refine`. Vectors of texts in many languages lie

@@ -7,8 +7,6 @@ from functools import cached_property, lru_cache
 from math import ceil
 from typing import Any
 
-import pyarrow as pa
-
 from me5.calibration.applied import NEIGHBOURS, Calibration, neighbourhood_of
 from me5.calibration.background import Background
 from me5.errors import InputError
@@ -74,7 +72,7 @@ class Snapshot:
         return (self._schema.field("vector").metadata or {}).get(key, b"").decode() or None
 
     @cached_property
-    def _schema(self) -> pa.Schema:
+    def _schema(self) -> Any:
         return wait(self._passages.schema())
 
     def _near(self, vector: Float32) -> Any:

@@ -56,8 +56,8 @@ _KEEP_VERSIONS = timedelta(minutes=5)
 STALEST = 240  # seconds; a search on a version that is as old still ends before it is let go of
 # LanceDB tries again by itself where it can rebase a write; the others wait 0.1 to 6 seconds in between.
 _ATTEMPTS = 8
-# Passages per partition of the index over the vectors. Most are read, and each costs by itself: at the same recall 24 of
-# 8,192 took a fifth less than 49 of half as many.
+# Passages per partition of the index over the vectors. Most are read, and each costs by itself: at the same recall 24
+# of 8,192 took a fifth less than 49 of half as many.
 _PARTITION = 8192
 # The words were cut by me5, which knows scripts without spaces; LanceDB takes them as they are.
 _WORDS = FTS(
