@@ -99,7 +99,7 @@ def origin(stem: str, run: dict[str, Any], usual: str, last: date) -> str:
         told.append("load average " + ", ".join(f"{each:.1f} {when}" for each, when in loads))
     told += [f"me5 at {run['commit']}"] if run.get("commit") else []
     command = run.get("command", f"python benchmarks/{run['benchmark']}.py")
-    return f"{'; '.join(told)}. [All figures]({stem}.json). `{command}`"
+    return f"{'; '.join(told)}. All figures: [{stem}.json]({stem}.json). `{command}`"
 
 
 def sections_of(runs: dict[str, dict[str, Any]]) -> dict[str, Section]:
