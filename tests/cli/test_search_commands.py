@@ -214,6 +214,15 @@ def test_mistakes_are_one_sentence_and_exit_2(run, arguments, message):
     assert not Path("my.lance").exists()
 
 
+def test_files_without_text_count_where_they_are_asked_for(run, tmp_path):
+    (tmp_path / "docs" / "scan.txt").write_text(" \n")
+    code, _, errors = run("index", "docs", "--into", "my.lance")
+    assert (code, "without text, listed once (1):\n" in errors) == (0, True)
+    code, _, errors = run("index", "docs", "--into", "my.lance")
+    assert (code, "1 file without text, as before" in errors) == (0, True)
+    assert run("index", "docs", "--into", "my.lance", "--strict")[0] == 1
+
+
 def test_help_and_a_folder_that_is_called_like_a_command(run, tmp_path):
     code, output, _ = run("index", "--help")
     assert code == 0
