@@ -27,6 +27,17 @@ def test_a_folder_that_does_not_exist_is_told_before_any_work(command, tmp_path,
     assert [path.name for path in tmp_path.iterdir()] == ["texts.txt"]
 
 
+@pytest.mark.parametrize(
+    "command", ["trim no-model --texts no.txt --out", "export no-model --to", "data tokenizer no-set --pieces 50000 --out"]
+)
+def test_a_folder_that_cannot_be_made_is_told_before_any_work(command, tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts.txt").write_text("tea")
+    code, _, errors = run(*command.split(), "texts.txt/x")
+    assert code == 2
+    assert f"texts.txt/x cannot be written: {tmp_path}/texts.txt is no folder that takes it" in errors
+
+
 def test_a_report_takes_no_inputs_place(tmp_path, monkeypatch, run):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pairs.json").write_text("{}")

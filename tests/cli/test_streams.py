@@ -73,6 +73,12 @@ def test_all_is_utf8_where_the_locale_is_ascii(tmp_path):
     assert json.loads((tmp_path / "東京.jsonl").read_text("utf-8"))["text"] == "日本"
 
 
+def test_what_is_piped_in_is_utf8_whatever_the_terminal_speaks(tmp_path):
+    code = "import sys; from me5.cli import streams; streams.prepare(); print(ascii(sys.stdin.read()))"
+    shown = shell(f"printf Zürich | {sys.executable} -c '{code}'", tmp_path, PYTHONIOENCODING="latin-1")
+    assert shown.stdout == "'Z\\xfcrich'\n"
+
+
 @pytest.mark.parametrize(
     "start", ["-m me5", "-c 'import sys; from me5.__main__ import main; sys.exit(main())'"], ids=["m", "script"]
 )

@@ -81,7 +81,7 @@ def test_a_folder_that_was_moved_aside_by_a_killed_process_comes_back(tmp_path):
     draft.mkdir()
     before.mkdir()
     (before / "old").touch()
-    with pytest.raises(InputError, match="exists; choose another"), new_folder(place):
+    with pytest.raises(InputError, match="exists; replace it"), new_folder(place):
         pass
     assert [path.name for path in tmp_path.rglob("*")] == ["place", "old"]
 

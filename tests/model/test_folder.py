@@ -114,7 +114,7 @@ def test_prompts_read_as_they_were_written(xlmr: Path, tmp_path: Path, prompts: 
 def test_a_folder_that_exists_is_replaced_only_on_request(xlmr: Path, bert: Path, tmp_path: Path) -> None:
     target = saved(xlmr, tmp_path / "model")
     (target / "stale").touch()
-    with pytest.raises(InputError, match="exists; choose another name"):
+    with pytest.raises(InputError, match="exists; replace it"):
         saved(bert, target)
     assert read_folder(target).config.body == "xlm-roberta"
     saved(bert, target, overwrite=True)

@@ -180,7 +180,7 @@ def test_training_takes_the_result(chat, tmp_path, xlmr):
         for source in sorted({source for entry in data for source in entry.sources or ()})
     ]
     write_dataset(tmp_path / "data" / "labelled", labelled, step={"step": "by hand"})
-    assert re.search(r"^\d+ steps of [\d,]+ tokens", trained(path, "--plan").stdout, re.MULTILINE)
+    assert re.search(r"^\d+ steps? of [\d,]+ tokens", trained(path, "--plan").stdout, re.MULTILINE)
     path = tmp_path / "tiny.toml"
     path.write_text(RECIPE.format(model=xlmr), encoding="utf-8")
     trained(path, "--out", tmp_path / "run", "--quiet")

@@ -75,21 +75,19 @@ def check_free(path: Path, *, overwrite: bool) -> None:
     """Raise `InputError`, before hours of work, if their result could not be put in its place."""
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; replace it with --overwrite, or write elsewhere")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise InputError(f"{path} cannot be written: {above} is no folder that takes it; write elsewhere")
 
 
 def check_file(path: Path, *inputs: Path, overwrite: bool = True) -> None:
     """Raise `InputError`, before hours of work, if no file could be put there, or if it took the place of an input."""
     with explained(str(path)):
-        folder = path.resolve().parent
-        if not folder.is_dir():
+        if not path.resolve().parent.is_dir():
             raise InputError(f"the folder of {path} does not exist; create it, or write elsewhere")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise InputError(f"the folder of {path} cannot be written to; check its rights, or write elsewhere")
-        if not path.exists():
-            return
-        if not path.is_file():
+        if path.exists() and not path.is_file():
             raise InputError(f"{path} is not a plain file; write elsewhere")
-        if any(one.exists() and path.samefile(one) for one in inputs):
+        if path.exists() and any(one.exists() and path.samefile(one) for one in inputs):
             raise InputError(f"{path} is also the input, and would be replaced; write elsewhere")
     check_free(path, overwrite=overwrite)
 
