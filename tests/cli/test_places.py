@@ -28,7 +28,8 @@ def test_a_folder_that_does_not_exist_is_told_before_any_work(command, tmp_path,
 
 
 @pytest.mark.parametrize(
-    "command", ["trim no-model --texts no.txt --out", "export no-model --to", "data tokenizer no-set --pieces 50000 --out"]
+    "command",
+    ["trim no-model --texts no.txt --out", "export no-model --to", "data tokenizer no-set --pieces 50000 --out"],
 )
 def test_a_folder_that_cannot_be_made_is_told_before_any_work(command, tmp_path, monkeypatch, run):
     monkeypatch.chdir(tmp_path)

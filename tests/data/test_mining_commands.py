@@ -51,7 +51,7 @@ def test_from_pairs_to_scored_negatives(tmp_path, pairs):
     assert told["step"]["check"]["teacher"].startswith("cosine-")
     assert [step["step"] for step in Dataset.open(mined).steps] == ["test", "filter", "mine"]
     again = ("mine", tmp_path / "consistent", "-o", mined, "--job", tmp_path / "mined.job", *model)
-    with pytest.raises(InputError, match="overwriting"):
+    with pytest.raises(InputError, match="exists; replace it"):
         run(*again)
     with pytest.raises(InputError, match="--restart"):
         run(*again, "--overwrite", "--number", 3)

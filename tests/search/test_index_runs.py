@@ -63,6 +63,13 @@ def test_of_many_bad_rows_the_first_are_named_and_the_rest_counted(index, docs):
     assert bad[-1].reason.endswith("; rows after it that cannot be used: 1,400")
 
 
+def test_a_name_alone_is_one_path_and_not_its_letters(index, docs, monkeypatch):
+    monkeypatch.chdir(docs.parent)
+    (docs / "a.txt").write_text("text")
+    assert index.add("docs").indexed == 1
+    assert index.remove("docs") == 1
+
+
 def test_a_file_without_text_is_told_once_and_is_not_indexed(index, docs):
     (docs / "empty.txt").write_text(" \n")
     (docs / "a.txt").write_text("text")
