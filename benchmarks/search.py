@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -125,7 +126,7 @@ def index(options: argparse.Namespace) -> dict[str, Any]:
 
     opened = Index.open(_store(options), Embedder.load(options.model), create=True)
     summary = opened.add([Path(options.work) / "texts"])
-    opened.store.tidy()
+    opened.store.tidy(timedelta(0))
     started = perf_counter()
     again = opened.add([Path(options.work) / "texts"])
     return {
@@ -154,7 +155,7 @@ def build(options: argparse.Namespace) -> dict[str, Any]:
     _, words = _timed(store.index_words)
     _, vectors = _timed(store.index_vectors)
     _, tuning = _timed(lambda: recall.train(store, opened.embedder))
-    store.tidy()
+    store.tidy(timedelta(0))
     checked = opened.check()
     assert checked is not None
     rows = store.passages.search().select(["text", "title"]).to_list()

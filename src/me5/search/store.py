@@ -310,10 +310,16 @@ class Store:
         )
         return drawn
 
-    def tidy(self) -> None:
-        """Put the small pieces that were written together, bring indexes up to date, and let go of old versions."""
+    def tidy(self, keep: timedelta = _KEEP_VERSIONS) -> None:
+        """Put the small pieces that were written together, bring indexes up to date, and let go of old versions.
+
+        These are kept for `keep`; 0 is for a store that nobody else has open. A writer on a version that is gone would
+        not be told what was written since, and could write it a second time.
+        """
         for table in (self.files, self.passages):
-            self.committed(partial(table.optimize, cleanup_older_than=_KEEP_VERSIONS))
+            for _ in range(1 if keep else 2):  # the second pass lets go of what the first one has replaced
+                older = max(keep, timedelta(milliseconds=1))
+                self.committed(partial(table.optimize, cleanup_older_than=older))
 
     def drop_older(self) -> bool:
         """Drop the passages of earlier models, and tell whether there were any."""
