@@ -7,6 +7,7 @@ import uuid
 from decimal import Decimal
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from lancedb.index import FTS
 
@@ -383,3 +384,38 @@ def test_words_are_added_to_a_store_that_has_none(index, docs, tmp_path, embedde
         old.add(docs)
     assert {question: old.search(question, 3) for question in expected} == expected
     assert [index.columns for index in old.store.passages.list_indices()] == [["words"]]
+
+
+def test_a_store_in_the_format_of_an_older_me5_is_read_and_written_as_it_is(docs, tmp_path, embedder, monkeypatch):
+    """An older me5 left the version of Lance's format to LanceDB, and compressed the words of each passage alone."""
+    (docs / "a.txt").write_text("Rivers flow.")
+    words = pa.field("words", pa.string(), metadata={"lance-encoding:compression": "zstd"})
+    with monkeypatch.context() as older:
+        older.setattr("me5.search.connecting._FORMAT", {"new_table_data_storage_version": "2.2"})
+        older.setattr("me5.search.schema.WORDS", words)
+        with Index.open(tmp_path / "old.lance", embedder, create=True) as old:
+            old.add(docs)
+    (docs / "b.txt").write_text("Mountains rise.")
+    found = []
+    for name in ("old.lance", "new.lance"):
+        with Index.open(tmp_path / name, embedder, create=True) as index:
+            index.add(docs)
+        assert index.store.passages.schema.field("words").type == pa.string()
+        found.append([index.search(text, 2, by=by) for text in ("river", "mountain") for by in ("both", "words")])
+    assert found[0] == found[1]
+    assert [hits[0].source for hits in found[0]] == ["docs/a.txt"] * 2 + ["docs/b.txt"] * 2
+    assert Index.open(tmp_path / "old.lance").store.passages.schema.field("words").metadata == words.metadata
+
+
+def test_old_versions_can_be_let_go_of_at_once(index, docs):
+    (docs / "a.txt").write_text("Rivers flow.")
+    index.add(docs)
+    (docs / "b.txt").write_text("Mountains rise.")
+    index.add(docs)
+    index.finish()
+    kept = index.store.size()
+    assert len(index.store.passages.list_versions()) > 2
+    index.store.tidy(datetime.timedelta(0))
+    assert len(index.store.passages.list_versions()) <= 2
+    assert index.store.size() < kept
+    assert {hit.source for hit in index.search("mountain or river", 2)} == {"docs/a.txt", "docs/b.txt"}

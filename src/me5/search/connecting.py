@@ -10,6 +10,9 @@ from lancedb.background_loop import LOOP
 from me5.search.failures import FAILURES
 
 T = TypeVar("T")
+# The version of Lance's format for new tables. In 2.2, LanceDB's default, a column with one value in all rows takes
+# five times as long to read as one with two; a search by vectors over 200,000 passages took 7.9 ms instead of 7.0.
+_FORMAT = {"new_table_data_storage_version": "2.1"}
 # A connection whose tables follow what is written, and an asynchronous one whose tables stay as they were opened.
 Connections = tuple[Any, Any]
 
@@ -18,7 +21,8 @@ def connected(uri: str, storage_options: Mapping[str, str] | None) -> Connection
     """Both connections to a database, with caches in common."""
     options, session = dict(storage_options) if storage_options else None, lancedb.Session()
     # 0: every read sees what other processes have written; None: a table stays at the version it was opened at.
-    always = lancedb.connect(uri, read_consistency_interval=timedelta(0), storage_options=options, session=session)
+    making = {**(options or {}), **_FORMAT}
+    always = lancedb.connect(uri, read_consistency_interval=timedelta(0), storage_options=making, session=session)
     never = lancedb.connect_async(uri, read_consistency_interval=None, storage_options=options, session=session)
     return always, wait(never)
 
