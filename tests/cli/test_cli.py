@@ -96,6 +96,10 @@ def test_models_lists_the_catalogue(me5):
     assert listed[0]["layers"] == bundled["layers"]
 
 
+def test_what_is_on_this_machine_is_told_without_bold_letters_too(me5):
+    assert "on this machine (bold): me5-small" in me5("models").stdout
+
+
 def test_info_shows_prompts_byte_for_byte(me5):
     facts = json.loads(me5("info", "--json").stdout)
     assert facts["query_prompt"].endswith("answer the query\nQuery: ")

@@ -125,9 +125,10 @@ def _print_table(rows: list[tuple[catalog.KnownModel, bool]]) -> None:
         size = f"{model.parameters / 1e6:,.0f} M"
         dim, style = ("", "reranker") if model.reranker else (str(model.dim), model.prompts.style)
         cells.append([name, dim, size, f"{model.max_tokens:,}", style, model.licence])
+    here = ", ".join(model.id for model, local in rows if local)
     number = output.Number
     heads = ("model", number("dim"), number("params"), number("tokens"), "prompts", "licence")
-    output.print_table(heads, cells, caption="bold: on this machine", framed=False)
+    output.print_table(heads, cells, caption=f"on this machine (bold): {here}", framed=False)
 
 
 app = typer.Typer(cls=with_default("list", alone=True), help=help_of(models), no_args_is_help=False)

@@ -1,6 +1,6 @@
 /** The vectors as points in the plane: queries as discs, documents as squares, a line from each query to its best. */
 
-import { clip, ref } from "./dom.js";
+import { clip, plural, ref } from "./dom.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = { x: 28, y: 26 };
@@ -25,7 +25,8 @@ export function drawMap(box, reply, state) {
   const labels = labelled(points, (text) => canvas.measureText(text).width, width, height);
   const svg = draw("svg", {
     viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
-    "aria-label": `Map of ${state.queries.length} queries (discs) and ${state.documents.length} documents (squares); ` +
+    "aria-label": `Map of ${plural(state.queries.length, "query", "queries")} (discs) and ` +
+      `${plural(state.documents.length, "document")} (squares); ` +
       "texts of like meaning lie close together. The table of scores says the same in numbers.",
   });
   svg.append(...bestLines(points, reply.ranking), ...labels, ...points.map((point) => mark(point, points.length > ROOMY ? 7 : 10)));
