@@ -225,7 +225,7 @@ def test_a_cut_that_was_not_made_is_an_error(calibration):
 
 def test_too_few_pairs_are_refused():
     few = synthetic.labelled(9, 20)
-    with pytest.raises(InputError, match="9 questions among 180 labelled pairs are too few"):
+    with pytest.raises(InputError, match="9 questions among 180 labelled pairs: too few"):
         made(few)
     with pytest.raises(InputError, match="0 relevant pairs"):
         made(Set("none", (), few.question, few.cosine, np.zeros(180, bool)))
