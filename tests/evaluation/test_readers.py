@@ -11,7 +11,7 @@ from evaluation_sets import JUDGED, PASSAGES, QUERIES, corpus, write_records
 
 from me5 import InputError
 from me5.evaluation.languages import of_name, of_pair
-from me5.evaluation.readers import read
+from me5.evaluation.readers import read, read_all
 from me5.evaluation.task import (
     Bitext,
     Classification,
@@ -226,6 +226,11 @@ def test_bucc_looks_only_for_what_is_in_the_gold_list(tmp_path: Path) -> None:
         ("retrieval/small/qrels/test.tsv", "q1\tk2\n", "line 1: expected query-id TAB"),
         ("retrieval/small/qrels/test.tsv", "q1\tk2\t0\n", "judges no document relevant"),
         ("sts/en.tsv", "5\ta\tb\nfive\ta\tb\n", "line 2: the score 'five' is not a number"),
+        ("sts/en.tsv", "5\ta\tb\nnan\ta\tb\n", "line 2: the score 'nan' is not a number"),
+        ("sts/en.tsv", "5\ta\tb\n-inf\ta\tb\n", "line 2: the score '-inf' is not a number"),
+        ("pairs/en.jsonl", '{"sentence1": "a", "sentence2": "b", "score": NaN}', 'line 1: expected a number "score"'),
+        ("pairs/en.jsonl", '{"sentence1": "a", "sentence2": "b", "labels": NaN}', 'line 1: expected a number "labels"'),
+        ("pairs/en.jsonl", '{"sentence1": "a", "sentence2": "b", "labels": 0.5}', "a pair is 0 or 1, got 0.5"),
         ("sts/en.tsv", "5\ta\tb\na\tb\n", "line 2: 2 columns where the first line has 3"),
         ("topics/en/test.tsv", "war\tbattle\n", "labels that train.tsv lacks: war"),
         ("tatoeba/deu-eng.tsv", "alone\n", "line 1: 1 column"),
@@ -243,6 +248,49 @@ def test_bad_data_is_an_error_with_its_place(sets: Path, file: str, text: str, s
     (sets / file).write_text(text, "utf-8")
     with pytest.raises(InputError, match=re.escape(said)):
         read(sets)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("sts/en.tsv", "5\ta\tb\n5\tc\td\n", "sts/en: all pairs have the score 5.0, so that there is nothing to tell"),
+        ("sts/en.tsv", "5\ta\tb\n", "sts/en: all pairs have the score 5.0"),
+        ("topics/en/train.tsv", "food\tsoup\nfood\tcake\n", "topics/en: all training texts have the label food"),
+        (
+            "clusters/en.jsonl",
+            '{"sentences": "a", "labels": ["x", 1]}\n' * 2,
+            "clusters/en: all texts have the label x",
+        ),
+    ],
+)
+def test_sets_that_tell_nothing_are_not_judged(sets: Path, file: str, text: str, said: str) -> None:
+    """Texts of such sets are still read: training data are compared with them."""
+    if file.startswith("topics"):
+        (sets / "topics" / "en" / "test.tsv").write_text(text, "utf-8")
+    (sets / file).write_text(text, "utf-8")
+    read(sets)
+    with pytest.raises(InputError, match=re.escape(said)):
+        read_all([sets])
+
+
+def test_a_header_of_labelled_texts_is_no_text(sets: Path) -> None:
+    for half in ("train", "test"):
+        path = sets / "topics" / "en" / f"{half}.tsv"
+        path.write_text("label\ttext\n" + path.read_text("utf-8"), "utf-8")
+    with pytest.raises(InputError, match=r"train\.tsv, line 1: a header"):
+        read(sets)
+
+
+def test_two_sets_of_one_name_would_replace_each_other(sets: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=re.escape(f"two sets are called sts/en, one in {sets}, one in {sets / 'sts'}:")
+    ):
+        read_all([sets, sets / "sts"])
+    (sets / "more" / "sts").mkdir(parents=True)
+    (sets / "more" / "sts" / "en.tsv").write_text("5\ta\tb\n1\tc\td\n", "utf-8")
+    with pytest.raises(InputError, match=re.escape(f"two sets are called sts/en, in {sets}: name each once")):
+        read_all([sets])
+    assert len(read_all([sets / "tatoeba", sets / "sts"])) == 2
 
 
 def test_missing_judgements_and_bytes_that_are_no_text(sets: Path) -> None:

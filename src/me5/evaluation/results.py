@@ -85,10 +85,18 @@ def check(folder: Path, model: str, fingerprint: str, task: str, prompts: Sequen
         ("prompts", [asdict(prompt) for prompt in prompts]),
     ):
         if old[key] != new:
+            before, now = (_said(value) for value in (old[key], new))
             raise InputError(
-                f"{path} was made with another {key}: {old[key]!r}, now {new!r}; write to another folder, or call this "
-                "model by a --name of its own"
+                f"{path} was made with another {key.removesuffix('s')}: {before}, now {now}; write to another folder, "
+                "or call this model by a --name of its own"
             )
+
+
+def _said(value: Any) -> str:
+    """A version or a fingerprint, or the prompts of all sides, in words."""
+    if not isinstance(value, list):
+        return str(value)
+    return ", ".join(f"{prompt['side']} {prompt['text']!r}" for prompt in value) or "none"
 
 
 def write(folder: Path, result: Result) -> Path:

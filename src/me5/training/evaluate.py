@@ -18,13 +18,13 @@ def open_judge(settings: EvaluationSettings, *, device: str = "cpu", ranks: bool
     # Imported here: most recipes have no evaluation, and need not have its extra.
     from me5.evaluation.encoders import open_encoder
     from me5.evaluation.exact import Ranking
-    from me5.evaluation.readers import read
+    from me5.evaluation.readers import read_all
     from me5.evaluation.run import judge
     from me5.evaluation.second import SecondStage, check_ranked
     from me5.evaluation.task import Subset
     from me5.reranker import Reranker
 
-    tasks = [task for path in settings.paths for task in read(path)]
+    tasks = read_all(settings.paths)
 
     first = None
     rankings: dict[Subset, list[Ranking]] = {}

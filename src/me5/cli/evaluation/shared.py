@@ -51,10 +51,10 @@ Name = Annotated[
 
 def read_tasks(paths: "Sequence[Path]", *, quiet: bool = False) -> "list[Task]":
     """The tasks of all paths, in order; `quiet` silences warnings."""
-    from me5.evaluation.readers import read
+    from me5.evaluation.readers import read_all
 
     options.show_warnings(quiet=quiet)
-    return [task for path in paths for task in read(path)]
+    return read_all(paths)
 
 
 def open_model(model: options.ModelOptions, *, cache: Path | None = None, quiet: bool = False) -> "Encoder":

@@ -10,12 +10,13 @@ a .tsv of three columns                       similarity: score TAB sentence TAB
 .jsonl or .parquet                            recognised by its columns
 """
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from me5.errors import InputError
 from me5.evaluation.languages import of_pair
 from me5.evaluation.readers import beir, bucc, columns, dataset, records, trec
-from me5.evaluation.task import Subset, Task
+from me5.evaluation.task import Classification, Clustering, Similarity, Subset, Task
 from me5.files import beir as layout
 from me5.files.records import format_of
 
@@ -34,6 +35,40 @@ def read(path: Path) -> list[Task]:
             f"sentence, sentence), or .jsonl or .parquet of the columns {records.COLUMNS}"
         )
     return tasks
+
+
+def read_all(paths: Iterable[Path]) -> list[Task]:
+    """The sets of all paths, to be judged. Raises `InputError` as `read` does, and where figures would say nothing.
+
+    Results are kept by the names of sets, so that of two sets of one name the second would replace the first.
+    """
+    places: dict[tuple[str, str], Path] = {}
+    tasks = []
+    for path in paths:
+        for task in read(path):
+            _check_that_it_tells(task)
+            key = (str(task.subset), task.subset.split)
+            if key in places:
+                where = f"in {path}" if places[key] == path else f"one in {places[key]}, one in {path}"
+                raise InputError(
+                    f"two sets are called {task.subset}, {where}: name each once, or rename one's file or folder, or "
+                    "the folder that it is in"
+                )
+            places[key] = path
+            tasks.append(task)
+    return tasks
+
+
+def _check_that_it_tells(task: Task) -> None:
+    values: Sequence[Sequence[object]] = []
+    if isinstance(task, Similarity):
+        values, what = [task.scores], "pairs have the score"
+    elif isinstance(task, Classification):
+        values, what = [task.train_labels], "training texts have the label"
+    elif isinstance(task, Clustering):
+        values, what = list(zip(*task.labels, strict=False)), "texts have the label"
+    if values and all(len(set(column)) == 1 for column in values):
+        raise InputError(f"{task.subset}: all {what} {values[0][0]}, so that there is nothing to tell apart")
 
 
 def _read(path: Path) -> list[Task]:

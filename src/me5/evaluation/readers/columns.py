@@ -1,5 +1,6 @@
 """Tab-separated files: parallel sentences, similarity (score and two sentences), classification (label and text)."""
 
+from math import isfinite, nan
 from pathlib import Path
 
 from me5.errors import InputError, counted
@@ -23,6 +24,10 @@ def read(path: Path) -> Bitext | Similarity:
 def read_labelled(folder: Path) -> Classification:
     """The classification task of a folder: train.tsv and test.tsv, each label TAB text."""
     (_, train), (_, test) = (_table(folder / f"{half}.tsv", (2,), "label TAB text") for half in ("train", "test"))
+    if train[0] == test[0] and {field.lower() for field in train[0]} == {"label", "text"}:
+        raise InputError(
+            f"{folder / 'train.tsv'}, line 1: a header, which would count as a text; remove it in both files"
+        )
     check_labels({row[0] for row in train}, {row[0] for row in test}, folder / "test.tsv", folder / "train.tsv")
     subset = Subset(folder.parent.name, folder.name, of_pair(folder.name))
     return Classification(
@@ -54,6 +59,9 @@ def _table(path: Path, widths: tuple[int, ...], expected: str) -> tuple[list[int
 
 def _number(text: str, path: Path, line: int) -> float:
     try:
-        return float(text)
-    except ValueError as error:
-        raise InputError(f"{path}, line {line}: the score {text!r} is not a number") from error
+        score = float(text)
+    except ValueError:
+        score = nan
+    if not isfinite(score):
+        raise InputError(f"{path}, line {line}: the score {text!r} is not a number")
+    return score

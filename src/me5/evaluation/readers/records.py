@@ -9,6 +9,7 @@ query, positive, negative          reranking
 """
 
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,11 @@ def _pairs(subset: Subset, rows: Sequence[Record], label: str | None, *, scored:
         return Similarity(subset, left, right, [_number(row, "score") for row in rows])
     if label is None:
         return Bitext(subset, left, right)
-    labels = [int(_number(row, label)) for row in rows]
-    for row, value in zip(rows, labels, strict=True):
+    given = [_number(row, label) for row in rows]
+    for row, value in zip(rows, given, strict=True):
         if value not in (0, 1):
-            raise FileError(row.place, f"the label of a pair is 0 or 1, got {value}")
+            raise FileError(row.place, f"the label of a pair is 0 or 1, got {value:g}")
+    labels = [int(value) for value in given]
     if len(set(labels)) < 2:
         raise InputError(
             f"{rows[0].place.name}: all pairs have the label {labels[0]}, so that there is nothing to tell apart"
@@ -143,6 +145,6 @@ def _levels(row: Record, key: str) -> list[Label]:
 
 def _number(row: Record, key: str) -> float:
     value = row.values.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < inf:
         raise FileError(row.place, f'expected a number "{key}", got {value!r:.200}')
     return float(value)
