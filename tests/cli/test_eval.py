@@ -152,7 +152,7 @@ def test_results_of_two_runs_stand_in_one_file(sets: Path, tmp_path: Path) -> No
     arguments = ["eval", "run", str(other), "--out", str(out), "--precision", "f32", "--task", "sts"]
     result = CliRunner().invoke(app, arguments)
     assert isinstance(result.exception, InputError)
-    assert "was made with another prompt: query" in str(result.exception)
+    assert "was made with another prompt: both" in str(result.exception)
     assert json.loads(path.read_text("utf-8")) == told
     path.write_text("{}", "utf-8")
     with pytest.raises(InputError, match=r"tatoeba\.json is not a result of me5 eval run"):

@@ -14,7 +14,7 @@ import torch
 from checkpoints import Recipe
 
 from me5 import InputError, Me5Warning
-from me5.compat import SentenceTransformer, SimilarityFunction, settings
+from me5.compat import SentenceTransformer, SimilarityFunction, settings, util
 from me5.compat.settings import find_model, precision_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::me5.Me5Warning", "ignore::FutureWarning", "ignore::DeprecationWarning")
@@ -175,6 +175,22 @@ def test_what_they_refuse_is_refused(pair, call):
         call(ours)
     with pytest.raises(ValueError, match=r"."):
         call(theirs)
+
+
+def test_what_would_be_another_answer_is_refused(pair):
+    ours, _ = pair
+    with pytest.raises(InputError, match="unknown output_value 'tokens'; expected 'sentence_embedding'"):
+        ours.encode(TEXTS, output_value="tokens")
+    with pytest.raises(InputError, match="top_k must be at least 1, got 0"):
+        util.semantic_search(np.eye(2), np.eye(2), top_k=0)
+
+
+def test_a_model_moves_to_another_device(folder):
+    model = SentenceTransformer(str(folder), device="cpu", truncate_dim=16, model_kwargs=F32)
+    before = model.encode("a text")
+    assert model.to("torch-cpu") is model
+    assert model.embedder.__getstate__()["device"] == "torch-cpu"
+    np.testing.assert_allclose(model.encode("a text"), before, atol=0.01)
 
 
 def test_what_only_torch_modules_have_says_what_to_do(pair):

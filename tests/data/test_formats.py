@@ -79,6 +79,7 @@ def test_flagembedding(tmp_path):
         ({**FLAG, "neg": [" "]}, "line 2: the text of a document is empty; .*--skip-empty"),
         ({**FLAG, "neg_scores": [1]}, "line 2: expected 2 scores"),
         ({**FLAG, "pos_scores": [1]}, "line 2: the documents have scores; .*--teacher"),
+        ({**FLAG, "pos_scores": [float("nan")]}, "line 2: expected numbers as scores, got nan"),
         ({**FLAG, "type": "symmetric_class"}, "line 2: the type symmetric_class asks .*--in-batch"),
         ({**FLAG, "type": "odd"}, "line 2: unknown type 'odd'"),
     ],
@@ -87,6 +88,16 @@ def test_flagembedding_refuses_with_file_and_line(tmp_path, row, said):
     path = jsonl(tmp_path / "fe.jsonl", FLAG, row)
     with pytest.raises(InputError, match=f"fe.jsonl, {said}"):
         relations(path)
+
+
+@pytest.mark.parametrize("label", ["nan", "inf", "1" + "0" * 400])
+def test_a_label_that_is_not_finite_is_named_with_its_line(tmp_path, label):
+    path = tmp_path / "sts.csv"
+    path.write_text(f"sentence1,sentence2,score\na,b,0.9\nc,d,{label}\n", "utf-8")
+    with pytest.raises(InputError, match=r"sts\.csv, line 3: expected a finite number as label"):
+        relations(path, positive_from=0.5)
+    with pytest.raises(InputError, match="positive_from must be a number, got nan"):
+        relations(path, positive_from=float("nan"))
 
 
 def test_files_and_types_without_in_batch_negatives_are_read_only_when_allowed(tmp_path):

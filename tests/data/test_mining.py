@@ -22,6 +22,12 @@ def mined(tmp_path, data, *, check=None, name="out", **settings):
     return Dataset.open(tmp_path / name), counts
 
 
+@pytest.mark.parametrize("name", ["max_score", "check_margin", "margin", "percent_of_positive"])
+def test_a_limit_that_no_score_compares_with_is_refused(name):
+    with pytest.raises(InputError, match=f"{name.split('_')[0]}.* got nan"):
+        MiningSettings(**{name: float("nan")})
+
+
 def negatives(out, query):
     return [document for asked, document in planted.told(out, "negative") if asked == query]
 

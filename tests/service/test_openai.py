@@ -138,7 +138,7 @@ def test_unknown_fields_are_let_through_and_named(client):
         ({"side": "left"}, "`side`", "side"),
         ({"side": "query", "task": "web-serch"}, "did you mean web-search?", "task"),
         ({"input_type": "image"}, "`input_type` should be one of query, document", "input_type"),
-        ({"truncation": "middle"}, "`truncation", "truncation"),
+        ({"truncation": "middle"}, "`truncation`: input should be 'end'", "truncation"),
     ],
     ids=str,
 )

@@ -160,7 +160,12 @@ def test_routes_of_other_models_say_so(client, path):
         ("/embed", {}, 422, "`inputs` is missing"),
         ("/embed", {"inputs": ["a"] * 2049}, 422, "at most 2,048"),
         ("/embed_all", {"inputs": None}, 422, "`inputs`"),
-        ("/similarity", {"inputs": {"source_sentence": "a", "sentences": []}}, 422, "sentences"),
+        (
+            "/similarity",
+            {"inputs": {"source_sentence": "a", "sentences": []}},
+            422,
+            "`inputs.sentences` is an empty list:",
+        ),
         ("/tokenize", {"inputs": 3}, 422, "`inputs`"),
         ("/decode", {"ids": ["a"]}, 422, "expected ids"),
         ("/decode", {"ids": []}, 422, "expected token ids"),

@@ -138,6 +138,17 @@ def test_the_command(build_folder: Any, tmp_path: Path) -> None:
     before, after = report["weights_bytes"]
     assert after < before
     assert report["pieces"][1] == read(tmp_path / "out").config.vocab_size
+    missing = CliRunner().invoke(app, [*command, "--language-field", "tongue", "--out", str(tmp_path / "none")])
+    assert "no field 'tongue'" in str(missing.exception)
+    assert "name another with --language-field" in str(missing.exception)
     printed = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "again")])
     assert "kept whole" in printed.output
     assert "stayed whole" in printed.output
+
+
+def test_empty_texts_need_no_piece(build_folder: Any, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("\n \n")
+    command = ["trim", str(build_folder(Recipe())), "--texts", str(tmp_path / "texts.txt"), "--quiet"]
+    run = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "out")])
+    assert "texts.txt: all texts are empty" in str(run.exception)
+    assert not (tmp_path / "out").exists()

@@ -28,6 +28,7 @@ class Source:
     fields: tuple[str, ...] = ()
     id_field: str | None = None
     keep: tuple[str, ...] = ()
+    id_option: str = "--id-field"
 
     @property
     def name(self) -> str:
@@ -37,7 +38,7 @@ class Source:
     @property
     def options(self) -> Mapping[str, str]:
         """The fields to read, and the option of the command line that chose each."""
-        identity = {} if self.id_field is None else {self.id_field: "--id-field"}
+        identity = {} if self.id_field is None else {self.id_field: self.id_option}
         return dict.fromkeys(self.keep, "--keep") | identity | dict.fromkeys(self.fields, "--field")
 
     def records(self, refuse: Refuse = fail, start: Start = BEGINNING) -> Records:
@@ -62,21 +63,23 @@ def source_of(
     fields: Sequence[str] = (),
     id_field: str | None = None,
     keep: Sequence[str] = (),
+    id_option: str = "--id-field",
 ) -> Source:
     """The source that a command line names: a path, or `-` for standard input.
 
     `format` None goes by the suffix, that of a compression aside, and is plain text for standard input; `fields`
-    default to `text`. Raises `InputError` for what is not there, has no known format, or no fields to choose.
+    default to `text`; `id_option` is the option that chose `id_field`. Raises `InputError` for what is not there, has
+    no known format, or no fields to choose.
     """
     path = None if file == "-" else file_of(file)
     if path is not None:
         _check_readable(path)
-    source = Source(path, format or _format_of(path), tuple(fields) or ("text",), id_field, tuple(keep))
+    source = Source(path, format or _format_of(path), tuple(fields) or ("text",), id_field, tuple(keep), id_option)
     if source.format != "text":
         source.records().check()
         return source
     if fields or id_field is not None or keep:
-        option = "--field" if fields else "--keep" if keep else "--id-field"
+        option = "--field" if fields else "--keep" if keep else id_option
         raise InputError(
             f"{file} is read as plain text, one text per line, and has no fields: leave {option} out, or name the "
             "format with --format jsonl, csv, tsv or parquet"

@@ -9,7 +9,7 @@ import typer
 
 from me5.cli import options, output
 from me5.cli.export import Kind, Overwrite, Table
-from me5.errors import counted
+from me5.errors import InputError, counted
 
 if TYPE_CHECKING:
     from me5.bulk.source import Source
@@ -73,9 +73,13 @@ def trim(
     options.show_warnings(quiet=quiet)
     check_target(out, overwrite=overwrite)
     checkpoint = resolve(model)
-    sources = [source_of(name, fields=field or (), id_field=language_field) for name in texts]
+    sources = [
+        source_of(name, fields=field or (), id_field=language_field, id_option="--language-field") for name in texts
+    ]
     with track(None, show=not quiet, description="Counting") as advance:
         usage = count(checkpoint, _pairs(sources, language_field), advance)
+    if not usage.counts.any():
+        raise InputError(f"{', '.join(texts)}: all texts are empty, so that no piece is needed; expected texts")
     kept = choose(checkpoint, usage, cover=cover, pieces=pieces)
     with (
         trimmed(checkpoint, kept) as (smaller, weights),

@@ -145,6 +145,10 @@ class SentenceTransformer:
         texts = _texts(given)
         prefix = self._prompt(prompt, prompt_name)
         dim = self.truncate_dim if truncate_dim is None else truncate_dim
+        if output_value not in ("sentence_embedding", "token_embeddings", None):
+            raise InputError(
+                f"unknown output_value {output_value!r}; expected 'sentence_embedding', 'token_embeddings' or None"
+            )
         if output_value != "sentence_embedding":
             found = features(self._with(prefix), texts, self._device)
             if output_value == "token_embeddings":
@@ -273,7 +277,9 @@ class SentenceTransformer:
         """Load the model on another device; a dtype has no effect, see `model_kwargs`."""
         name = self._device if device is None or "float" in str(device) else tensors.device_name(device)
         if name != self._device:
-            self.embedder = Embedder(**{**self.embedder.__getstate__(), "device": name, "precision": "auto"})
+            state = {**self.embedder.__getstate__(), "device": name, "precision": "auto"}
+            del state["calibration"]  # it is for the precision that was
+            self.embedder = Embedder(**state)
             self._device = name
         return self
 

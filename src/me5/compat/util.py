@@ -144,6 +144,8 @@ def _best(queries: Any, corpus: Any, k: int, score: Score) -> tuple[Rows, Rows]:
         left, right = unit_rows(queries), unit_rows(corpus)
     else:
         left, right = np.atleast_2d(array(queries)), np.atleast_2d(array(corpus))
+    if k < 1:
+        raise InputError(f"top_k must be at least 1, got {k}")
     k = min(k, len(right))
     if score in (cos_sim, dot_score):
         return top_k(left, [(np.arange(len(right)), right)], k)

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -57,8 +58,11 @@ class MiningSettings:
             raise InputError(f"number must lie between 1 and depth ({self.depth}), got {self.number}")
         if self.percent_of_positive is not None and not 0 < self.percent_of_positive <= 100:
             raise InputError(f"percent_of_positive must lie between 0 and 100, got {self.percent_of_positive}")
-        if self.margin is not None and self.margin < 0:
+        if self.margin is not None and not self.margin >= 0:
             raise InputError(f"the margin must not be negative, got {self.margin}")
+        for name, value in (("max_score", self.max_score), ("check_margin", self.check_margin)):
+            if value is not None and isnan(value):
+                raise InputError(f"{name} must be a number, got nan, with which no score compares")
 
     def limit(self, positive: float) -> float:
         """The highest score that a negative may have beside a positive's."""

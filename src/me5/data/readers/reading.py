@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from math import inf, isnan
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class Options:
 
     `source` None is the name of each file or folder. `positive_from` is the label from which a pair is positive.
     `in_batch` also reads rows that exclude in-batch negatives. `skip_empty` skips empty texts, and counts them.
+    Raises `InputError` where `positive_from` is not a number.
     """
 
     source: str | None = None
@@ -40,6 +42,10 @@ class Options:
     positive_from: float | None = None
     in_batch: bool = False
     skip_empty: bool = False
+
+    def __post_init__(self) -> None:
+        if self.positive_from is not None and isnan(self.positive_from):
+            raise InputError("positive_from must be a number, got nan, which no label reaches")
 
 
 @dataclass
@@ -224,7 +230,9 @@ def numbers(value: object, count: int) -> list[float]:
     if not isinstance(value, list) or len(value) != count:
         got = f"{len(value)}" if isinstance(value, list) else repr(value)
         raise InputError(f"expected {count} scores, as many as documents, got {got}")
-    if wrong := [one for one in value if isinstance(one, bool) or not isinstance(one, int | float)]:
+    if wrong := [
+        one for one in value if isinstance(one, bool) or not isinstance(one, int | float) or not abs(one) < inf
+    ]:
         raise InputError(f"expected numbers as scores, got {wrong[0]!r}")
     return value
 

@@ -7,6 +7,7 @@ is a text: the first is the query, the second the positive, all others negatives
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,10 @@ def _examples(reading: Reading, source: str, row: Row) -> Iterator[Example]:
 def _judged(value: object, positive_from: float | None) -> tuple[float, Kind]:
     try:
         label = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"expected a number as label, got {value!r:.60}") from error
+    if not isfinite(label):
+        raise InputError(f"expected a finite number as label, got {value!r:.60}")
     if positive_from is not None:
         return label, "positive" if label >= positive_from else "negative"
     if label not in (0, 1):

@@ -9,8 +9,8 @@ query, positive, negative          reranking
 """
 
 from collections.abc import Sequence
-from math import inf
 from pathlib import Path
+from sys import float_info
 from typing import Any
 
 from me5.errors import InputError
@@ -145,6 +145,6 @@ def _levels(row: Record, key: str) -> list[Label]:
 
 def _number(row: Record, key: str) -> float:
     value = row.values.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= float_info.max:
         raise FileError(row.place, f'expected a number "{key}", got {value!r:.200}')
     return float(value)

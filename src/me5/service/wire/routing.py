@@ -148,10 +148,14 @@ async def _body(request: Request) -> bytes:
 def _field_error(error: RequestValidationError) -> FieldError:
     """The first of FastAPI's complaints, as one sentence about one field."""
     first, *others = error.errors()
-    path = [str(part) for part in first["loc"] if part != "body"]
+    # Of a field that may be one of several things pydantic complains for each, and names it: `literal['end',…]`.
+    path = [str(part) for part in first["loc"] if part != "body" and "[" not in str(part)]
     name = ".".join(path)
+    others = [error for error in others if error["loc"][1:2] != first["loc"][1:2]]
     if first["type"] == "missing":
         message = f"`{name}` is missing"
+    elif first["type"] == "too_short" and first["input"] == []:
+        message = f"`{name}` is an empty list: send at least one"
     else:
         message = f"`{name}`: {first['msg'][0].lower()}{first['msg'][1:]}, got {shown(first.get('input'))}"
     if others:
