@@ -49,7 +49,7 @@ WRONG = [
     ('start = "random"', 'start = "random"\nfreeze_words = true', "model: freeze_words would keep random words"),
     ("temperature = 0.05", "contrastive = 0", "loss: contrastive and distillation are both 0"),
     ("prompted = 0.5", "prompted = 1.5", "data.1.prompted: Input should be less than or equal to 1, got 1.5"),
-    ('sources = ["qa"]', 'sources = "qa"', "data.0.sources: Input should be a valid tuple, got 'qa'"),
+    ('sources = ["qa"]', 'sources = "qa"', "data.0.sources: expected a list, got 'qa'"),
     ("seed = 3", "seed = = 3", "is not TOML"),
 ]
 
@@ -60,6 +60,19 @@ def test_a_slip_is_named_with_the_way_out(tmp_path, old: str, new: str, told: st
     with pytest.raises(InputError, match=re.escape(told)) as caught:
         read_recipe(path)
     assert str(path) in str(caught.value)
+
+
+def test_one_table_is_no_list_and_only_what_is_wrong_is_told(tmp_path) -> None:
+    path = tmp_path / "recipe.toml"
+    top = 'name = "a"\nsteps = 1\n[model]\nstart = "me5-small"\n[optimizer]\nrate = 1e-5\n'
+    path.write_text(top + '[data]\ndataset = "pairs"\n', "utf-8")
+    with pytest.raises(InputError) as told:
+        read_recipe(path)
+    assert str(told.value) == f"{path}: data: expected a list of tables; write [[data]]"
+    path.write_text(top + '[[data]]\ndataset = "pairs"\nweight = nan\n', "utf-8")
+    with pytest.raises(InputError) as told:
+        read_recipe(path)
+    assert str(told.value) == f"{path}: data.0.weight: Input should be a finite number, got nan"
 
 
 def test_every_slip_is_told_at_once(tmp_path) -> None:

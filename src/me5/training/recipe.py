@@ -355,6 +355,11 @@ def _complaints(error: ValidationError) -> Iterator[str]:
             yield f"unknown key {where}; {hint}"
         elif problem["type"] == "missing":
             yield f"{where} is missing"
+        elif problem["type"] == "too_short" and problem["input"]:
+            continue  # its items were refused, which is told of each
+        elif problem["type"] == "tuple_type":
+            got, a_table = problem["input"], isinstance(problem["input"], dict)
+            yield f"{where}: expected a list" + (f" of tables; write [[{where}]]" if a_table else f", got {got!r:.60}")
         else:
             message = problem["msg"].removeprefix("Value error, ")
             # The message of a table's own check names its values.
