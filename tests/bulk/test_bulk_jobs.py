@@ -322,6 +322,9 @@ def test_a_job_that_is_damaged_says_so(tmp_path, embedder, inputs):
     manifest.write_text("[]")
     with pytest.raises(InputError, match=r"manifest.json cannot be read .*; it is not a manifest of a bulk job"):
         resume(tmp_path / "out", model=embedder)
+    (tmp_path / "out" / "plan.parquet").unlink()
+    with pytest.raises(InputError, match=r"out/plan.parquet is gone, the list of the job's parts; start the job again"):
+        resume(tmp_path / "out", model=embedder)
 
 
 def test_kept_columns_keep_their_types(tmp_path, embedder, read):

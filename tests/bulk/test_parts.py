@@ -137,7 +137,7 @@ def test_inputs_are_files_folders_and_globs_each_file_once(tmp_path):
 
 def test_inputs_without_records_are_refused(tmp_path):
     _write(tmp_path / "a.jsonl", [])
-    with pytest.raises(InputError, match=r"the inputs are empty: .*a.jsonl hold no texts to embed"):
+    with pytest.raises(InputError, match=r"the inputs are empty: .*a.jsonl"):
         plan.make(inputs.find([str(tmp_path)]), source_of, 10)
 
 

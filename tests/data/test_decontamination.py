@@ -101,7 +101,7 @@ def test_what_a_classifier_learns_from_is_no_evaluation_text(tmp_path):
 def test_nothing_to_compare_with_is_an_error(tmp_path):
     (tmp_path / "empty.txt").write_text("\n")
     dataset = write_dataset(tmp_path / "set", [Document("a")], step={})
-    with pytest.raises(InputError, match="hold no texts"):
+    with pytest.raises(InputError, match="no texts in the evaluation sets"):
         decontaminate(dataset, tmp_path / "clean", [tmp_path / "empty.txt"])
 
 

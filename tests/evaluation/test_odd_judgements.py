@@ -31,8 +31,8 @@ def judgements(small: Path, *rows: str) -> Retrieval:
 def test_a_judged_document_that_is_not_there_counts_and_is_told(small, encoder) -> None:
     with pytest.warns(
         Me5Warning,
-        match=r"test\.tsv: 2 judgements of documents that are not in corpus\.jsonl count, and cannot be "
-        r"found, as in mteb \(the first: .*test\.tsv, line 3: the document 'gone'\)",
+        match=r"test\.tsv: 2 judgements of documents that are not in corpus\.jsonl, counted although they "
+        r"cannot be found, as in mteb \(the first: .*test\.tsv, line 3: the document 'gone'\)",
     ) as told:
         task = judgements(small, "q1\tk2\t1", "q1\tgone\t1", "q2\tlost\t1")
     assert len(told) == 1
@@ -46,14 +46,16 @@ def test_a_judged_document_that_is_not_there_counts_and_is_told(small, encoder) 
 
 def test_judgements_of_unknown_queries_are_left_out_and_counted(small) -> None:
     with pytest.warns(
-        Me5Warning, match=r"1 judgement of queries that are not among the queries .* line 3: the query 'q9'"
+        Me5Warning, match=r"1 judgement of queries that are not among the queries, left out.* line 3: the query 'q9'"
     ):
         task = judgements(small, "q1\tk2\t1", "q9\tk2\t1")
     assert list(task.relevant) == ["q1"]
 
 
 def test_of_contradicting_judgements_the_last_counts_and_it_is_said(small) -> None:
-    with pytest.warns(Me5Warning, match=r"1 judgement contradict.*line 3: 'q1' and 'k2', 1 and then 0"):
+    with pytest.warns(
+        Me5Warning, match=r"1 judgement contradicting an earlier one .*line 3: 'q1' and 'k2', 1 and then 0"
+    ):
         task = judgements(small, "q1\tk2\t1", "q1\tk2\t0", "q1\ttea\t1", "q1\ttea\t1")
     assert task.relevant["q1"] == {"k2": 0, "tea": 1}
 

@@ -52,8 +52,12 @@ class Job:
 def open_job(folder: Folder) -> Job:
     """The job in a folder. Raises `InputError` where there is none."""
     content, planned = folder.read(MANIFEST), folder.read(PLAN)
-    if content is None or planned is None:
+    if content is None:
         raise InputError(f"{folder.url} holds no bulk job; start one with me5 bulk INPUTS --out {folder.url}")
+    if planned is None:
+        raise InputError(
+            f"{folder.url}/{PLAN} is gone, the list of the job's parts; start the job again in a new folder"
+        )
     manifest = Manifest.from_bytes(content, f"{folder.url}/{MANIFEST}")
     job = Job(folder, manifest, plan.from_parquet(planned))
     if job.plan.fingerprint != manifest.plan:

@@ -83,7 +83,7 @@ def make(inputs: Sequence[Input], source_of: Callable[[str], Source], texts: int
             rows += records
     plan = Plan(tuple(Part(number, tuple(pieces)) for number, pieces in enumerate(grouped)))
     if not plan.texts:
-        raise InputError(f"the inputs are empty: {', '.join(file.name for file in inputs[:3])} hold no texts to embed")
+        raise InputError(f"the inputs are empty: no text to embed in {', '.join(file.name for file in inputs[:3])}")
     return plan
 
 

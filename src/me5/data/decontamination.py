@@ -69,7 +69,7 @@ class Known:
                 waiting = []
         known.runs.add(waiting)
         if not known.places:
-            raise InputError("the evaluation sets hold no texts")
+            raise InputError("there are no texts in the evaluation sets")
         return known
 
     def matches(

@@ -103,12 +103,12 @@ class _Judgements:
         if grade != int(grade):
             raise FileError(place, f"expected a whole number as grade, got {grade:g}")
         if not known:
-            self._note("of queries that are not among the queries are left out", f"{place}: the query {query!r}")
+            self._note("of queries that are not among the queries, left out", f"{place}: the query {query!r}")
             return
         of_query = self.relevant.setdefault(query, {})
         if of_query.get(document, grade) != grade:
             self._note(
-                "contradict an earlier one of the same pair, and the last counts",
+                "contradicting an earlier one of the same pair, of which the last counts",
                 f"{place}: {query!r} and {document!r}, {of_query[document]} and then {grade:g}",
             )
         of_query[document] = int(grade)
@@ -123,7 +123,7 @@ class _Judgements:
             )
         for document, place in missing.items():
             self._note(
-                f"of documents that are not in {corpus} count, and cannot be found",
+                f"of documents that are not in {corpus}, counted although they cannot be found",
                 f"{place}: the document {document!r}",
             )
         for what, times in self._odd.items():
