@@ -79,6 +79,7 @@ def test_what_is_piped_in_is_utf8_whatever_the_terminal_speaks(tmp_path):
     assert shown.stdout == "'Z\\xfcrich'\n"
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     "start", ["-m me5", "-c 'import sys; from me5.__main__ import main; sys.exit(main())'"], ids=["m", "script"]
 )
