@@ -4,7 +4,8 @@ from typing import Any
 
 from harness.pictures import OTHERS, OURS, PRECISIONS, SECOND, Bar, Curves, Panel, number
 from harness.report import table
-from harness.sections import Run, Section, listed, several, times
+from harness.sections import Run, Section, listed, times
+from me5.errors import counted
 
 DAMAGE = ("lost", "doubled", "left_behind", "differ", "vectors_that_differ", "processes_left")
 TRAINERS = {
@@ -22,7 +23,7 @@ def cold_start(run: Run) -> Section:
     return Section(
         "Cold start",
         "How long a person waits in a fresh process for the bundled model; "
-        f"{several(run['repeats'], 'repeat')} in turns, files in the page cache.",
+        f"{counted(run['repeats'], 'repeat')} in turns, files in the page cache.",
         [
             table(["seconds", "median", "least", "most"], rows),
             f"`me5 score` answers after {seconds['me5 score, in all']:.2f} s, of which loading the model takes "
@@ -125,7 +126,7 @@ def loss_memory(run: Run) -> Section:
     return Section(
         "Memory of the training loss",
         f"Forward and backward of the loss alone, queries × documents, {run['dim']} dimensions, float32, "
-        f"{several(run['threads'], 'thread')}; memory beside the vectors.",
+        f"{counted(run['threads'], 'thread')}; memory beside the vectors.",
         [
             table(["way, texts of a side", "peak MiB", "s", "processor s", ""], cells),
             f"At {most:,} texts plain autograd ({plain['note']}) needs {times(plain['mebibytes'] / mine['mebibytes'])} "
@@ -157,11 +158,11 @@ def train(run: Run) -> Section:
                 Bar(TRAINERS[name], row[key] if key else peaks[name] / 1e6, OURS if name.startswith("me5") else OTHERS)
                 for name, row in rows.items()
             ]))  # fmt: skip
-    where = f"on one {device}" if device else f"on {several(run['threads'], 'thread')}"
+    where = f"on one {device}" if device else f"on {counted(run['threads'], 'thread')}"
     return Section(
         "Training" + (f" on one {device}" if device else f" on a processor: {run['machine'].split(' (')[0]}"),
         f"me5's trainer beside sentence-transformers' ({run['model']}, {run['batch']:,} pairs a step, "
-        f"{several(run['repeats'], 'round')}) {where}: the same pairs, precision, optimizer and dropout.",
+        f"{counted(run['repeats'], 'round')}) {where}: the same pairs, precision, optimizer and dropout.",
         body,
         panels,
     )
@@ -188,7 +189,7 @@ def ceiling(run: Run) -> Section:
     rows = [[titles.get(name, name), f"{speed:,}", f"{speed / speeds['bf16']:.2f}"] for name, speed in speeds.items()]
     told = [f"{name} run at {times(speeds[name] / speeds['bf16'])}" for name in speeds if name != "bf16"]
     return Section(
-        f"The ceiling: matrix products alone, {several(run['threads'], 'thread')}",
+        f"The ceiling: matrix products alone, {counted(run['threads'], 'thread')}",
         "The matrix products of one XLM-R-large layer at the size of a packed batch, which no encoder here can exceed.",
         [table(["", "GFLOP/s", "of bf16"], rows), f"Products of {listed(told)} the speed of bf16's."],
         [Panel("GFLOP/s", [
@@ -218,7 +219,7 @@ def same_bits(run: Run) -> Section:
     return Section(
         f"The same vector in any company: {run['model']}",
         "What it costs at bf16 that a text has the same vector, to the bit, whatever it is batched with; "
-        f"{several(run['repeats'], 'round')} in turns.",
+        f"{counted(run['repeats'], 'round')} in turns.",
         [
             table(["where sequences start", "tokens/s", "ratio", "equal to the bit"], cells),
             f"Even starts have {span('even')} of the speed of any start, where as few as {equal:.0%} of the vectors "
@@ -282,7 +283,7 @@ def _share(name: str, row: dict[str, Any]) -> Bar:
 
 def kills(run: Run) -> Section:
     def name(case: Run) -> str:
-        return case["case"] + (f", {several(case['writers'], 'writer')}" if "writers" in case else "")
+        return case["case"] + (f", {counted(case['writers'], 'writer')}" if "writers" in case else "")
 
     cases = run["cases"]
     rows = [[name(case), str(case["kills"]), *(str(case.get(key, "–")) for key in DAMAGE)] for case in cases]

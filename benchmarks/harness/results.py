@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import machine
+from me5.files.atomic import write_text
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 # Options whose values are places of this machine and change no figure.
@@ -40,9 +41,7 @@ def save(run: dict[str, Any], out: Path, variant: str = "", place: str = "") -> 
     names = (run["benchmark"], slug(variant), slug(place) or machine.slug(), run["date"])
     path = out / ("_".join(filter(None, names)) + ".json")
     out.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(line + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    write_text(path, line + "\n")
     return line
 
 

@@ -7,6 +7,7 @@ from harness.catalogue import MODELS
 from harness.pictures import OTHERS, OURS, PRECISIONS, SECOND, Bar, Curves, Panel, number
 from harness.report import overview, table
 from harness.serve_report import latency_table, throughput_table
+from me5.errors import counted
 
 Run = dict[str, Any]
 # What the parts of a search are called; the others are called by their keys.
@@ -36,11 +37,6 @@ def times(ratio: float) -> str:
     return f"{ratio:.{0 if ratio >= 10 else 1 if ratio >= 2 else 2}f} times"
 
 
-def several(count: int, thing: str) -> str:
-    """Such as "1 round" or "3 rounds"."""
-    return f"{count:,} {thing}{'s' * (count != 1)}"
-
-
 def ours(name: str) -> bool:
     return name.startswith("me5")
 
@@ -50,14 +46,14 @@ def encode(run: Run) -> Section:
     mixed = [f"{facts['texts']:,} texts ({key})" for key, facts in data["workloads"].items() if key != "query"]
     if "query" in data["workloads"]:
         mixed.append("queries of 16 tokens, one at a time")
-    measured = f"Text in, unit vectors out, tokenizing included: {listed(mixed)}; {several(run['threads'], 'thread')}, "
-    measured += f"{several(run['repeats'], 'round')} in turns, medians."
+    measured = f"Text in, unit vectors out, tokenizing included: {listed(mixed)}; {counted(run['threads'], 'thread')}, "
+    measured += f"{counted(run['repeats'], 'round')} in turns, medians."
     return _encoding(f"Encoding: {MODELS[name][0]}", measured, data)
 
 
 def gpu(run: Run) -> Section:
     measured = f"Text in, unit vectors out on one {run['device']['name']}: {run['model']}; "
-    measured += f"{several(run['repeats'], 'round')} in turns."
+    measured += f"{counted(run['repeats'], 'round')} in turns."
     engines = {
         name: facts | {"peak_bytes": facts["gpu_peak_bytes"] or facts["peak_bytes"]}
         for name, facts in run["data"]["engines"].items()
@@ -208,7 +204,7 @@ def serve(run: Run) -> Section:
         clients = listed([str(row["clients"]) for row in by["me5"]])
         body += [throughput_table(data), f"Of the library's own speed, {clients} clients get: {'; '.join(parts)}."]
         panels.append(Panel("tokens per second", [
-            Bar(name if name == "library" else f"{name}, {several(row['clients'], 'client')}",
+            Bar(name if name == "library" else f"{name}, {counted(row['clients'], 'client')}",
                 row["tokens_per_s"], {"me5": OURS, "library": SECOND}.get(name, OTHERS))
             for name, rows in by.items() for row in rows
         ]))  # fmt: skip
@@ -230,7 +226,7 @@ def serve(run: Run) -> Section:
     return Section(
         f"The service: {run['title']}",
         "`me5 serve` beside the library and other servers: the same texts, model and "
-        f"{several(run['threads'], 'thread')}, {several(run['rounds'], 'round')} in turns.",
+        f"{counted(run['threads'], 'thread')}, {counted(run['rounds'], 'round')} in turns.",
         body,
         panels,
     )

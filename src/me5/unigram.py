@@ -191,21 +191,23 @@ def _opened(terms: Terms) -> Any:
     change with the version: so kitoken writes one of a few pieces, and where they are found in it as `_vocabulary` has
     them, all are put in their place.
     """
-    kitoken = _library()
+    kitoken, settings = _library(), _settings(terms)
+
+    def read(some: Terms) -> Any:
+        opened = kitoken.from_sentencepiece(_sentencepiece(some))
+        opened.set_config(settings)
+        return opened
+
     plain = {*range(_LEAST // 2)}.difference(terms.added)
     few = [*terms.added, *sorted(plain, key=terms.scores.__getitem__)]  # in the order that it writes
     small = replace(
         terms, pieces=[terms.pieces[at] for at in few], kinds=terms.kinds[few], scores=terms.scores[few],
         ids={name: few.index(at) for name, at in terms.ids.items()},
     )  # fmt: skip
-    opened = kitoken.from_sentencepiece(_sentencepiece(small))
-    opened.set_config(_settings(terms))
-    head, found, settings = opened.to_bytes().partition(_vocabulary(small))
+    head, found, tail = read(small).to_bytes().partition(_vocabulary(small))
     if found and len(terms.pieces) < 1 << 21:  # three bytes of an id
-        return kitoken(head + _vocabulary(terms) + settings)
-    opened = kitoken.from_sentencepiece(_sentencepiece(terms))
-    opened.set_config(_settings(terms))
-    return opened
+        return kitoken(head + _vocabulary(terms) + tail)
+    return read(terms)
 
 
 def _vocabulary(terms: Terms) -> bytes:

@@ -20,8 +20,8 @@ Connections = tuple[Any, Any]
 def connected(uri: str, storage_options: Mapping[str, str] | None) -> Connections:
     """Both connections to a database, with caches in common."""
     options, session = dict(storage_options) if storage_options else None, lancedb.Session()
-    # 0: every read sees what other processes have written; None: a table stays at the version it was opened at.
     making = {**(options or {}), **_FORMAT}
+    # 0: every read sees what other processes have written; None: a table stays at the version it was opened at.
     always = lancedb.connect(uri, read_consistency_interval=timedelta(0), storage_options=making, session=session)
     never = lancedb.connect_async(uri, read_consistency_interval=None, storage_options=options, session=session)
     return always, wait(never)
